@@ -1,0 +1,92 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <inttypes.h>
+
+#include "cmd/command.h"
+
+static const char *plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+/* What the run found, in a few lines of talk. */
+static void say_summary(struct console *c, const struct mr_result *r)
+{
+    const struct mr_totals *t = &r->totals;
+    char text[CONSOLE_BYTES], state[CONSOLE_BYTES];
+
+    console_bytes(text, t->text_bytes);
+    console_bytes(state, r->state_bytes);
+    console_say(c,
+        "%" PRIu64 " partition%s, %" PRIu64 " lines = %" PRIu64
+        " events + %" PRIu64 " rejected + %" PRIu64 " blank",
+        t->partitions, plural(t->partitions), t->lines, t->events, t->rejected,
+        t->blank);
+    console_say(c, "%" PRIu64 " user%s, %" PRIu64 " type%s, %" PRIu64 " day%s",
+        r->users, plural(r->users), r->types, plural(r->types), r->days,
+        plural(r->days));
+    if (t->repeated > 0)
+        console_say(c,
+            "%" PRIu64 " partition%s left out: the same bytes were counted "
+            "already",
+            t->repeated, plural(t->repeated));
+    if (t->other_day > 0 || t->other_type > 0)
+        console_say(c,
+            "%" PRIu64 " events lie in a folder of another day, %" PRIu64
+            " in one of another type; all were counted",
+            t->other_day, t->other_type);
+    console_say(c, "%s of events in %.2f s, %.0f MB/s", text, r->seconds,
+        r->seconds > 0 ? (double)t->text_bytes / 1e6 / r->seconds : 0.0);
+    console_say(c, "state of %s: %s", state, r->path);
+}
+
+static void say_too_many_bad(
+    struct console *c, const struct mr_totals *t, struct option_percent limit)
+{
+    uint64_t lines = t->events + t->rejected;
+
+    console_error(c,
+        "%" PRIu64 " of %" PRIu64 " lines were rejected (%.3f %%), more than "
+        "--max-bad %g; 'mr map --rejects FILE' shows them",
+        t->rejected, lines, 100.0 * (double)t->rejected / (double)lines,
+        limit.millionths / (double)OPTION_PERCENT_SCALE);
+}
+
+int cmd_map(const struct options *options, struct console *console)
+{
+    const struct mr_map_options map = {
+        .spec = options->spec,
+        .input = options->operand,
+        .n_inputs = options->n_operands,
+        .output = options->output,
+        .threads = options->threads,
+        .shard = options->shard.k,
+        .shards = options->shard.n,
+        .rejects = options->rejects,
+    };
+    struct mr_result result = {0};
+    struct mr_error err = {0};
+    enum mr_status status = mr_map(&map, &console->observer, &result, &err);
+    const struct mr_totals *totals = &result.totals;
+    int code = EXIT_DONE;
+
+    if (status != MR_OK) {
+        code = command_failed(console, status, &err);
+        mr_result_release(&result);
+        return code;
+    }
+    say_summary(console, &result);
+    console_print(console, result.path);
+    console_print(console, "\n");
+    if (console_partial(console, &result, true))
+        code = EXIT_PARTIAL;
+    if (options_percent_exceeded(options->max_bad, totals->rejected,
+            totals->events + totals->rejected)) {
+        say_too_many_bad(console, totals, options->max_bad);
+        code = EXIT_BAD_LINES;
+    }
+    mr_result_release(&result);
+    return code;
+}

@@ -1,0 +1,309 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "cmd/console.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cmd/command.h"
+
+/* The one thing a signal handler may touch; sig_atomic_t is an int on the
+ * systems at hand, and an int is what the library looks at. */
+static volatile int caught_signal;
+
+static void on_signal(int number)
+{
+    if (caught_signal != 0) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
+    caught_signal = number;
+}
+
+void console_catch_signals(struct console *c)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action, before;
+
+    memset(&action, 0, sizeof(action));
+    sigemptyset(&action.sa_mask);
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        /* What the parent had ignored (nohup) stays ignored. */
+        if (sigaction(numbers[i], NULL, &before) == 0 &&
+            before.sa_handler != SIG_IGN)
+            sigaction(numbers[i], &action, NULL);
+    }
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+    c->observer.stop = &caught_signal;
+}
+
+int console_signal(void)
+{
+    return caught_signal;
+}
+
+/* Length of the well-formed, printable UTF-8 character at s, or 0. */
+static size_t printable(const unsigned char *s)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc0 ? 2 : 1;
+    uint32_t c;
+
+    if (n == 1)
+        return s[0] >= 0x20 && s[0] < 0x7f;
+    c = s[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (s[i] & 0x3f);
+    }
+    if (s[0] > 0xf4 || c < least[n] || c > 0x10ffff ||
+        (c >= 0xd800 && c < 0xe000))
+        return 0;
+    /* C1 controls, and what turns the direction of writing around. */
+    if (c < 0xa0 || (c >= 0x202a && c <= 0x202e) ||
+        (c >= 0x2066 && c <= 0x2069))
+        return 0;
+    return n;
+}
+
+void console_mask(char *text)
+{
+    unsigned char *s = (unsigned char *)text;
+
+    while (*s != '\0') {
+        size_t n = printable(s);
+
+        if (n == 0)
+            *s++ = '?';
+        else
+            s += n;
+    }
+}
+
+void console_bytes(char out[CONSOLE_BYTES], uint64_t bytes)
+{
+    static const char *const unit[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+    double value = (double)bytes;
+    size_t i = 0;
+
+    /* 999.95 would be written 1000.0. */
+    while (value >= 999.95 && i + 1 < sizeof(unit) / sizeof(unit[0])) {
+        value /= 1000;
+        i++;
+    }
+    snprintf(
+        out, CONSOLE_BYTES, i == 0 ? "%.0f %s" : "%.1f %s", value, unit[i]);
+}
+
+static unsigned columns_of(int fd)
+{
+    struct winsize size;
+
+    if (ioctl(fd, TIOCGWINSZ, &size) != 0)
+        return 0;
+    return size.ws_col;
+}
+
+static void clear_line(struct console *c)
+{
+    if (c->drawn)
+        fputs("\r\033[K", stderr);
+    c->drawn = false;
+}
+
+static void say_line(
+    struct console *c, const char *prefix, const char *format, va_list args)
+{
+    char line[1280];
+
+    vsnprintf(line, sizeof(line), format, args);
+    console_mask(line);
+    clear_line(c);
+    fprintf(stderr, "%s%s\n", prefix, line);
+}
+
+void console_error(struct console *c, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    say_line(c, "mr: ", format, args);
+    va_end(args);
+}
+
+void console_say(struct console *c, const char *format, ...)
+{
+    va_list args;
+
+    if (c->quiet)
+        return;
+    va_start(args, format);
+    say_line(c, "", format, args);
+    va_end(args);
+}
+
+static void on_note(void *context, const char *sentence)
+{
+    console_say(context, "mr: note: %s", sentence);
+}
+
+static double seconds_since(const struct timespec *start)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - start->tv_sec) +
+           (double)(now.tv_nsec - start->tv_nsec) / 1e9;
+}
+
+/* Seconds to go at the mean speed so far; empty while nobody can know. */
+static void format_left(
+    char *out, size_t size, const struct mr_progress *p, double seconds)
+{
+    double left;
+
+    out[0] = '\0';
+    if (p->bytes_done == 0 || p->bytes < p->bytes_done || seconds < 1)
+        return;
+    left = seconds * (double)(p->bytes - p->bytes_done) / (double)p->bytes_done;
+    if (left < 100)
+        snprintf(out, size, ", %.0f s left", left);
+    else if (left < 6000)
+        snprintf(out, size, ", %.0f min left", left / 60);
+    else
+        snprintf(out, size, ", %.1f h left", left / 3600);
+}
+
+static void on_progress(void *context, const struct mr_progress *p)
+{
+    struct console *c = context;
+    double seconds = seconds_since(&c->start);
+    char line[160], done[CONSOLE_BYTES], all[CONSOLE_BYTES], left[32];
+    unsigned width = columns_of(STDERR_FILENO);
+    int n;
+
+    console_bytes(done, p->bytes_done);
+    console_bytes(all, p->bytes);
+    format_left(left, sizeof(left), p, seconds);
+    n = snprintf(line, sizeof(line),
+        "%" PRIu64 " of %" PRIu64 " partitions, %s of %s, %.0f MB/s%s",
+        p->partitions_done, p->partitions, done, all,
+        seconds > 0 ? (double)p->bytes_done / 1e6 / seconds : 0.0, left);
+    /* A line that wraps could not be taken back. */
+    if (width > 0 && n >= (int)width)
+        line[width - 1] = '\0';
+    fprintf(stderr, "\r%s\033[K", line);
+    fflush(stderr);
+    c->drawn = true;
+}
+
+/* All of the bytes, or the errno of the write that failed. */
+static int write_out(void *context, const void *bytes, size_t n)
+{
+    struct console *c = context;
+    const char *p = bytes;
+
+    if (c->out_errno == 0)
+        clear_line(c);
+    while (n > 0 && c->out_errno == 0) {
+        ssize_t put = write(STDOUT_FILENO, p, n);
+
+        if (put >= 0) {
+            p += put;
+            n -= (size_t)put;
+        } else if (errno != EINTR) {
+            c->out_errno = errno;
+        }
+    }
+    return c->out_errno;
+}
+
+void console_init(struct console *c, bool quiet)
+{
+    const char *term = getenv("TERM");
+    const char *no_colour = getenv("NO_COLOR");
+    bool smart = term != NULL && strcmp(term, "dumb") != 0;
+
+    memset(c, 0, sizeof(*c));
+    c->quiet = quiet;
+    c->live = !quiet && smart && isatty(STDERR_FILENO);
+    if (isatty(STDOUT_FILENO)) {
+        c->colour = smart && (no_colour == NULL || no_colour[0] == '\0');
+        c->width = columns_of(STDOUT_FILENO);
+    }
+    clock_gettime(CLOCK_MONOTONIC, &c->start);
+    c->observer.progress = c->live ? on_progress : NULL;
+    c->observer.note = on_note;
+    c->observer.context = c;
+    c->sink.write = write_out;
+    c->sink.context = c;
+}
+
+/* Some causes say themselves what to do.  Else a file whose bytes are bad can
+ * be fetched again; what could not even be opened must be made readable. */
+static const char *advice_for(const struct mr_failed *failed)
+{
+    if (strstr(failed->cause, "; ") != NULL)
+        return NULL;
+    return failed->offset != MR_NOWHERE ? "fetch it again and rerun"
+                                        : "see that it can be read and rerun";
+}
+
+bool console_partial(
+    struct console *c, const struct mr_result *result, bool list)
+{
+    uint64_t n = result->totals.failures;
+    char text[1280];
+
+    for (size_t i = 0; list && i < result->n_failed; i++) {
+        const struct mr_failed *failed = &result->failed[i];
+        struct mr_error err;
+
+        mr_fail(&err, MR_IO, failed->offset, advice_for(failed), "%s",
+            failed->cause);
+        mr_error_subject(&err, "cannot read", failed->name);
+        mr_error_format(&err, text, sizeof(text));
+        console_error(c, "%s", text);
+    }
+    if (list && n > result->n_failed)
+        console_error(c, "and %" PRIu64 " more that cannot be read",
+            n - result->n_failed);
+    if (n > 0)
+        console_error(c,
+            "PARTIAL: %" PRIu64 " partition%s could not be read and add%s "
+            "nothing to any figure",
+            n, n == 1 ? "" : "s", n == 1 ? "s" : "");
+    return n > 0;
+}
+
+void console_print(struct console *c, const char *text)
+{
+    write_out(c, text, strlen(text));
+}
+
+int console_end(struct console *c, int status)
+{
+    clear_line(c);
+    if (close(STDOUT_FILENO) != 0 && errno != EBADF && c->out_errno == 0)
+        c->out_errno = errno;
+    if (c->out_errno == 0)
+        return status;
+    if (c->out_errno == EPIPE)
+        return EXIT_SIGNAL + SIGPIPE;
+    console_error(c,
+        "cannot write standard output: %s; see that there is room and rerun",
+        strerror(c->out_errno));
+    return EXIT_TRY_AGAIN;
+}

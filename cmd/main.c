@@ -1,0 +1,92 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <stdlib.h>
+
+#include "cmd/command.h"
+
+int command_failed(
+    struct console *console, enum mr_status status, const struct mr_error *err)
+{
+    char text[1280];
+
+    /* The reader of standard output went away, or its disk is full: that
+     * is console_end's to tell. */
+    if (console->out_errno != 0)
+        return EXIT_TRY_AGAIN;
+    if (status == MR_STOPPED) {
+        console_error(
+            console, "stopped by signal %d; run it again", console_signal());
+        return EXIT_SIGNAL + console_signal();
+    }
+    mr_error_format(err, text, sizeof(text));
+    console_error(console, "%s", text);
+    switch (status) {
+    case MR_USAGE:
+        return EXIT_USAGE;
+    case MR_FORMAT:
+    case MR_VERSION:
+    case MR_CHECKSUM:
+    case MR_MISMATCH:
+        return EXIT_DAMAGED;
+    case MR_NOMEM:
+    case MR_LIMIT:
+        return EXIT_RESOURCES;
+    default:
+        return EXIT_TRY_AGAIN;
+    }
+}
+
+static int print_help(struct console *console, enum verb verb)
+{
+    char *text = options_help(verb);
+
+    if (text == NULL) {
+        console_error(console, "out of memory");
+        return EXIT_RESOURCES;
+    }
+    console_print(console, text);
+    free(text);
+    return EXIT_DONE;
+}
+
+static int print_version(struct console *console)
+{
+    console_print(console, "mr ");
+    console_print(console, mr_version());
+    console_print(console, "\n");
+    return EXIT_DONE;
+}
+
+static int run(const struct options *options, struct console *console)
+{
+    if (options->help)
+        return print_help(console, options->verb);
+    if (options->version)
+        return print_version(console);
+    switch (options->verb) {
+    case VERB_MAP:
+        return cmd_map(options, console);
+    case VERB_REDUCE:
+        return cmd_reduce(options, console);
+    default:
+        return cmd_inspect(options, console);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct console console;
+    char message[OPTIONS_MESSAGE];
+    bool understood = options_parse(argc, argv, &options, message);
+
+    console_init(&console, options.quiet);
+    console_catch_signals(&console);
+    if (!understood) {
+        console_error(&console, "%s", message);
+        return console_end(&console, EXIT_USAGE);
+    }
+    return console_end(&console, run(&options, &console));
+}

@@ -1,0 +1,63 @@
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include "mr/mr.h"
+
+/*
+ * The command line as a structure.  What there is to say stands in
+ * options.def; this unit reads arguments by it and writes help from it.
+ */
+
+enum verb { VERB_ANY, VERB_MAP, VERB_REDUCE, VERB_INSPECT, VERB_COUNT };
+
+/** Part k of n; 0 of 0 when not asked for. */
+struct option_shard {
+    unsigned k, n;
+};
+
+/** A share in millionths of a percent, so that "0.57" is exactly that. */
+struct option_percent {
+    bool given;
+    uint32_t millionths;
+};
+#define OPTION_PERCENT_SCALE 1000000
+
+/** YYYY-MM-DD each, the first not after the last; empty when not given. */
+struct option_days {
+    char first[11], last[11];
+};
+
+struct options {
+    enum verb verb; /* VERB_ANY when none was named */
+    bool quiet, help, version;
+    const char *spec, *output, *rejects, *merged; /* NULL when not given */
+    unsigned threads;                             /* 0 when not given */
+    struct option_shard shard;
+    struct option_percent max_bad;
+    struct option_days days;
+    enum mr_format format;
+    char **operand; /* within the argv that was parsed */
+    size_t n_operands;
+};
+
+#define OPTIONS_MESSAGE 512
+
+/**
+ * options_parse(argc, argv, options, message): Read the command line.
+ * Options and operands may be mixed; "--" ends options; argv is reordered.
+ * Return false, with a sentence that names the culprit and the help to turn
+ * to, when it cannot be understood.  O(argc).
+ */
+bool options_parse(int argc, char **argv, struct options *options_out,
+    char message_out[OPTIONS_MESSAGE]);
+
+/** options_help(verb): The help of a verb, or of the program (VERB_ANY), for
+ * the caller to free; NULL without memory. */
+char *options_help(enum verb verb);
+
+/** options_percent_exceeded(limit, part, whole): Whether part of whole is
+ * more than the limit; exact for all numbers. */
+bool options_percent_exceeded(
+    struct option_percent limit, uint64_t part, uint64_t whole);
+
+#endif

@@ -1,0 +1,61 @@
+#ifndef MR_AGGREGATE_H
+#define MR_AGGREGATE_H
+
+#include "mr/batch.h"
+#include "mr/userblock.h"
+
+/*
+ * Everything that is kept of users while mapping: exact sets per day and
+ * type, and sessions.  One table serves all threads, so memory does not grow
+ * with their number; aggregate.c explains how they keep out of each other's
+ * way.
+ */
+
+struct mr_aggregate;
+
+MR_MUST_CHECK enum mr_status mr_aggregate_new(
+    uint64_t session_gap_ms, struct mr_aggregate **aggregate_out);
+void mr_aggregate_free(struct mr_aggregate *a);
+
+/** Working memory of one thread for mr_aggregate_add: 2 MiB. */
+struct mr_aggregate_scratch;
+MR_MUST_CHECK enum mr_status mr_aggregate_scratch_new(
+    struct mr_aggregate_scratch **scratch_out);
+void mr_aggregate_scratch_free(struct mr_aggregate_scratch *s);
+
+/**
+ * mr_aggregate_add(a, tuples, n, scratch): Add events.  Any number of
+ * threads at a time.  Adding the same ones again changes nothing.  After a
+ * failure (MR_NOMEM, MR_LIMIT) the aggregate can only be freed.
+ */
+MR_MUST_CHECK enum mr_status mr_aggregate_add(struct mr_aggregate *a,
+    const struct mr_tuple *tuple, size_t n,
+    struct mr_aggregate_scratch *scratch);
+
+/** mr_aggregate_merge(into, from): Add all of from, which must not be in use
+ * by others.  Type numbers must mean the same.  Otherwise as mr_aggregate_add. */
+MR_MUST_CHECK enum mr_status mr_aggregate_merge(
+    struct mr_aggregate *into, const struct mr_aggregate *from);
+
+/*
+ * Reading.  First the number of each cell is given, then the aggregate is
+ * sealed shard by shard (shards are independent: one thread each), then the
+ * division into blocks is planned, then any thread can have any block.
+ */
+#define MR_AGGREGATE_SHARDS 256
+
+/** The number of a cell of that day and type; called for cells with users. */
+typedef uint32_t mr_cell_number(void *context, int32_t day, uint32_t type);
+
+MR_MUST_CHECK enum mr_status mr_aggregate_seal(struct mr_aggregate *a,
+    unsigned shard, mr_cell_number *number, void *context);
+MR_MUST_CHECK enum mr_status mr_aggregate_plan(
+    struct mr_aggregate *a, size_t *n_blocks_out);
+uint64_t mr_aggregate_users(const struct mr_aggregate *a);
+
+/** mr_aggregate_block(a, i, builder, block): Make block i in builder. */
+MR_MUST_CHECK enum mr_status mr_aggregate_block(const struct mr_aggregate *a,
+    size_t i, struct mr_block_builder *builder,
+    struct mr_user_block *block_out);
+
+#endif

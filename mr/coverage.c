@@ -1,0 +1,386 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "mr/coverage.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Adding only appends; settling sorts once and joins neighbours.  Settling
+ * gives the union of sets because each of its three rules picks a least
+ * element or a union, and those care neither for order nor for grouping:
+ *
+ *   - the names of one digest are united;
+ *   - of the records of one digest the least stays, by name first.  All that
+ *     is read from the bytes is equal in them; what depends on the folder
+ *     (other_day, other_type) is thereby that of the name that is shown;
+ *   - of the failures of one name the least stays, and none where the name
+ *     has been read.  Names once read are never forgotten, so it does not
+ *     matter whether the failure or the repaired file comes first.
+ */
+
+/* Memory. */
+
+void mr_partition_release(struct mr_partition *p)
+{
+    size_t i;
+
+    for (i = 0; i < p->n_names; i++)
+        free(p->name[i]);
+    free(p->name);
+    free(p->cell);
+    free(p->reason);
+    *p = (struct mr_partition){0};
+}
+
+static void release_failure(struct mr_failure *f)
+{
+    free(f->name);
+    free(f->cause);
+}
+
+void mr_coverage_release(struct mr_coverage *c)
+{
+    size_t i;
+
+    for (i = 0; i < c->n_partitions; i++)
+        mr_partition_release(&c->partition[i]);
+    for (i = 0; i < c->n_failures; i++)
+        release_failure(&c->failure[i]);
+    free(c->partition);
+    free(c->failure);
+    *c = (struct mr_coverage){0};
+}
+
+/* Make room for one more element in an array that grows by half. */
+static enum mr_status grow(void *array, size_t n, size_t *cap, size_t size)
+{
+    size_t larger = *cap + *cap / 2 + 8;
+    void *p, *old;
+
+    if (n < *cap)
+        return MR_OK;
+    if (larger > SIZE_MAX / size)
+        return MR_NOMEM;
+    memcpy(&old, array, sizeof(old));
+    p = realloc(old, larger * size);
+    if (!p)
+        return MR_NOMEM;
+    memcpy(array, &p, sizeof(p));
+    *cap = larger;
+    return MR_OK;
+}
+
+/* Adding. */
+
+enum mr_status mr_coverage_add(struct mr_coverage *c, struct mr_partition *p)
+{
+    enum mr_status status = grow(&c->partition, c->n_partitions,
+        &c->cap_partitions, sizeof(c->partition[0]));
+
+    if (status != MR_OK)
+        return status;
+    c->partition[c->n_partitions++] = *p;
+    *p = (struct mr_partition){0};
+    return MR_OK;
+}
+
+enum mr_status mr_coverage_add_failure(
+    struct mr_coverage *c, const char *name, uint64_t offset, const char *cause)
+{
+    enum mr_status status = grow(
+        &c->failure, c->n_failures, &c->cap_failures, sizeof(c->failure[0]));
+    struct mr_failure f = {0};
+
+    if (status != MR_OK)
+        return status;
+    f.offset = offset;
+    f.name = strdup(name);
+    f.cause = strdup(cause);
+    if (!f.name || !f.cause) {
+        release_failure(&f);
+        return MR_NOMEM;
+    }
+    c->failure[c->n_failures++] = f;
+    return MR_OK;
+}
+
+/* Settling. */
+
+static int compare_numbers(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+static int compare_reasons(
+    const struct mr_partition *a, const struct mr_partition *b)
+{
+    int c = compare_numbers(a->n_reasons, b->n_reasons);
+    size_t i;
+
+    for (i = 0; c == 0 && i < a->n_reasons; i++) {
+        c = compare_numbers(a->reason[i].reason, b->reason[i].reason);
+        if (c == 0)
+            c = compare_numbers(a->reason[i].lines, b->reason[i].lines);
+    }
+    return c;
+}
+
+static int compare_cells(
+    const struct mr_partition *a, const struct mr_partition *b)
+{
+    int c = compare_numbers(a->n_cells, b->n_cells);
+    size_t i;
+
+    for (i = 0; c == 0 && i < a->n_cells; i++) {
+        const struct mr_cell_count *x = &a->cell[i], *y = &b->cell[i];
+
+        c = compare_numbers(x->cell, y->cell);
+        if (c == 0)
+            c = compare_numbers(x->events, y->events);
+        if (c == 0)
+            c = compare_numbers(x->without_user, y->without_user);
+    }
+    return c;
+}
+
+/*
+ * By digest, then by the first name, then by all the counts.  Those are equal
+ * in all records of one digest and name unless somebody made a state up; even
+ * then the result must not depend on the order of merging.  Numbering the
+ * cells anew for a merge keeps their order, and so this one.
+ */
+static int compare_partitions(const void *left, const void *right)
+{
+    const struct mr_partition *a = left, *b = right;
+    int c = memcmp(a->digest.b, b->digest.b, sizeof(a->digest.b));
+
+    if (c == 0)
+        c = strcmp(a->name[0], b->name[0]);
+    if (c == 0)
+        c = compare_numbers(a->other_day, b->other_day);
+    if (c == 0)
+        c = compare_numbers(a->other_type, b->other_type);
+    if (c == 0)
+        c = compare_numbers(a->stored_bytes, b->stored_bytes);
+    if (c == 0)
+        c = compare_numbers(a->text_bytes, b->text_bytes);
+    if (c == 0)
+        c = compare_numbers(a->lines, b->lines);
+    if (c == 0)
+        c = compare_numbers(a->blank, b->blank);
+    if (c == 0)
+        c = compare_reasons(a, b);
+    if (c == 0)
+        c = compare_cells(a, b);
+    return c;
+}
+
+static int compare_failures(const void *left, const void *right)
+{
+    const struct mr_failure *a = left, *b = right;
+    int c = strcmp(a->name, b->name);
+
+    if (c == 0)
+        c = compare_numbers(a->offset, b->offset);
+    if (c == 0)
+        c = strcmp(a->cause, b->cause);
+    return c;
+}
+
+static int compare_names(const void *left, const void *right)
+{
+    return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+/* Give p[0], the least of n records of one digest, the names of all; the
+ * others become empty.  MR_NOMEM changes nothing. */
+static enum mr_status join(struct mr_partition *p, size_t n)
+{
+    size_t i, n_names = 0, kept = 0;
+    char **name;
+
+    for (i = 0; i < n; i++)
+        n_names += p[i].n_names;
+    name = malloc(n_names * sizeof(*name));
+    if (!name)
+        return MR_NOMEM;
+    n_names = 0;
+    for (i = 0; i < n; i++) {
+        memcpy(name + n_names, p[i].name, p[i].n_names * sizeof(*name));
+        n_names += p[i].n_names;
+        p[i].n_names = 0;
+        if (i > 0)
+            mr_partition_release(&p[i]);
+    }
+    qsort(name, n_names, sizeof(*name), compare_names);
+    for (i = 0; i < n_names; i++) {
+        if (kept > 0 && strcmp(name[kept - 1], name[i]) == 0)
+            free(name[i]);
+        else
+            name[kept++] = name[i];
+    }
+    free(p->name);
+    p->name = name;
+    p->n_names = kept;
+    return MR_OK;
+}
+
+static enum mr_status settle_partitions(struct mr_coverage *c)
+{
+    struct mr_partition *p = c->partition;
+    enum mr_status status = MR_OK;
+    size_t i, n, kept = 0;
+
+    if (c->n_partitions > 1)
+        qsort(p, c->n_partitions, sizeof(*p), compare_partitions);
+    for (i = 0; i < c->n_partitions; i += n) {
+        n = 1;
+        while (i + n < c->n_partitions &&
+               memcmp(p[i].digest.b, p[i + n].digest.b, MR_DIGEST_BYTES) == 0)
+            n++;
+        if (n > 1)
+            status = join(&p[i], n);
+        if (status != MR_OK)
+            break;
+        p[kept++] = p[i];
+        c->n_repeated += n - 1;
+    }
+    /* What was not reached for want of memory stays as it was. */
+    if (i < c->n_partitions)
+        memmove(p + kept, p + i, (c->n_partitions - i) * sizeof(*p));
+    c->n_partitions = kept + (c->n_partitions - i);
+    return status;
+}
+
+/* Drop the failure of this name, if there is one, by emptying its cause. */
+static void make_good(struct mr_coverage *c, const char *name)
+{
+    size_t low = 0, high = c->n_failures;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(name, c->failure[middle].name);
+
+        if (order == 0) {
+            free(c->failure[middle].cause);
+            c->failure[middle].cause = NULL;
+            return;
+        }
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+}
+
+static void settle_failures(struct mr_coverage *c)
+{
+    struct mr_failure *f = c->failure;
+    size_t i, j, kept = 0;
+
+    if (c->n_failures == 0)
+        return;
+    qsort(f, c->n_failures, sizeof(*f), compare_failures);
+    for (i = 0; i < c->n_failures; i++) {
+        if (kept > 0 && strcmp(f[kept - 1].name, f[i].name) == 0)
+            release_failure(&f[i]);
+        else
+            f[kept++] = f[i];
+    }
+    c->n_failures = kept;
+    for (i = 0; i < c->n_partitions; i++) {
+        for (j = 0; j < c->partition[i].n_names; j++)
+            make_good(c, c->partition[i].name[j]);
+    }
+    for (i = kept = 0; i < c->n_failures; i++) {
+        if (f[i].cause)
+            f[kept++] = f[i];
+        else
+            release_failure(&f[i]);
+    }
+    c->n_failures = kept;
+}
+
+enum mr_status mr_coverage_settle(struct mr_coverage *c)
+{
+    enum mr_status status = settle_partitions(c);
+
+    if (status == MR_OK)
+        settle_failures(c);
+    return status;
+}
+
+/* Adding up. */
+
+static enum mr_status count_renamed(
+    const struct mr_coverage *c, uint64_t *renamed_out)
+{
+    size_t i, n = 0;
+    char **name;
+
+    *renamed_out = 0;
+    for (i = 0; i < c->n_partitions; i++)
+        n += c->partition[i].n_names;
+    if (n == 0)
+        return MR_OK;
+    name = malloc(n * sizeof(*name));
+    if (!name)
+        return MR_NOMEM;
+    n = 0;
+    for (i = 0; i < c->n_partitions; i++) {
+        const struct mr_partition *p = &c->partition[i];
+
+        memcpy(name + n, p->name, p->n_names * sizeof(*name));
+        n += p->n_names;
+    }
+    qsort(name, n, sizeof(*name), compare_names);
+    for (i = 1; i < n; i++) {
+        /* Count at the second of a run only. */
+        if (strcmp(name[i - 1], name[i]) == 0 &&
+            (i == 1 || strcmp(name[i - 2], name[i]) != 0))
+            ++*renamed_out;
+    }
+    free(name);
+    return MR_OK;
+}
+
+static void add_partition(
+    struct mr_coverage_totals *t, const struct mr_partition *p)
+{
+    size_t i;
+
+    t->stored_bytes += p->stored_bytes;
+    t->text_bytes += p->text_bytes;
+    t->lines += p->lines;
+    t->blank += p->blank;
+    t->other_day += p->other_day;
+    t->other_type += p->other_type;
+    for (i = 0; i < p->n_cells; i++) {
+        t->events += p->cell[i].events;
+        t->events_without_user += p->cell[i].without_user;
+    }
+    for (i = 0; i < p->n_reasons; i++) {
+        t->rejected += p->reason[i].lines;
+        t->reason[p->reason[i].reason] += p->reason[i].lines;
+    }
+}
+
+enum mr_status mr_coverage_sum(
+    const struct mr_coverage *c, struct mr_coverage_totals *totals_out)
+{
+    struct mr_coverage_totals t = {0};
+    enum mr_status status = count_renamed(c, &t.renamed);
+    size_t i;
+
+    if (status != MR_OK)
+        return status;
+    t.partitions = c->n_partitions;
+    t.failures = c->n_failures;
+    for (i = 0; i < c->n_partitions; i++)
+        add_partition(&t, &c->partition[i]);
+    *totals_out = t;
+    return MR_OK;
+}

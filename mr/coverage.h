@@ -1,0 +1,105 @@
+#ifndef MR_COVERAGE_H
+#define MR_COVERAGE_H
+
+#include <stdbool.h>
+
+#include "mr/hash.h"
+#include "mr/spec.h"
+
+/*
+ * What a state holds of the input: the partitions that were read, known by
+ * the digest of their stored bytes, with their counts; and those that could
+ * not be read.  Counts are kept per digest, so that adding up over a set of
+ * digests counts nothing twice: joining two coverages is a set union.
+ *
+ * A partition read under several names keeps them all: the first in byte
+ * order is its name, the others tell which failures have been made good.
+ * Without them joining would not be associative.
+ */
+
+/** A day and an event type; cells are ordered by day, then type. */
+struct mr_cell {
+    int32_t day;
+    uint32_t type; /* index into the types at hand */
+};
+
+struct mr_cell_count {
+    uint32_t cell; /* index into the cells at hand */
+    uint64_t events;
+    uint64_t without_user; /* of these */
+};
+
+struct mr_reason_count {
+    uint32_t reason; /* enum in spec.h */
+    uint64_t lines;
+};
+
+struct mr_partition {
+    struct mr_digest digest;
+    char **name; /* n_names >= 1, ascending, no two alike */
+    size_t n_names;
+    uint64_t stored_bytes;
+    uint64_t text_bytes; /* unpacked */
+    uint64_t lines;      /* = events + rejected + blank */
+    uint64_t blank;
+    uint64_t other_day;  /* events whose folder names another day */
+    uint64_t other_type; /* or another type */
+    struct mr_cell_count *cell; /* ascending by cell */
+    size_t n_cells;
+    struct mr_reason_count *reason; /* ascending by reason */
+    size_t n_reasons;
+};
+
+struct mr_failure {
+    char *name;
+    uint64_t offset; /* stored byte, or MR_NOWHERE */
+    char *cause;
+};
+
+struct mr_coverage {
+    struct mr_partition *partition; /* ascending by digest once settled */
+    size_t n_partitions, cap_partitions;
+    struct mr_failure *failure; /* ascending by name once settled */
+    size_t n_failures, cap_failures;
+    uint64_t n_repeated; /* partitions dropped so far as already counted */
+};
+
+/** All zero is an empty coverage. */
+void mr_coverage_release(struct mr_coverage *c);
+void mr_partition_release(struct mr_partition *p);
+
+/** mr_coverage_add(c, p): Take over the partition p (which becomes empty)
+ * without looking for repetitions.  O(1) amortised.  p stays the caller's
+ * when MR_NOMEM is returned. */
+MR_MUST_CHECK enum mr_status mr_coverage_add(
+    struct mr_coverage *c, struct mr_partition *p);
+
+/** mr_coverage_add_failure(c, name, offset, cause): Strings are copied. */
+MR_MUST_CHECK enum mr_status mr_coverage_add_failure(
+    struct mr_coverage *c, const char *name, uint64_t offset,
+    const char *cause);
+
+/**
+ * mr_coverage_settle(c): Sort; join partitions of one digest (counting
+ * n_repeated), keeping the counts of the one whose name comes first, because
+ * other_day and other_type depend on the name; of several failures of one
+ * name keep the least by (offset, cause); drop failures whose name has been
+ * read.  Idempotent.  O(n log n).  After MR_NOMEM c holds what it held, in
+ * some order.
+ */
+MR_MUST_CHECK enum mr_status mr_coverage_settle(struct mr_coverage *c);
+
+struct mr_coverage_totals {
+    uint64_t partitions, failures, stored_bytes, text_bytes;
+    uint64_t lines, events, rejected, blank;
+    uint64_t events_without_user, other_day, other_type;
+    uint64_t reason[MR_REASON_COUNT];
+    uint64_t renamed; /* names that stand for two or more digests */
+};
+
+/** mr_coverage_sum(c, totals): Add up a settled coverage.  MR_NOMEM when the
+ * names cannot be compared. */
+MR_MUST_CHECK enum mr_status mr_coverage_sum(
+    const struct mr_coverage *c, struct mr_coverage_totals *totals_out);
+
+#endif

@@ -1,0 +1,38 @@
+#ifndef MR_FOUND_H
+#define MR_FOUND_H
+
+#include "mr/aggregate.h"
+#include "mr/rejects.h"
+
+/*
+ * What has been found and may still be thrown away: of a partition that has
+ * not been read to its end, of an archive that has not been closed.  A
+ * partition's events wait as tuples; from MR_FOUND_TUPLES on they go to an
+ * aggregate of its own, so that memory depends on its users, not on its
+ * length.
+ */
+
+#define MR_FOUND_TUPLES ((size_t)1 << 20)
+
+struct mr_found {
+    struct mr_batch sum;
+    struct mr_aggregate *staged;
+    struct mr_spool rejects;
+};
+
+/* All zero is empty. */
+void mr_found_release(struct mr_found *f);
+
+/** mr_found_add(f, batch, gap_ms, scratch): Add counts and tuples of a batch,
+ * which stays as it is. */
+MR_MUST_CHECK enum mr_status mr_found_add(struct mr_found *f,
+    const struct mr_batch *batch, uint64_t session_gap_ms,
+    struct mr_aggregate_scratch *scratch);
+
+/** mr_found_take(into, from, ...): Move events and rejects of from to into;
+ * from's counts stay. */
+MR_MUST_CHECK enum mr_status mr_found_take(struct mr_found *into,
+    struct mr_found *from, uint64_t session_gap_ms,
+    struct mr_aggregate_scratch *scratch, struct mr_error *err);
+
+#endif

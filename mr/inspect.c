@@ -1,0 +1,623 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+/*
+ * mr_inspect: each state is read to its last byte, checked and described by
+ * itself, never merged.  A damaged one does not hide the others: it is named
+ * in its place, and its error is returned in the end.
+ */
+
+#include "mr/mr.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "mr/calendar.h"
+#include "mr/kpi.h"
+#include "mr/result.h"
+#include "mr/state.h"
+#include "mr/statelist.h"
+#include "mr/text.h"
+#include "mr/work.h"
+
+/* The version of the JSON's form; members are only ever added. */
+#define SCHEMA 1
+
+/* Text in the making.  After the first failure nothing more is added, so
+ * that only the end has to look. */
+struct writer {
+    struct mr_buffer out;
+    enum mr_status status;
+    bool colour;
+};
+
+#define PUT(w, ...)                                                            \
+    do {                                                                       \
+        if ((w)->status == MR_OK)                                              \
+            (w)->status = mr_text_printf(&(w)->out, __VA_ARGS__);              \
+    } while (0)
+
+static void put_json(struct writer *w, struct mr_span text)
+{
+    if (w->status == MR_OK)
+        w->status = mr_text_json(&w->out, text);
+}
+
+/* Text for a terminal: what could steer it, or is no UTF-8, becomes '?'. */
+static void put_masked(struct writer *w, struct mr_span s)
+{
+    size_t i, n;
+
+    for (i = 0; i<s.n; i += n> 0 ? n : 1) {
+        n = mr_text_character(s.p + i, s.n - i);
+        if (n == 0 || s.p[i] < 0x20 || s.p[i] == 0x7F ||
+            (s.p[i] == 0xC2 && s.p[i + 1] < 0xA0))
+            PUT(w, "?");
+        else if (w->status == MR_OK)
+            w->status = mr_buffer_add(&w->out, s.p + i, n);
+    }
+}
+
+/* A state, and what has been counted in it. */
+struct subject {
+    struct mr_state *state;
+    const struct mr_state_head *head;
+    struct mr_coverage_totals totals;
+    struct mr_cells cells;
+    struct mr_kpi_tally *tally;
+    struct mr_kpis kpis;
+    uint64_t users, members, intervals;
+    uint64_t n_days; /* with events */
+    char digest[MR_DIGEST_TEXT];
+    const char *name_verdict; /* "agrees", "differs", "other" */
+    bool is_lake;
+};
+
+/* Reading. */
+
+static enum mr_status read_blocks(
+    struct subject *s, const volatile int *stop, struct mr_error *err)
+{
+    struct mr_unpacker *u = NULL;
+    struct mr_user_block block;
+    enum mr_status status;
+    size_t i;
+
+    if (mr_unpacker_new(&u) != MR_OK)
+        return mr_fail_nomem(err);
+    status = mr_kpi_tally_new(&s->cells, &s->tally, err);
+    for (i = 0; status == MR_OK && i < mr_state_n_blocks(s->state); i++) {
+        const struct mr_block_info *info = mr_state_block_info(s->state, i);
+
+        if (stop && *stop) {
+            status = mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
+            break;
+        }
+        status = mr_state_block(s->state, i, u, &block, err);
+        if (status != MR_OK)
+            break;
+        mr_kpi_tally_block(s->tally, &block);
+        s->users += info->n_users;
+        s->members += info->n_members;
+        s->intervals += info->n_intervals;
+    }
+    mr_unpacker_free(u);
+    return status;
+}
+
+/* Compare the file's name with its content; "other" is no such name. */
+static const char *judge_name(const char *path, const char *digest)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    size_t n = MR_DIGEST_TEXT - 1;
+
+    if (strspn(name, "0123456789abcdef") != n || strcmp(name + n, ".mrs") != 0)
+        return "other";
+    return memcmp(name, digest, n) == 0 ? "agrees" : "differs";
+}
+
+static enum mr_status read_subject(struct subject *s, const char *path,
+    const volatile int *stop, struct mr_error *err)
+{
+    struct mr_buffer difference = {0};
+    struct mr_digest digest;
+    enum mr_status status;
+    struct mr_spec lake;
+    size_t i;
+
+    status = mr_state_open(path, &s->state, err);
+    if (status != MR_OK)
+        return status;
+    s->head = mr_state_get_head(s->state);
+    s->cells = (struct mr_cells){
+        s->head->type, s->head->n_types, s->head->cell, s->head->n_cells};
+    digest = mr_state_name_digest(s->state);
+    mr_digest_format(&digest, s->digest);
+    s->name_verdict = judge_name(path, s->digest);
+    status = read_blocks(s, stop, err);
+    if (status != MR_OK)
+        return status;
+    if (mr_coverage_sum(&s->head->coverage, &s->totals) != MR_OK ||
+        mr_spec_builtin("lake", &lake, NULL) != MR_OK ||
+        mr_spec_difference(&lake, &s->head->spec, &difference) != MR_OK)
+        status = mr_fail_nomem(err);
+    s->is_lake = difference.n == 0;
+    mr_buffer_release(&difference);
+    if (status == MR_OK)
+        status = mr_kpis_compute(&s->cells, s->tally, &s->head->coverage,
+            (const struct mr_hll *const *)s->head->sketch,
+            s->head->spec.sketch_bits, &s->kpis, err);
+    for (i = 0; status == MR_OK && i < s->kpis.n_days; i++)
+        s->n_days += s->kpis.day[i].events > 0;
+    return status;
+}
+
+static void release_subject(struct subject *s)
+{
+    mr_kpis_release(&s->kpis);
+    mr_kpi_tally_free(s->tally);
+    mr_state_close(s->state);
+}
+
+/* A chunk's share of the file in tenths of a percent. */
+static unsigned permille(const struct subject *s, uint64_t bytes)
+{
+    return (unsigned)((double)bytes * 1000 / (double)mr_state_bytes(s->state) +
+                      0.5);
+}
+
+/* The number of cells, and so of types, of a day; days are asked for in
+ * ascending order, and *next is where the one before ended. */
+static size_t types_of_day(const struct subject *s, int32_t day, size_t *next)
+{
+    size_t first = *next;
+
+    while (*next < s->head->n_cells && s->head->cell[*next].day == day)
+        ++*next;
+    return *next - first;
+}
+
+/* The table. */
+
+static void table_title(struct writer *w, const char *path, const char *verdict)
+{
+    PUT(w, "%s", w->colour ? "\033[1m" : "");
+    put_masked(w, mr_text_span(path));
+    PUT(w, "%s%s\n", verdict, w->colour ? "\033[0m" : "");
+}
+
+static void table_spec(struct writer *w, const struct subject *s)
+{
+    struct mr_buffer text = {0};
+    size_t i, start = 0;
+
+    if (s->is_lake) {
+        PUT(w, "  spec        lake (built-in)\n");
+        return;
+    }
+    if (w->status == MR_OK)
+        w->status = mr_spec_text(&s->head->spec, &text);
+    for (i = 0; i < text.n; i++) {
+        if (text.p[i] != '\n')
+            continue;
+        PUT(w, "  %-10s  ", start == 0 ? "spec" : "");
+        put_masked(w, (struct mr_span){text.p + start, i - start});
+        PUT(w, "\n");
+        start = i + 1;
+    }
+    mr_buffer_release(&text);
+}
+
+static void table_counts(struct writer *w, const struct subject *s)
+{
+    const struct mr_coverage_totals *t = &s->totals;
+    const struct mr_kpis *k = &s->kpis;
+    char first[MR_DAY_TEXT], last[MR_DAY_TEXT];
+
+    if (k->n_days > 0) {
+        mr_day_format(k->day[0].day, first);
+        mr_day_format(k->day[k->n_days - 1].day, last);
+        PUT(w, "  days        %" PRIu64 ", %s to %s\n", s->n_days, first, last);
+    }
+    PUT(w, "  types       %zu\n", s->head->n_types);
+    PUT(w,
+        "  partitions  %" PRIu64 " read, %" PRIu64 " bytes stored, %" PRIu64
+        " unpacked; %" PRIu64 " failed\n",
+        t->partitions, t->stored_bytes, t->text_bytes, t->failures);
+    PUT(w,
+        "  lines       %" PRIu64 " = %" PRIu64 " events + %" PRIu64
+        " rejected + %" PRIu64 " blank\n",
+        t->lines, t->events, t->rejected, t->blank);
+    PUT(w,
+        "  events      %" PRIu64 " without user, %" PRIu64
+        " of another day and %" PRIu64 " of another type than their folder\n",
+        t->events_without_user, t->other_day, t->other_type);
+    PUT(w,
+        "  users       %" PRIu64 ", %" PRIu64 " memberships, %" PRIu64
+        " sessions\n",
+        s->users, s->members, s->intervals);
+    if (t->renamed > 0)
+        PUT(w, "  names       %" PRIu64 " stand for two or more contents\n",
+            t->renamed);
+}
+
+static void table_failures(struct writer *w, const struct subject *s)
+{
+    const struct mr_coverage *c = &s->head->coverage;
+    size_t i;
+
+    if (c->n_failures > 0)
+        PUT(w, "\n  %sPARTIAL%s: could not be read\n",
+            w->colour ? "\033[31m" : "", w->colour ? "\033[0m" : "");
+    for (i = 0; i < c->n_failures; i++) {
+        PUT(w, "    ");
+        put_masked(w, mr_text_span(c->failure[i].name));
+        if (c->failure[i].offset != MR_NOWHERE)
+            PUT(w, " at byte %" PRIu64, c->failure[i].offset);
+        PUT(w, ": ");
+        put_masked(w, mr_text_span(c->failure[i].cause));
+        PUT(w, "\n");
+    }
+}
+
+static void table_rejects(struct writer *w, const struct subject *s)
+{
+    char reason[MR_PATH_MAX_BYTES + 32];
+    unsigned i;
+
+    for (i = 0; i < MR_REASON_COUNT; i++) {
+        if (s->totals.reason[i] == 0)
+            continue;
+        mr_spec_reason(&s->head->spec, i, reason, sizeof(reason));
+        PUT(w, "  rejected    %" PRIu64 " ", s->totals.reason[i]);
+        put_masked(w, mr_text_span(reason));
+        PUT(w, "\n");
+    }
+}
+
+static void table_days(struct writer *w, const struct subject *s)
+{
+    char day[MR_DAY_TEXT];
+    size_t i, cell = 0;
+
+    PUT(w, "\n  %-10s  %7s  %12s  %12s  %10s  %10s\n", "day", "types", "events",
+        "without user", "users", "sessions");
+    for (i = 0; i < s->kpis.n_days; i++) {
+        const struct mr_kpi_day *d = &s->kpis.day[i];
+
+        if (d->events == 0)
+            continue;
+        mr_day_format(d->day, day);
+        PUT(w,
+            "  %s  %7zu  %12" PRIu64 "  %12" PRIu64 "  %10" PRIu64
+            "  %10" PRIu64 "\n",
+            day, types_of_day(s, d->day, &cell), d->events,
+            d->events_without_user, d->users, d->sessions);
+    }
+}
+
+static void table_chunks(struct writer *w, const struct subject *s)
+{
+    const struct mr_state_chunk *chunk;
+    size_t i, n = mr_state_chunks(s->state, &chunk);
+
+    PUT(w, "\n  %-10s  %14s  %14s  %6s\n", "section", "stored", "plain",
+        "share");
+    for (i = 0; i < n; i++) {
+        unsigned share = permille(s, chunk[i].stored_bytes);
+
+        PUT(w, "  %-10s  %14" PRIu64 "  %14" PRIu64 "  %4u.%u%%%s\n",
+            chunk[i].id, chunk[i].stored_bytes, chunk[i].plain_bytes,
+            share / 10, share % 10, chunk[i].known ? "" : "  not understood");
+    }
+}
+
+static void put_table(struct writer *w, const struct subject *s)
+{
+    const char *verdict = "the file's name agrees";
+
+    if (strcmp(s->name_verdict, "differs") == 0)
+        verdict = "THE FILE'S NAME SAYS OTHERWISE";
+    else if (strcmp(s->name_verdict, "other") == 0)
+        verdict = "the file has a name of its own";
+    table_title(w, mr_state_path(s->state), "");
+    PUT(w, "  file        version 1, %" PRIu64 " bytes, sound to the last\n",
+        mr_state_bytes(s->state));
+    PUT(w, "  content     %s (%s)\n", s->digest, verdict);
+    table_spec(w, s);
+    table_counts(w, s);
+    table_rejects(w, s);
+    table_failures(w, s);
+    table_days(w, s);
+    table_chunks(w, s);
+}
+
+/* JSON. */
+
+#define PUT_NUMBER(w, name, v) PUT(w, ", \"" name "\": %" PRIu64, (uint64_t)(v))
+
+static void json_spec(struct writer *w, const struct subject *s)
+{
+    struct mr_buffer text = {0};
+
+    if (w->status == MR_OK)
+        w->status = mr_spec_text(&s->head->spec, &text);
+    PUT(w, ",\n   \"spec\": {\"builtin\": %s, \"text\": ",
+        s->is_lake ? "\"lake\"" : "null");
+    put_json(w, (struct mr_span){text.p, text.n});
+    PUT(w, "}");
+    mr_buffer_release(&text);
+}
+
+static void json_totals(struct writer *w, const struct subject *s)
+{
+    const struct mr_coverage_totals *t = &s->totals;
+
+    PUT(w, ",\n   \"totals\": {\"partitions\": %" PRIu64, t->partitions);
+    PUT_NUMBER(w, "failures", t->failures);
+    PUT_NUMBER(w, "stored_bytes", t->stored_bytes);
+    PUT_NUMBER(w, "text_bytes", t->text_bytes);
+    PUT_NUMBER(w, "lines", t->lines);
+    PUT_NUMBER(w, "events", t->events);
+    PUT_NUMBER(w, "rejected", t->rejected);
+    PUT_NUMBER(w, "blank", t->blank);
+    PUT_NUMBER(w, "events_without_user", t->events_without_user);
+    PUT_NUMBER(w, "other_day", t->other_day);
+    PUT_NUMBER(w, "other_type", t->other_type);
+    PUT_NUMBER(w, "renamed", t->renamed);
+    PUT_NUMBER(w, "days", s->n_days);
+    PUT_NUMBER(w, "types", s->head->n_types);
+    PUT_NUMBER(w, "users", s->users);
+    PUT_NUMBER(w, "members", s->members);
+    PUT_NUMBER(w, "sessions", s->intervals);
+    PUT(w, "}");
+}
+
+static void json_rejects(struct writer *w, const struct subject *s)
+{
+    char reason[MR_PATH_MAX_BYTES + 32];
+    const char *comma = "";
+    unsigned i;
+
+    PUT(w, ",\n   \"rejected\": {");
+    for (i = 0; i < MR_REASON_COUNT; i++) {
+        if (s->totals.reason[i] == 0)
+            continue;
+        mr_spec_reason(&s->head->spec, i, reason, sizeof(reason));
+        PUT(w, "%s", comma);
+        put_json(w, mr_text_span(reason));
+        PUT(w, ": %" PRIu64, s->totals.reason[i]);
+        comma = ", ";
+    }
+    PUT(w, "}");
+}
+
+static void json_types(struct writer *w, const struct subject *s)
+{
+    size_t i;
+
+    PUT(w, ",\n   \"types\": [");
+    for (i = 0; i < s->head->n_types; i++) {
+        PUT(w, "%s", i == 0 ? "" : ", ");
+        put_json(w, s->head->type[i]);
+    }
+    PUT(w, "]");
+}
+
+static void json_failures(struct writer *w, const struct subject *s)
+{
+    const struct mr_coverage *c = &s->head->coverage;
+    size_t i;
+
+    PUT(w, ",\n   \"failed\": [");
+    for (i = 0; i < c->n_failures; i++) {
+        PUT(w, "%s\n    {\"name\": ", i == 0 ? "" : ",");
+        put_json(w, mr_text_span(c->failure[i].name));
+        if (c->failure[i].offset == MR_NOWHERE)
+            PUT(w, ", \"offset\": null");
+        else
+            PUT_NUMBER(w, "offset", c->failure[i].offset);
+        PUT(w, ", \"reason\": ");
+        put_json(w, mr_text_span(c->failure[i].cause));
+        PUT(w, "}");
+    }
+    PUT(w, "]");
+}
+
+static void json_days(struct writer *w, const struct subject *s)
+{
+    const char *comma = "";
+    char day[MR_DAY_TEXT];
+    size_t i, cell = 0;
+
+    PUT(w, ",\n   \"days\": [");
+    for (i = 0; i < s->kpis.n_days; i++) {
+        const struct mr_kpi_day *d = &s->kpis.day[i];
+
+        if (d->events == 0)
+            continue;
+        mr_day_format(d->day, day);
+        PUT(w, "%s\n    {\"day\": \"%s\"", comma, day);
+        PUT_NUMBER(w, "types", types_of_day(s, d->day, &cell));
+        PUT_NUMBER(w, "events", d->events);
+        PUT_NUMBER(w, "events_without_user", d->events_without_user);
+        PUT_NUMBER(w, "users", d->users);
+        PUT_NUMBER(w, "sessions", d->sessions);
+        PUT(w, "}");
+        comma = ",";
+    }
+    PUT(w, "]");
+}
+
+static void json_chunks(struct writer *w, const struct subject *s)
+{
+    const struct mr_state_chunk *chunk;
+    size_t i, n = mr_state_chunks(s->state, &chunk);
+
+    PUT(w, ",\n   \"sections\": [");
+    for (i = 0; i < n; i++) {
+        unsigned share = permille(s, chunk[i].stored_bytes);
+
+        PUT(w, "%s\n    {\"id\": \"%s\"", i == 0 ? "" : ",", chunk[i].id);
+        PUT_NUMBER(w, "stored_bytes", chunk[i].stored_bytes);
+        PUT_NUMBER(w, "plain_bytes", chunk[i].plain_bytes);
+        PUT(w, ", \"share_percent\": %u.%u, \"known\": %s}", share / 10,
+            share % 10, chunk[i].known ? "true" : "false");
+    }
+    PUT(w, "]");
+}
+
+static void put_subject_json(struct writer *w, const struct subject *s)
+{
+    PUT(w, "  {\"file\": ");
+    put_json(w, mr_text_span(mr_state_path(s->state)));
+    PUT(w, ", \"sound\": true, \"version\": 1");
+    PUT_NUMBER(w, "bytes", mr_state_bytes(s->state));
+    PUT(w, ",\n   \"content\": \"%s\", \"name\": \"%s\", \"status\": \"%s\"",
+        s->digest, s->name_verdict,
+        s->totals.failures > 0 ? "partial" : "complete");
+    json_spec(w, s);
+    json_totals(w, s);
+    json_rejects(w, s);
+    json_types(w, s);
+    json_failures(w, s);
+    json_days(w, s);
+    json_chunks(w, s);
+    PUT(w, "}");
+}
+
+/* All states. */
+
+/* Name a state that cannot be used, in its place. */
+static void put_refusal(struct writer *w, const char *path, bool is_json,
+    const struct mr_error *why)
+{
+    char sentence[1200];
+
+    mr_error_format(why, sentence, sizeof(sentence));
+    if (!is_json) {
+        table_title(w, path, ": NOT SOUND");
+        PUT(w, "  ");
+        put_masked(w, mr_text_span(sentence));
+        PUT(w, "\n");
+        return;
+    }
+    PUT(w, "  {\"file\": ");
+    put_json(w, mr_text_span(path));
+    PUT(w, ", \"sound\": false, \"error\": ");
+    put_json(w, mr_text_span(sentence));
+    PUT(w, "}");
+}
+
+static void add_totals(
+    struct mr_totals *sum, const struct mr_coverage_totals *t)
+{
+    sum->partitions += t->partitions;
+    sum->failures += t->failures;
+    sum->lines += t->lines;
+    sum->events += t->events;
+    sum->rejected += t->rejected;
+    sum->blank += t->blank;
+    sum->events_without_user += t->events_without_user;
+    sum->other_day += t->other_day;
+    sum->other_type += t->other_type;
+    sum->stored_bytes += t->stored_bytes;
+    sum->text_bytes += t->text_bytes;
+    sum->renamed += t->renamed;
+}
+
+/* Describe one state.  Only what concerns more than this one is a failure
+ * here; the state's own goes to why. */
+static enum mr_status inspect_one(struct writer *w, const char *path,
+    bool is_json, const volatile int *stop, struct mr_result *result,
+    struct mr_error *why)
+{
+    struct subject s = {0};
+    enum mr_status status = read_subject(&s, path, stop, why);
+
+    if (status == MR_OK) {
+        add_totals(&result->totals, &s.totals);
+        result->state_bytes += mr_state_bytes(s.state);
+        if (is_json)
+            put_subject_json(w, &s);
+        else
+            put_table(w, &s);
+    } else if (status != MR_NOMEM && status != MR_STOPPED) {
+        put_refusal(w, path, is_json, why);
+    }
+    release_subject(&s);
+    return status;
+}
+
+static enum mr_status flush(
+    struct writer *w, const struct mr_sink *sink, struct mr_error *err)
+{
+    int number;
+
+    if (w->status != MR_OK)
+        return mr_fail_nomem(err);
+    number = sink->write(sink->context, w->out.p, w->out.n);
+    w->out.n = 0;
+    return number == 0
+               ? MR_OK
+               : mr_fail_errno(err, number, "check where the output goes",
+                     "cannot write the description");
+}
+
+static enum mr_status inspect_all(const struct mr_state_list *list,
+    const struct mr_inspect_options *options, const struct mr_sink *sink,
+    const volatile int *stop, struct mr_result *result, struct mr_error *err)
+{
+    bool is_json = options->format == MR_FORMAT_JSON;
+    struct writer w = {.colour = options->colour};
+    enum mr_status status = MR_OK, one, first = MR_OK;
+    struct mr_error why;
+    size_t i;
+
+    if (is_json)
+        PUT(&w, "{\"schema\": %d, \"states\": [\n", SCHEMA);
+    for (i = 0; i < list->n && status == MR_OK; i++) {
+        if (i > 0)
+            PUT(&w, is_json ? ",\n" : "\n");
+        why = (struct mr_error){0};
+        one = inspect_one(&w, list->path[i], is_json, stop, result, &why);
+        /* Want of memory and a wish to stop are not about this one alone. */
+        if (first == MR_OK || one == MR_NOMEM || one == MR_STOPPED) {
+            if (one != MR_OK && err)
+                *err = why;
+            first = one;
+        }
+        if (one == MR_NOMEM || one == MR_STOPPED)
+            break;
+        status = flush(&w, sink, err);
+    }
+    if (status == MR_OK && i == list->n && is_json) {
+        PUT(&w, "\n]}\n");
+        status = flush(&w, sink, err);
+    }
+    mr_buffer_release(&w.out);
+    return status != MR_OK ? status : first;
+}
+
+enum mr_status mr_inspect(const struct mr_inspect_options *options,
+    const struct mr_sink *sink, const struct mr_observer *observer,
+    struct mr_result *result_out, struct mr_error *err)
+{
+    double start = mr_work_clock();
+    struct mr_state_list list;
+    enum mr_status status;
+
+    memset(result_out, 0, sizeof(*result_out));
+    if (options->format == MR_FORMAT_CSV)
+        return mr_fail(err, MR_USAGE, MR_NOWHERE, "ask for table or json",
+            "states are not described as CSV");
+    status = mr_state_list_build(options->input, options->n_inputs, &list, err);
+    if (status == MR_OK)
+        status =
+            inspect_all(&list, options, sink, observer->stop, result_out, err);
+    mr_state_list_release(&list);
+    result_out->seconds = mr_work_clock() - start;
+    return status;
+}

@@ -1,0 +1,317 @@
+/*
+ * The kernels' shared algorithm, included once for each level by the header
+ * that defines the level's block of 64 bytes and what can be asked of it:
+ *
+ *   LEVEL(name)     name with the level's suffix
+ *   TARGET          the attribute that allows the level's instructions
+ *   BLOCK           64 bytes, in registers
+ *   load(p)         the block at p
+ *   equal(b, c)     bit i set where byte i is c
+ *   range(b, x, y)  bit i set where byte i is in x..y, unsigned
+ *   scan(b, sets)   the sets that every block is asked for
+ *   scan_utf8(...)  the sets that a block beyond ASCII is asked for
+ *   prefix_xor(x)   bit i is the parity of bits 0 to i of x
+ *   emit(...)       append tokens
+ *   sort(...)       as in kernels.h
+ *
+ * (each but the first three through LEVEL()).
+ *
+ * Finding strings by the parity of quotes, and quotes that are not escaped
+ * by arithmetic on the runs of backslashes, follows Langdale and Lemire,
+ * "Parsing Gigabytes of JSON per Second" (2019), sections 3.1.1 and 3.1.2.
+ */
+
+/* x shifted towards later bytes by k, with what the block before moves in. */
+static inline TARGET uint64_t LEVEL(later)(
+    uint64_t x, unsigned k, uint64_t before)
+{
+    return x << k | before >> (64 - k);
+}
+
+/*
+ * UTF-8 by RFC 3629.  A lead byte demands that as many bytes as its length
+ * says continue it, and every continuation byte must be demanded.  Four lead
+ * bytes narrow the byte after them (no overlong forms, no surrogates, nothing
+ * above U+10FFFF), and some bytes lead nothing.  A fault shows at the byte
+ * that is not as demanded: at the latest at its line's end.
+ */
+static inline TARGET uint64_t LEVEL(check_utf8)(
+    BLOCK b, uint8_t last_byte, struct mr_token_carry *c)
+{
+    struct utf8_sets s;
+    uint64_t first = c->lead != 0;
+    uint64_t bad;
+
+    LEVEL(scan_utf8)(b, &s);
+    bad = s.never | (s.cont ^ (s.lead2 << 1 | s.lead3 << 2 | s.lead4 << 3 |
+        c->lead));
+    if (s.narrow || (first && c->last >= 0xE0)) {
+        bad |= (LEVEL(equal)(b, 0xE0) << 1 | (first & (c->last == 0xE0))) &
+            LEVEL(range)(b, 0x80, 0x9F);
+        bad |= (LEVEL(equal)(b, 0xED) << 1 | (first & (c->last == 0xED))) &
+            LEVEL(range)(b, 0xA0, 0xBF);
+        bad |= (LEVEL(equal)(b, 0xF0) << 1 | (first & (c->last == 0xF0))) &
+            LEVEL(range)(b, 0x80, 0x8F);
+        bad |= (LEVEL(equal)(b, 0xF4) << 1 | (first & (c->last == 0xF4))) &
+            LEVEL(range)(b, 0x90, 0xBF);
+    }
+    c->lead = s.lead2 >> 63 | s.lead3 >> 62 | s.lead4 >> 61;
+    c->last = last_byte;
+    return bad;
+}
+
+/*
+ * Four hexadecimal digits after each \u, and surrogates only as pairs.  Each
+ * fault shows within its string: where a \uD8 to \uDB (high) is not followed
+ * by another \u, that is seen at the two bytes that should be it, not six
+ * bytes on, which could be the next line already.
+ */
+static inline TARGET uint64_t LEVEL(check_unicode_escapes)(
+    BLOCK b, uint64_t starts, uint64_t u, struct mr_token_carry *c)
+{
+    uint64_t digit = LEVEL(range)(b, '0', '9');
+    uint64_t a_b = LEVEL(range)(b, 'a', 'b') | LEVEL(range)(b, 'A', 'B');
+    uint64_t c_f = LEVEL(range)(b, 'c', 'f') | LEVEL(range)(b, 'C', 'F');
+    uint64_t d = LEVEL(equal)(b, 'd') | LEVEL(equal)(b, 'D');
+    uint64_t ud = LEVEL(later)(u, 1, c->u) & d;
+    uint64_t second = LEVEL(later)(ud, 1, c->ud);
+    uint64_t high = second & (LEVEL(range)(b, '8', '9') | a_b);
+    uint64_t low = second & c_f;
+    uint64_t need_hex = LEVEL(later)(u, 1, c->u) | LEVEL(later)(u, 2, c->u) |
+        LEVEL(later)(u, 3, c->u) | LEVEL(later)(u, 4, c->u);
+    uint64_t bad = need_hex & ~(digit | a_b | c_f);
+
+    bad |= LEVEL(later)(high, 3, c->high) & ~starts;
+    bad |= LEVEL(later)(high, 4, c->high) & ~u;
+    bad |= LEVEL(later)(high, 6, c->high) ^ low;
+    c->u = u;
+    c->ud = ud;
+    c->high = high;
+    return bad;
+}
+
+/*
+ * Within a run of backslashes every second one, beginning with the first,
+ * escapes the byte after it.  Adding the runs' first bits that stand on even
+ * places carries through those runs and clears them: what is left are the
+ * runs that begin on odd places.
+ */
+static inline TARGET uint64_t LEVEL(find_escaped)(
+    uint64_t backslash, uint64_t *starts_out, struct mr_token_carry *c)
+{
+    const uint64_t even = UINT64_C(0x5555555555555555);
+    uint64_t run = backslash & ~c->escaped;
+    uint64_t first = run & ~(run << 1);
+    uint64_t odd_run = run & (run + (first & even));
+    uint64_t starts = (odd_run & ~even) | (run & ~odd_run & even);
+    uint64_t escaped = starts << 1 | c->escaped;
+
+    c->escaped = starts >> 63;
+    *starts_out = starts;
+    return escaped;
+}
+
+/* Escaped bytes, and whether each is one that may be escaped. */
+static inline TARGET uint64_t LEVEL(check_escapes)(BLOCK b, uint64_t backslash,
+    uint64_t quote, uint64_t *escaped_out, struct mr_token_carry *c)
+{
+    uint64_t starts;
+    uint64_t escaped = LEVEL(find_escaped)(backslash, &starts, c);
+    uint64_t rest = escaped & ~(backslash | quote);
+    uint64_t u = rest & LEVEL(equal)(b, 'u');
+    uint64_t bad = 0;
+
+    *escaped_out = escaped;
+    rest &= ~(u | LEVEL(equal)(b, 'n'));
+    if (rest)
+        bad = rest &
+            ~(LEVEL(equal)(b, '/') | LEVEL(equal)(b, 'b') |
+                LEVEL(equal)(b, 'f') | LEVEL(equal)(b, 'r') |
+                LEVEL(equal)(b, 't'));
+    if (u | (c->u >> 60) | (c->high >> 58))
+        bad |= LEVEL(check_unicode_escapes)(b, starts, u, c);
+    else
+        c->u = c->ud = c->high = 0;
+    return bad;
+}
+
+/*
+ * Closing quotes of strings with a backslash: adding one or more bits of a
+ * run of ones, the bytes of the string, to the run carries out of it exactly
+ * once, onto the bit behind it.  Return colons that follow such a quote.
+ */
+static inline TARGET uint64_t LEVEL(find_escaped_keys)(uint64_t backslash,
+    uint64_t in_string, uint64_t quote, uint64_t colon,
+    struct mr_token_carry *c)
+{
+    uint64_t marks = (backslash | c->has_escape) & in_string;
+    uint64_t sum = in_string + marks;
+    /* The string may end before its first byte in this block. */
+    uint64_t ends = (sum | c->has_escape) & ~in_string & quote;
+    uint64_t keys = colon & (ends << 1 | c->end_escape);
+
+    c->has_escape = sum < in_string;
+    c->end_escape = ends >> 63;
+    return keys;
+}
+
+/* A line feed in a string: end the string there, which turns what follows
+ * outside in; again for each further line feed that is then in a string. */
+__attribute__((noinline, cold)) static TARGET uint64_t LEVEL(cut_strings)(
+    uint64_t in_string, uint64_t newline)
+{
+    uint64_t cut;
+
+    while ((cut = in_string & newline) != 0)
+        in_string ^= ~(cut & (~cut + 1)) + 1;
+    return in_string;
+}
+
+/* One block, whose first byte is at p and at offset base of the window.
+ * p[64] is readable.  Return the new number of tokens. */
+static inline __attribute__((always_inline)) TARGET size_t LEVEL(
+    tokenize_block)(struct mr_tokens *t, size_t n, const uint8_t *p,
+    size_t base, struct scan_state *state)
+{
+    struct mr_token_carry *c = &state->carry;
+    BLOCK b = LEVEL(load)(p);
+    struct scan_sets s;
+    uint64_t bad = 0;
+    uint64_t escaped = 0;
+    uint64_t in_string;
+    uint64_t scalar;
+    uint64_t strings;
+
+    LEVEL(scan)(b, &s);
+    if (__builtin_expect((s.backslash | c->escapes) != 0, 0)) {
+        bad |= LEVEL(check_escapes)(b, s.backslash, s.quote, &escaped, c);
+        s.quote &= ~escaped;
+        state->backslash |= UINT64_C(1) << (base / 64);
+    }
+    if (__builtin_expect((s.high | c->lead) != 0, 0))
+        bad |= LEVEL(check_utf8)(b, p[63], c);
+    in_string = LEVEL(prefix_xor)(s.quote) ^ c->in_string;
+    if (__builtin_expect((in_string & s.newline) != 0, 0)) {
+        bad = 1;
+        in_string = LEVEL(cut_strings)(in_string, s.newline);
+    }
+    c->in_string = 0 - (in_string >> 63);
+    if (__builtin_expect((s.backslash | c->escapes) != 0, 0)) {
+        state->odd_keys |= LEVEL(find_escaped_keys)(
+            s.backslash, in_string, s.quote, s.colon, c);
+        c->escapes = c->escaped | c->has_escape | c->end_escape |
+            (c->u >> 60) | (c->high >> 58);
+    }
+    strings = s.quote & in_string;
+    scalar = ~(s.op | s.space | s.quote | in_string);
+    state->odd_keys |=
+        s.colon & ~in_string & ~(s.quote << 1 | c->after_quote);
+    bad |= (s.control & in_string) | (s.high & scalar);
+    state->suspect |= (uint64_t)(bad != 0) << (base / 64);
+    /* A scalar at the block's end may go on in the next. */
+    t->complex[base / 64] = ((scalar & ~s.digit) | scalar >> 63) != 0;
+    n = LEVEL(emit)(t, n, b, p,
+        (s.op & ~in_string) | strings | s.newline |
+            (scalar & ~(scalar << 1 | c->in_scalar)),
+        strings, base);
+    c->in_scalar = scalar >> 63;
+    c->after_quote = s.quote >> 63;
+    return n;
+}
+
+static TARGET void LEVEL(tokenize)(
+    struct mr_tokens *t, const uint8_t *text, size_t n_text)
+{
+    size_t n = n_text < MR_WINDOW_BYTES ? n_text : MR_WINDOW_BYTES;
+    struct scan_state state = {.carry = t->carry};
+    size_t n_tokens = 0;
+    size_t at = 0;
+
+    for (; at < n && n_text - at > 64; at += 64)
+        n_tokens = LEVEL(tokenize_block)(t, n_tokens, text + at, at, &state);
+    if (at < n) {
+        uint8_t tail[65];
+
+        memset(tail, ' ', sizeof tail);
+        memcpy(tail, text + at, n - at);
+        n_tokens = LEVEL(tokenize_block)(t, n_tokens, tail, at, &state);
+    }
+    if (n == n_text && text[n - 1] != '\n') {
+        state.suspect |= (state.carry.in_string & 1) << ((n - 1) / 64);
+        t->pos[1 + n_tokens] = (uint16_t)n;
+        t->kind[1 + n_tokens] = '\n';
+        n_tokens++;
+    }
+    t->suspect = state.suspect;
+    t->backslash = state.backslash;
+    t->odd_keys = state.odd_keys != 0;
+    t->carry = state.carry;
+    t->n = n_tokens;
+}
+
+static TARGET bool LEVEL(scalars)(
+    const uint8_t *text, size_t n, const uint16_t *pos, uint64_t set)
+{
+    bool good = true;
+
+    for (; set; set &= set - 1) {
+        size_t at = pos[__builtin_ctzll(set)];
+
+        good &= is_scalar(text + at, n - at);
+    }
+    return good;
+}
+
+/* The inner loops below have fixed lengths and restrict pointers so that
+ * compilers turn them into vector instructions at -O2 too. */
+
+static TARGET void LEVEL(max_u8)(
+    uint8_t *restrict dst, const uint8_t *restrict src, size_t n)
+{
+    size_t i;
+
+    for (; n >= 64; n -= 64, dst += 64, src += 64)
+        for (i = 0; i < 64; i++)
+            dst[i] = dst[i] > src[i] ? dst[i] : src[i];
+    for (i = 0; i < n; i++)
+        dst[i] = dst[i] > src[i] ? dst[i] : src[i];
+}
+
+static TARGET void LEVEL(or_u64)(
+    uint64_t *restrict dst, const uint64_t *restrict src, size_t n)
+{
+    size_t i;
+
+    for (; n >= 8; n -= 8, dst += 8, src += 8)
+        for (i = 0; i < 8; i++)
+            dst[i] |= src[i];
+    for (i = 0; i < n; i++)
+        dst[i] |= src[i];
+}
+
+static TARGET uint64_t LEVEL(popcount_u64)(const uint64_t *p, size_t n)
+{
+    uint64_t sum = 0;
+    size_t i;
+
+    for (i = 0; i < n; i++)
+        sum += (uint64_t)__builtin_popcountll(p[i]);
+    return sum;
+}
+
+static const struct mr_kernels LEVEL(kernels) = {
+    LEVEL_NUMBER,
+    LEVEL_NAME,
+    LEVEL(tokenize),
+    LEVEL(sort),
+    LEVEL(scalars),
+    LEVEL(max_u8),
+    LEVEL(or_u64),
+    LEVEL(popcount_u64),
+};
+
+#undef LEVEL
+#undef LEVEL_NUMBER
+#undef LEVEL_NAME
+#undef TARGET
+#undef BLOCK

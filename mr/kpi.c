@@ -1,0 +1,370 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "mr/kpi.h"
+
+#include <stdlib.h>
+
+#include "mr/calendar.h"
+
+/*
+ * Four numbers a day are enough for all user figures, and each of them adds
+ * up over blocks of users:
+ *
+ *    users(X)   members of U(X)
+ *    active(X)  members of U(X) and U(X-1)
+ *    fresh(X)   members of U(X) and of no loaded day before
+ *    known(X)   fresh of all days up to X, added up
+ *
+ * because churned = users(X-1) - active, reactivated = users(X) - active, and
+ * inactive = known(X) - users(X) - users(X-1) + active.
+ *
+ * A block's sets come in order of day.  So one pass with three bitmaps does:
+ * the day at hand (the union over its types), the day before, and everybody
+ * seen so far.  Days without a member in the block cost nothing.
+ */
+
+struct day_tally {
+    int32_t day;
+    uint64_t users, active, fresh, sessions;
+};
+
+struct mr_kpi_tally {
+    const struct mr_cells *cells;
+    struct day_tally *day; /* ascending; the days that have cells */
+    size_t n_days;
+    uint32_t *day_of_cell; /* index into day */
+    uint64_t *cell_users;
+    /* Bitmaps over the block at hand; current and before change places. */
+    uint64_t *current, *before, *known;
+    uint64_t words[3][MR_BLOCK_WORDS];
+};
+
+enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
+    struct mr_kpi_tally **tally_out, struct mr_error *err)
+{
+    struct mr_kpi_tally *t = calloc(1, sizeof(*t));
+    size_t i, n = cells->n_cells;
+
+    if (!t)
+        return mr_fail_nomem(err);
+    t->cells = cells;
+    t->current = t->words[0];
+    t->before = t->words[1];
+    t->known = t->words[2];
+    /* One more, so that no array is empty. */
+    t->day_of_cell = calloc(n + 1, sizeof(*t->day_of_cell));
+    t->cell_users = calloc(n + 1, sizeof(*t->cell_users));
+    for (i = 0; i < n; i++)
+        t->n_days += i == 0 || cells->cell[i].day != cells->cell[i - 1].day;
+    t->day = calloc(t->n_days + 1, sizeof(*t->day));
+    if (!t->day_of_cell || !t->cell_users || !t->day) {
+        mr_kpi_tally_free(t);
+        return mr_fail_nomem(err);
+    }
+    t->n_days = 0;
+    for (i = 0; i < n; i++) {
+        if (i == 0 || cells->cell[i].day != cells->cell[i - 1].day)
+            t->day[t->n_days++].day = cells->cell[i].day;
+        t->day_of_cell[i] = (uint32_t)(t->n_days - 1);
+    }
+    *tally_out = t;
+    return MR_OK;
+}
+
+void mr_kpi_tally_free(struct mr_kpi_tally *tally)
+{
+    if (!tally)
+        return;
+    free(tally->day_of_cell);
+    free(tally->cell_users);
+    free(tally->day);
+    free(tally);
+}
+
+static void add_set(uint64_t *words, const struct mr_user_set *set)
+{
+    size_t i;
+
+    if (set->words) {
+        for (i = 0; i < MR_BLOCK_WORDS; i++)
+            words[i] |= set->words[i];
+        return;
+    }
+    for (i = 0; i < set->n; i++)
+        words[set->list[i] / 64] |= UINT64_C(1) << (set->list[i] % 64);
+}
+
+/* Count the day in t->current; t->before is the calendar day before. */
+static void count_day(struct mr_kpi_tally *t, struct day_tally *day)
+{
+    uint64_t users = 0, active = 0, fresh = 0;
+    size_t i;
+
+    for (i = 0; i < MR_BLOCK_WORDS; i++) {
+        uint64_t w = t->current[i];
+
+        if (w == 0)
+            continue;
+        users += (unsigned)__builtin_popcountll(w);
+        active += (unsigned)__builtin_popcountll(w & t->before[i]);
+        fresh += (unsigned)__builtin_popcountll(w & ~t->known[i]);
+        t->known[i] |= w;
+    }
+    day->users += users;
+    day->active += active;
+    day->fresh += fresh;
+}
+
+static void tally_sets(
+    struct mr_kpi_tally *t, const struct mr_user_block *block)
+{
+    size_t i = 0;
+    int32_t last = -2; /* the day that stands in t->current; none yet */
+
+    memset(t->known, 0, sizeof(t->words[0]));
+    memset(t->current, 0, sizeof(t->words[0]));
+    while (i < block->n_sets && block->sets[i].cell < t->cells->n_cells) {
+        uint32_t d = t->day_of_cell[block->sets[i].cell];
+        uint64_t *swap = t->before;
+
+        t->before = t->current;
+        t->current = swap;
+        memset(t->current, 0, sizeof(t->words[0]));
+        if (t->day[d].day != last + 1)
+            memset(t->before, 0, sizeof(t->words[0]));
+        for (; i < block->n_sets && block->sets[i].cell < t->cells->n_cells &&
+               t->day_of_cell[block->sets[i].cell] == d;
+             i++) {
+            add_set(t->current, &block->sets[i]);
+            t->cell_users[block->sets[i].cell] += block->sets[i].n;
+        }
+        count_day(t, &t->day[d]);
+        last = t->day[d].day;
+    }
+}
+
+/* The index of the last day that begins no later than a time; n_days when
+ * there is none. */
+static size_t find_day(const struct mr_kpi_tally *t, int64_t time_ms)
+{
+    size_t low = 0, high = t->n_days;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (t->day[middle].day * MR_MS_PER_DAY <= time_ms)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low == 0 ? t->n_days : low - 1;
+}
+
+/* Count each interval on the day of its start.  Neighbours often share their
+ * day, so its bounds are kept. */
+static void tally_sessions(
+    struct mr_kpi_tally *t, const struct mr_user_block *block)
+{
+    size_t i, d, n = block->n > 0 ? block->first[block->n] : 0;
+    int64_t day_start = 1, day_end = 0;
+    uint64_t *sessions = NULL;
+
+    for (i = 0; i < n; i++) {
+        int64_t start = block->interval[i].start_ms;
+
+        if (start < day_start || start >= day_end) {
+            d = find_day(t, start);
+            if (d == t->n_days)
+                continue;
+            day_start = t->day[d].day * MR_MS_PER_DAY;
+            day_end = day_start + MR_MS_PER_DAY;
+            sessions = &t->day[d].sessions;
+            if (start >= day_end)
+                continue; /* a day without events: not in any sound state */
+        }
+        ++*sessions;
+    }
+}
+
+void mr_kpi_tally_block(
+    struct mr_kpi_tally *tally, const struct mr_user_block *block)
+{
+    tally_sets(tally, block);
+    tally_sessions(tally, block);
+}
+
+void mr_kpi_tally_merge(
+    struct mr_kpi_tally *into, const struct mr_kpi_tally *from)
+{
+    size_t i;
+
+    for (i = 0; i < into->n_days; i++) {
+        into->day[i].users += from->day[i].users;
+        into->day[i].active += from->day[i].active;
+        into->day[i].fresh += from->day[i].fresh;
+        into->day[i].sessions += from->day[i].sessions;
+    }
+    for (i = 0; i < into->cells->n_cells; i++)
+        into->cell_users[i] += from->cell_users[i];
+}
+
+/* Whether the day after day d of the tally needs a row though it has no
+ * events: it is not the last, and the next day with events comes later. */
+static bool has_empty_day_after(const struct mr_kpi_tally *t, size_t d)
+{
+    return d + 1 < t->n_days && t->day[d + 1].day > t->day[d].day + 1;
+}
+
+/* Make the rows with all figures that come from the tally. */
+static enum mr_status make_days(
+    const struct mr_kpi_tally *t, struct mr_kpis *kpis, struct mr_error *err)
+{
+    size_t d, n = 0;
+    uint64_t known = 0;
+
+    /* No day is followed by more than one row without events. */
+    kpis->day = calloc(2 * t->n_days + 1, sizeof(*kpis->day));
+    if (!kpis->day)
+        return mr_fail_nomem(err);
+    for (d = 0; d < t->n_days; d++) {
+        const struct day_tally *x = &t->day[d];
+        bool next_to = d > 0 && x[-1].day == x->day - 1;
+        uint64_t users_before = next_to ? x[-1].users : 0;
+
+        known += x->fresh;
+        kpis->day[n++] = (struct mr_kpi_day){
+            .day = x->day,
+            .has_before = d > 0,
+            .users = x->users,
+            .sessions = x->sessions,
+            .active = x->active,
+            .churned = users_before - x->active,
+            .reactivated = x->users - x->active,
+            .inactive = known - x->users - users_before + x->active,
+        };
+        if (has_empty_day_after(t, d))
+            kpis->day[n++] = (struct mr_kpi_day){
+                .day = x->day + 1,
+                .has_before = true,
+                .churned = x->users,
+                .inactive = known - x->users,
+            };
+    }
+    kpis->n_days = n;
+    if (n > 0) { /* not defined without a day before */
+        kpis->day[0].active = kpis->day[0].churned = 0;
+        kpis->day[0].reactivated = kpis->day[0].inactive = 0;
+    }
+    return MR_OK;
+}
+
+static enum mr_status make_day_types(const struct mr_cells *cells,
+    const struct mr_kpi_tally *t, struct mr_kpis *kpis, struct mr_error *err)
+{
+    size_t i;
+
+    kpis->day_type = calloc(cells->n_cells + 1, sizeof(*kpis->day_type));
+    if (!kpis->day_type)
+        return mr_fail_nomem(err);
+    kpis->n_day_types = cells->n_cells;
+    for (i = 0; i < cells->n_cells; i++) {
+        kpis->day_type[i].day = cells->cell[i].day;
+        kpis->day_type[i].type = cells->cell[i].type;
+        kpis->day_type[i].users = t->cell_users[i];
+    }
+    return MR_OK;
+}
+
+/* Add the partitions' counts up: by cell, and by day through row_of_day,
+ * which gives the row of each day of the tally. */
+static void add_events(const struct mr_kpi_tally *t,
+    const struct mr_coverage *coverage, const size_t *row_of_day,
+    struct mr_kpis *kpis)
+{
+    size_t i, k;
+
+    for (i = 0; i < coverage->n_partitions; i++) {
+        const struct mr_partition *p = &coverage->partition[i];
+
+        for (k = 0; k < p->n_cells; k++) {
+            const struct mr_cell_count *c = &p->cell[k];
+            struct mr_kpi_day *day;
+
+            if (c->cell >= kpis->n_day_types)
+                continue; /* not in any sound coverage */
+            day = &kpis->day[row_of_day[t->day_of_cell[c->cell]]];
+            kpis->day_type[c->cell].events += c->events;
+            day->events += c->events;
+            day->events_without_user += c->without_user;
+        }
+    }
+}
+
+/* Estimate the cells' users, and the days' from the union of their cells. */
+static enum mr_status add_estimates(const struct mr_kpi_tally *t,
+    const struct mr_hll *const *sketch, unsigned sketch_bits,
+    const size_t *row_of_day, struct mr_kpis *kpis, struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+    struct mr_hll day;
+    size_t i, n = t->cells->n_cells;
+
+    mr_hll_init(&day, sketch_bits);
+    for (i = 0; i < n && status == MR_OK; i++) {
+        uint32_t d = t->day_of_cell[i];
+
+        if (sketch[i]) {
+            kpis->day_type[i].users_estimate = mr_hll_estimate(sketch[i]);
+            status = mr_hll_merge(&day, sketch[i]);
+        }
+        if (i + 1 == n || t->day_of_cell[i + 1] != d) {
+            kpis->day[row_of_day[d]].users_estimate = mr_hll_estimate(&day);
+            mr_hll_release(&day);
+        }
+    }
+    mr_hll_release(&day);
+    if (status == MR_NOMEM)
+        return mr_fail_nomem(err);
+    if (status != MR_OK)
+        return mr_fail(err, status, MR_NOWHERE, NULL,
+            "a sketch is not of the precision that the spec names");
+    return MR_OK;
+}
+
+enum mr_status mr_kpis_compute(const struct mr_cells *cells,
+    const struct mr_kpi_tally *tally, const struct mr_coverage *coverage,
+    const struct mr_hll *const *sketch, unsigned sketch_bits,
+    struct mr_kpis *kpis_out, struct mr_error *err)
+{
+    size_t *row_of_day = calloc(tally->n_days + 1, sizeof(*row_of_day));
+    enum mr_status status;
+    size_t d, row = 0;
+
+    memset(kpis_out, 0, sizeof(*kpis_out));
+    if (!row_of_day)
+        return mr_fail_nomem(err);
+    for (d = 0; d < tally->n_days; d++) {
+        row_of_day[d] = row;
+        row += 1 + has_empty_day_after(tally, d);
+    }
+    kpis_out->users_estimate_error = mr_hll_standard_error(sketch_bits);
+    status = make_days(tally, kpis_out, err);
+    if (status == MR_OK)
+        status = make_day_types(cells, tally, kpis_out, err);
+    if (status == MR_OK) {
+        add_events(tally, coverage, row_of_day, kpis_out);
+        status = add_estimates(
+            tally, sketch, sketch_bits, row_of_day, kpis_out, err);
+    }
+    free(row_of_day);
+    return status;
+}
+
+void mr_kpis_release(struct mr_kpis *kpis)
+{
+    free(kpis->day);
+    free(kpis->day_type);
+    memset(kpis, 0, sizeof(*kpis));
+}

@@ -1,0 +1,75 @@
+#ifndef MR_KPI_H
+#define MR_KPI_H
+
+#include "mr/coverage.h"
+#include "mr/hyperloglog.h"
+#include "mr/userblock.h"
+
+/*
+ * The KPIs of docs/kpis.md, counted from blocks of users.  Every user stands
+ * in exactly one block, so counts of blocks add up, and blocks can be
+ * counted by several threads, each with a tally of its own.
+ */
+
+/** The tables that cell numbers refer to; not owned. */
+struct mr_cells {
+    const struct mr_span *type; /* ascending in byte order */
+    size_t n_types;
+    const struct mr_cell *cell; /* ascending by day, then type */
+    size_t n_cells;
+};
+
+struct mr_kpi_tally;
+
+/** mr_kpi_tally_new(cells, tally, err): An empty tally.  cells must outlive
+ * it.  Memory: 24 KiB and a few words per cell and per day with cells. */
+MR_MUST_CHECK enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
+    struct mr_kpi_tally **tally_out, struct mr_error *err);
+void mr_kpi_tally_free(struct mr_kpi_tally *tally);
+
+/** mr_kpi_tally_block(tally, block): Count one block.  Allocates nothing. */
+void mr_kpi_tally_block(
+    struct mr_kpi_tally *tally, const struct mr_user_block *block);
+
+/** mr_kpi_tally_merge(into, from): Add up two tallies over the same cells. */
+void mr_kpi_tally_merge(
+    struct mr_kpi_tally *into, const struct mr_kpi_tally *from);
+
+/** A day's row; the four fields from active on only with has_before. */
+struct mr_kpi_day {
+    int32_t day;
+    bool has_before; /* not the first loaded day */
+    uint64_t events, events_without_user, users;
+    double users_estimate;
+    uint64_t active, inactive, churned, reactivated;
+    uint64_t sessions;
+};
+
+struct mr_kpi_day_type {
+    int32_t day;
+    uint32_t type;
+    uint64_t events, users;
+    double users_estimate;
+};
+
+struct mr_kpis {
+    struct mr_kpi_day *day; /* ascending; the rows the contract asks for */
+    size_t n_days;
+    struct mr_kpi_day_type *day_type; /* ascending by day, then type */
+    size_t n_day_types;
+    double users_estimate_error; /* standard error, a share: 0.0081 */
+};
+
+/**
+ * mr_kpis_compute(cells, tally, coverage, sketch, kpis, err): Put the rows
+ * together.  sketch[i] is the sketch of cell i, or NULL where it had no user;
+ * a day's estimate comes from the union of its cells' sketches.  Release with
+ * mr_kpis_release, also after a failure.
+ */
+MR_MUST_CHECK enum mr_status mr_kpis_compute(const struct mr_cells *cells,
+    const struct mr_kpi_tally *tally, const struct mr_coverage *coverage,
+    const struct mr_hll *const *sketch, unsigned sketch_bits,
+    struct mr_kpis *kpis_out, struct mr_error *err);
+void mr_kpis_release(struct mr_kpis *kpis);
+
+#endif

@@ -1,0 +1,231 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "mr/lines.h"
+
+void mr_lines_init(struct mr_lines *lines, struct mr_stream *stream,
+    uint64_t max_line_bytes, bool at_start)
+{
+    memset(lines, 0, sizeof(*lines));
+    lines->stream = stream;
+    lines->max_line_bytes = max_line_bytes;
+    lines->at_start = at_start;
+}
+
+void mr_lines_release(struct mr_lines *lines)
+{
+    mr_buffer_release(&lines->carry);
+}
+
+const uint8_t *mr_lines_last_end(struct mr_span text)
+{
+#ifdef HAVE_MEMRCHR
+    return text.n == 0 ? NULL : memrchr(text.p, '\n', text.n);
+#else
+    while (text.n > 0)
+        if (text.p[--text.n] == '\n')
+            return text.p + text.n;
+    return NULL;
+#endif
+}
+
+/*
+ * What both ways of reading share: a window of bytes that have been read and
+ * not given.  more() makes it longer or finds that the stream has ended;
+ * drop() forgets its first bytes.
+ */
+struct window {
+    struct mr_lines *lines;
+    struct mr_buffer *buffer; /* NULL when in place */
+    struct mr_span text;
+    struct mr_error *err;
+};
+
+static enum mr_status more_in_place(struct window *w)
+{
+    struct mr_span next;
+    enum mr_status status = mr_stream_next_span(
+        w->lines->stream, MR_LINES_BLOCK, &next, w->err);
+
+    if (status != MR_OK)
+        return status;
+    if (w->text.n == 0)
+        w->text.p = next.p;
+    w->text.n += next.n; /* spans adjoin */
+    w->lines->ended = next.n == 0;
+    return MR_OK;
+}
+
+static enum mr_status more_in_buffer(struct window *w)
+{
+    struct mr_buffer *b = w->buffer;
+    size_t want = b->n < MR_LINES_BLOCK ? MR_LINES_BLOCK : 2 * b->n, n = 1;
+    enum mr_status status = mr_buffer_reserve(b, want);
+
+    if (status != MR_OK)
+        return mr_fail_nomem(w->err);
+    while (b->n < want && n > 0) {
+        status = mr_stream_read(
+            w->lines->stream, b->p + b->n, want - b->n, &n, w->err);
+        if (status != MR_OK)
+            return status;
+        b->n += n;
+    }
+    w->lines->ended = n == 0;
+    w->text = (struct mr_span){b->p, b->n};
+    return MR_OK;
+}
+
+static enum mr_status more(struct window *w)
+{
+    return w->buffer == NULL ? more_in_place(w) : more_in_buffer(w);
+}
+
+/* Forget the window's first n bytes. */
+static void drop(struct window *w, size_t n)
+{
+    w->lines->offset += n;
+    if (w->buffer == NULL) {
+        w->text.p += n;
+        w->text.n -= n;
+        return;
+    }
+    memmove(w->buffer->p, w->buffer->p + n, w->buffer->n - n);
+    w->buffer->n -= n;
+    w->text = (struct mr_span){w->buffer->p, w->buffer->n};
+}
+
+/* Keep what follows the block for the next call. */
+static enum mr_status keep_rest(struct window *w, size_t used)
+{
+    struct mr_lines *lines = w->lines;
+
+    lines->offset += used;
+    if (w->buffer == NULL) {
+        lines->in_place =
+            (struct mr_span){w->text.p + used, w->text.n - used};
+        return MR_OK;
+    }
+    lines->carry.n = 0;
+    if (mr_buffer_add(&lines->carry, w->text.p + used, w->text.n - used) !=
+        MR_OK)
+        return mr_fail_nomem(w->err);
+    return MR_OK;
+}
+
+/*
+ * A line above the limit: give its beginning, and read on to its end without
+ * keeping what lies between.
+ */
+static enum mr_status long_line(
+    struct window *w, struct mr_line_block *block)
+{
+    uint64_t start = w->lines->offset, passed = 0;
+    size_t kept = w->text.n < MR_LINES_LONG_KEPT ? w->text.n
+                                                 : MR_LINES_LONG_KEPT;
+    struct mr_span fresh = w->text;
+    const uint8_t *end;
+    enum mr_status status;
+    size_t used;
+
+    block->offset = start;
+    block->too_long = true;
+    block->text = (struct mr_span){w->text.p, kept};
+    for (;;) {
+        end = fresh.n == 0 ? NULL : memchr(fresh.p, '\n', fresh.n);
+        if (end != NULL || w->lines->ended)
+            break;
+        passed += fresh.n;
+        if (w->buffer != NULL)
+            w->buffer->n = kept; /* the beginning stays in front */
+        else
+            w->text = (struct mr_span){NULL, 0};
+        status = more(w);
+        if (status != MR_OK)
+            return status;
+        fresh = w->text;
+        if (w->buffer != NULL) {
+            fresh.p += kept;
+            fresh.n -= kept;
+        }
+    }
+    used = end == NULL ? fresh.n : (size_t)(end - fresh.p) + 1;
+    block->bytes += passed + used;
+    block->has_end = end != NULL;
+    status = keep_rest(w, (size_t)(fresh.p - w->text.p) + used);
+    w->lines->offset = start + passed + used;
+    if (w->buffer != NULL)
+        block->text.p = w->buffer->p;
+    return status;
+}
+
+/* Begin the window with what was kept, and drop a byte-order mark. */
+static enum mr_status begin(struct window *w, uint64_t *dropped)
+{
+    struct mr_lines *lines = w->lines;
+    enum mr_status status = MR_OK;
+
+    if (w->buffer == NULL) {
+        w->text = lines->in_place;
+    } else {
+        w->buffer->n = 0;
+        if (mr_buffer_add(w->buffer, lines->carry.p, lines->carry.n) != MR_OK)
+            return mr_fail_nomem(w->err);
+        lines->carry.n = 0;
+        w->text = (struct mr_span){w->buffer->p, w->buffer->n};
+    }
+    if (!lines->at_start)
+        return MR_OK;
+    lines->at_start = false;
+    status = more(w);
+    if (status == MR_OK && w->text.n >= 3 &&
+        memcmp(w->text.p, "\xef\xbb\xbf", 3) == 0) {
+        drop(w, 3);
+        *dropped = 3;
+    }
+    return status;
+}
+
+enum mr_status mr_lines_next(struct mr_lines *lines,
+    struct mr_buffer *buffer, struct mr_line_block *block_out,
+    struct mr_error *err)
+{
+    bool in_place = mr_stream_in_place(lines->stream);
+    struct window w = {
+        .lines = lines, .buffer = in_place ? NULL : buffer, .err = err};
+    struct mr_line_block block = {.text = {NULL, 0}};
+    enum mr_status status = begin(&w, &block.bytes);
+    const uint8_t *end = NULL;
+    size_t seen = 0;
+
+    while (status == MR_OK) {
+        struct mr_span fresh = {w.text.p + seen, w.text.n - seen};
+
+        end = mr_lines_last_end(fresh);
+        if ((end != NULL && w.text.n >= MR_LINES_BLOCK / 2) || lines->ended)
+            break;
+        if (end == NULL && w.text.n > lines->max_line_bytes + 1)
+            break;
+        /* Few bytes and a line end: read on, and look at all of it again. */
+        seen = end != NULL ? 0 : w.text.n;
+        status = more(&w);
+    }
+    if (status != MR_OK)
+        return status;
+    if (end == NULL && w.text.n > lines->max_line_bytes + 1) {
+        status = long_line(&w, &block);
+    } else {
+        size_t n = lines->ended || end == NULL
+            ? w.text.n
+            : (size_t)(end - w.text.p) + 1;
+
+        block.text = (struct mr_span){w.text.p, n};
+        block.offset = lines->offset;
+        block.bytes += n;
+        status = keep_rest(&w, n);
+    }
+    if (status == MR_OK)
+        *block_out = block;
+    return status;
+}

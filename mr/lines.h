@@ -1,0 +1,57 @@
+#ifndef MR_LINES_H
+#define MR_LINES_H
+
+#include "mr/stream.h"
+
+/*
+ * A stream cut into blocks of whole lines, of about MR_LINES_BLOCK bytes: the
+ * unit in which lines go to threads.  Blocks of a mapped plain file stand in
+ * the mapping; others in a buffer that the caller passes in and may hand on.
+ * A byte-order mark (EF BB BF) at the very start is dropped.
+ */
+
+#define MR_LINES_BLOCK (256 * 1024)
+/* What is kept of a line that is longer than the limit. */
+#define MR_LINES_LONG_KEPT (64 * 1024)
+
+struct mr_line_block {
+    struct mr_span text; /* whole lines; the last may lack its end at the
+                          * end of the stream; n = 0: the stream has ended */
+    uint64_t offset;     /* of text in the unpacked stream */
+    /* The block is one line above the limit: text is its beginning, of at
+     * most MR_LINES_LONG_KEPT bytes. */
+    bool too_long;
+    bool has_end;   /* with too_long: the line's end was found */
+    uint64_t bytes; /* unpacked bytes the block stands for, line ends and a
+                     * byte-order mark before it included */
+};
+
+struct mr_lines {
+    struct mr_stream *stream;
+    uint64_t max_line_bytes;
+    struct mr_buffer carry; /* the beginning of a line, read too early */
+    struct mr_span in_place; /* mapped and not yet given */
+    uint64_t offset;         /* of the next block */
+    bool at_start, ended;
+};
+
+/** mr_lines_init(lines, stream, max_line_bytes, at_start): at_start: the
+ * stream's first byte is the partition's (a mark is dropped only there).  The
+ * stream stays the caller's. */
+void mr_lines_init(struct mr_lines *lines, struct mr_stream *stream,
+    uint64_t max_line_bytes, bool at_start);
+void mr_lines_release(struct mr_lines *lines);
+
+/**
+ * mr_lines_next(lines, buffer, block, err): The next block.  buffer holds its
+ * text unless the stream is in place; it grows beyond MR_LINES_BLOCK only for
+ * a line that long.  Errors are the stream's.
+ */
+MR_MUST_CHECK enum mr_status mr_lines_next(struct mr_lines *lines,
+    struct mr_buffer *buffer, struct mr_line_block *block_out,
+    struct mr_error *err);
+
+/** The last line end in a span, or NULL. */
+const uint8_t *mr_lines_last_end(struct mr_span text);
+
+#endif

@@ -1,0 +1,401 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+/*
+ * mr_map: read the inputs with all threads (mr/work.h), then make a state of
+ * what they left.  The second half is parallel too: shards are sorted each by
+ * one thread; blocks are made, added to that thread's own sketches, and
+ * packed by any thread, and written in order.
+ */
+
+#include "mr/mr.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "mr/hyperloglog.h"
+#include "mr/result.h"
+#include "mr/state.h"
+#include "mr/work.h"
+
+/* ---- from what threads left to a head ---- */
+
+static int by_cell(const void *a, const void *b)
+{
+    const struct mr_cell_count *x = a, *y = b;
+
+    return x->cell < y->cell ? -1 : x->cell > y->cell;
+}
+
+static enum mr_status add_unlisted(struct mr_work *w)
+{
+    enum mr_status status = MR_OK;
+
+    for (size_t i = 0; i < w->listing.n_unlisted && status == MR_OK; i++)
+        status = mr_coverage_add_failure(&w->coverage,
+            w->listing.unlisted[i].name, MR_NOWHERE,
+            w->listing.unlisted[i].cause);
+    return status;
+}
+
+/* Number the cells that have events.  Those of a file that changed while it
+ * was being read were noted too, but may have none. */
+static enum mr_status sort_cells(struct mr_work *w)
+{
+    bool *used = calloc(w->cells.n + 1, sizeof(*used));
+    enum mr_status status;
+
+    if (used == NULL)
+        return MR_NOMEM;
+    for (size_t i = 0; i < w->coverage.n_partitions; i++) {
+        const struct mr_partition *p = &w->coverage.partition[i];
+
+        for (size_t k = 0; k < p->n_cells; k++)
+            used[p->cell[k].cell] = true;
+    }
+    w->cells.used = used;
+    status = mr_cellbook_sort(&w->cells, w->types);
+    w->cells.used = NULL;
+    free(used);
+    return status;
+}
+
+/* Types, cells and coverage, in a state's order and numbers. */
+static enum mr_status make_head(
+    struct mr_work *w, struct mr_state_head *head, struct mr_error *err)
+{
+    memset(head, 0, sizeof(*head));
+    head->spec = w->plan.spec;
+    if (add_unlisted(w) != MR_OK ||
+        mr_coverage_settle(&w->coverage) != MR_OK ||
+        sort_cells(w) != MR_OK)
+        return mr_fail_nomem(err);
+    for (size_t i = 0; i < w->coverage.n_partitions; i++) {
+        struct mr_partition *p = &w->coverage.partition[i];
+
+        for (size_t k = 0; k < p->n_cells; k++)
+            p->cell[k].cell = w->cells.final[p->cell[k].cell];
+        if (p->n_cells > 1)
+            qsort(p->cell, p->n_cells, sizeof(*p->cell), by_cell);
+    }
+    head->coverage = w->coverage;
+    memset(&w->coverage, 0, sizeof(w->coverage));
+    head->type = w->cells.type;
+    head->n_types = w->cells.n_types;
+    head->cell = w->cells.sorted;
+    head->n_cells = w->cells.n_sorted;
+    w->cells.type = NULL;
+    w->cells.sorted = NULL;
+    head->sketch = calloc(head->n_cells + 1, sizeof(struct mr_hll *));
+    return head->sketch == NULL ? mr_fail_nomem(err) : MR_OK;
+}
+
+static uint32_t final_number(void *context, int32_t day, uint32_t type)
+{
+    const struct mr_cellbook *b = context;
+
+    return b->final[mr_cellbook_find(b, day, type)];
+}
+
+/* ---- users: seal, plan, write ---- */
+
+static enum mr_status seal(
+    struct mr_work *w, size_t *n_blocks, struct mr_error *err)
+{
+    bool failed = false;
+
+#pragma omp parallel for schedule(dynamic, 1) num_threads((int)w->threads)     \
+    reduction(|| : failed)
+    for (unsigned shard = 0; shard < MR_AGGREGATE_SHARDS; shard++)
+        failed = mr_aggregate_seal(
+                     w->aggregate, shard, final_number, &w->cells) != MR_OK ||
+            failed;
+    if (failed || mr_aggregate_plan(w->aggregate, n_blocks) != MR_OK)
+        return mr_fail_nomem(err);
+    return MR_OK;
+}
+
+/* What one thread needs to make blocks, and its sketches by cell. */
+struct maker {
+    struct mr_block_builder *builder;
+    struct mr_packer *packer;
+    struct mr_hll **sketch;
+    size_t n_cells;
+    unsigned sketch_bits;
+};
+
+static enum mr_status maker_init(
+    struct maker *m, const struct mr_state_head *head)
+{
+    memset(m, 0, sizeof(*m));
+    m->n_cells = head->n_cells;
+    m->sketch_bits = head->spec.sketch_bits;
+    m->sketch = calloc(head->n_cells + 1, sizeof(struct mr_hll *));
+    if (m->sketch == NULL ||
+        mr_block_builder_new(head->n_cells, &m->builder) != MR_OK)
+        return MR_NOMEM;
+    return mr_packer_new(head->spec.session_gap_ms, &m->packer);
+}
+
+static void maker_release(struct maker *m)
+{
+    for (size_t i = 0; m->sketch != NULL && i < m->n_cells; i++) {
+        if (m->sketch[i] != NULL)
+            mr_hll_release(m->sketch[i]);
+        free(m->sketch[i]);
+    }
+    free(m->sketch);
+    mr_block_builder_free(m->builder);
+    mr_packer_free(m->packer);
+}
+
+static enum mr_status own_sketch(struct mr_hll **place, unsigned bits)
+{
+    if (*place != NULL)
+        return MR_OK;
+    *place = malloc(sizeof(**place));
+    if (*place == NULL)
+        return MR_NOMEM;
+    mr_hll_init(*place, bits);
+    return MR_OK;
+}
+
+/* Add the users of each of a block's sets to the cell's sketch. */
+static enum mr_status sketch_block(
+    struct maker *m, const struct mr_user_block *block)
+{
+    enum mr_status status = MR_OK;
+
+    for (size_t k = 0; k < block->n_sets && status == MR_OK; k++) {
+        const struct mr_user_set *set = &block->sets[k];
+        struct mr_hll *h;
+
+        status = own_sketch(&m->sketch[set->cell], m->sketch_bits);
+        h = m->sketch[set->cell];
+        for (uint32_t i = 0; set->list != NULL && i < set->n; i++)
+            if (status == MR_OK)
+                status = mr_hll_add(h, block->hash[set->list[i]]);
+        for (uint32_t j = 0; set->words != NULL && j < MR_BLOCK_WORDS; j++)
+            for (uint64_t w = set->words[j]; w != 0 && status == MR_OK;
+                 w &= w - 1)
+                status = mr_hll_add(
+                    h, block->hash[j * 64 + (uint32_t)__builtin_ctzll(w)]);
+    }
+    return status;
+}
+
+static enum mr_status make_block(struct maker *m,
+    const struct mr_aggregate *a, size_t i, struct mr_packed_block *packed,
+    struct mr_error *err)
+{
+    struct mr_user_block block;
+
+    if (mr_aggregate_block(a, i, m->builder, &block) != MR_OK ||
+        sketch_block(m, &block) != MR_OK)
+        return mr_fail_nomem(err);
+    return mr_pack_block(m->packer, &block, packed, err);
+}
+
+static enum mr_status join_sketches(
+    struct mr_state_head *head, struct maker *m)
+{
+    enum mr_status status = MR_OK;
+
+    for (size_t k = 0; k < head->n_cells && status == MR_OK; k++) {
+        if (m->sketch[k] == NULL)
+            continue;
+        status = own_sketch(&head->sketch[k], m->sketch_bits);
+        if (status == MR_OK)
+            status = mr_hll_merge(head->sketch[k], m->sketch[k]);
+    }
+    return status;
+}
+
+static bool is_stopped(const struct mr_work *w)
+{
+    return w->observer->stop != NULL && *w->observer->stop != 0;
+}
+
+/* One thread's share of the blocks; all threads call it together. */
+static enum mr_status write_share(struct mr_work *w,
+    struct mr_state_head *head, struct mr_state_writer *writer,
+    size_t n_blocks, struct mr_error *err)
+{
+    struct maker m;
+    struct mr_packed_block packed = {.n_users = 0};
+    enum mr_status status =
+        maker_init(&m, head) != MR_OK ? mr_fail_nomem(err) : MR_OK;
+
+#pragma omp for ordered schedule(dynamic, 1)
+    for (size_t i = 0; i < n_blocks; i++) {
+        if (status == MR_OK && is_stopped(w))
+            status = mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
+        if (status == MR_OK)
+            status = make_block(&m, w->aggregate, i, &packed, err);
+#pragma omp ordered
+        if (status == MR_OK)
+            status = mr_state_writer_add(writer, &packed, err);
+    }
+    if (status == MR_OK) {
+#pragma omp critical
+        if (join_sketches(head, &m) != MR_OK)
+            status = mr_fail_nomem(err);
+    }
+    mr_packed_block_release(&packed);
+    maker_release(&m);
+    return status;
+}
+
+static enum mr_status write_users(struct mr_work *w,
+    struct mr_state_head *head, struct mr_state_writer *writer,
+    struct mr_error *err)
+{
+    size_t n_blocks;
+    enum mr_status status = seal(w, &n_blocks, err);
+
+    if (status != MR_OK)
+        return status;
+#pragma omp parallel num_threads((int)w->threads)
+    {
+        struct mr_error own = {.status = MR_OK};
+        enum mr_status result =
+            write_share(w, head, writer, n_blocks, &own);
+
+#pragma omp critical
+        if (result != MR_OK && status == MR_OK) {
+            status = result;
+            *err = own;
+        }
+    }
+    return status;
+}
+
+/* Write the state and finish, or abort, the writer. */
+static enum mr_status write_state(struct mr_work *w,
+    struct mr_state_writer *writer, struct mr_result *result,
+    struct mr_error *err)
+{
+    struct mr_state_head head;
+    enum mr_status status = make_head(w, &head, err);
+
+    if (status == MR_OK)
+        status = write_users(w, &head, writer, err);
+    if (status == MR_OK && is_stopped(w))
+        status = mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
+    if (status == MR_OK)
+        status = mr_state_writer_finish(writer, &head, result->path,
+            sizeof(result->path), &result->state_bytes, err);
+    else
+        mr_state_writer_abort(writer);
+    if (status == MR_OK &&
+        mr_result_fill(result, &head, mr_aggregate_users(w->aggregate)) !=
+            MR_OK)
+        status = mr_fail_nomem(err);
+    mr_state_head_release(&head);
+    return status;
+}
+
+/* ---- the verb ---- */
+
+static enum mr_status open_plan(
+    struct mr_work *w, const struct mr_map_options *o, struct mr_error *err)
+{
+    const char *path[MR_FIELD_COUNT];
+    struct mr_spec *spec = &w->plan.spec;
+    enum mr_status status =
+        mr_spec_load(o->spec == NULL ? "lake" : o->spec, spec, err);
+
+    if (status != MR_OK)
+        return status;
+    for (size_t i = 0; i < MR_FIELD_COUNT; i++)
+        path[i] = spec->field[i];
+    w->plan.want_rejects = o->rejects != NULL;
+    status = mr_fields_plan_new(path, MR_FIELD_COUNT, spec->max_line_bytes,
+        spec->max_depth, &w->plan.fields, err);
+    if (status != MR_OK)
+        return status;
+    if (mr_types_new(&w->types) != MR_OK ||
+        mr_aggregate_new(spec->session_gap_ms, &w->aggregate) != MR_OK)
+        return mr_fail_nomem(err);
+    return MR_OK;
+}
+
+static unsigned count_threads(const struct mr_map_options *o)
+{
+    return o->threads > 0 ? o->threads : (unsigned)omp_get_num_procs();
+}
+
+static enum mr_status run_threads(struct mr_work *w, struct mr_error *err)
+{
+    omp_set_dynamic(0);
+#pragma omp parallel num_threads((int)w->threads)
+    {
+        /* OpenMP may give fewer threads than asked for. */
+#pragma omp single
+        w->owners = w->threads = (unsigned)omp_get_num_threads();
+        mr_work_thread(w);
+    }
+    if (w->fatal.status == MR_OK)
+        return MR_OK;
+    *err = w->fatal;
+    if (w->fatal_input < w->listing.n)
+        mr_error_subject(
+            err, "cannot map", w->listing.inputs[w->fatal_input].path);
+    return err->status;
+}
+
+/* Everything that can be refused before the long part begins, the places for
+ * the output included. */
+static enum mr_status prepare(struct mr_work *w,
+    const struct mr_map_options *o, struct mr_state_writer **writer_out,
+    struct mr_error *err)
+{
+    enum mr_status status = open_plan(w, o, err);
+
+    if (status == MR_OK)
+        status = mr_listing_build(o->input, o->n_inputs, &w->listing, err);
+    if (status == MR_OK && o->shards > 1)
+        status = mr_listing_shard(&w->listing, o->shard, o->shards, err);
+    if (status == MR_OK && o->rejects != NULL)
+        status = mr_reject_file_new(o->rejects, &w->rejects, err);
+    if (status == MR_OK)
+        status = mr_work_order(w, err);
+    if (status == MR_OK)
+        status = mr_state_writer_new(
+            o->output == NULL ? "./mr-state" : o->output, writer_out, err);
+    return status;
+}
+
+enum mr_status mr_map(const struct mr_map_options *options,
+    const struct mr_observer *observer, struct mr_result *result_out,
+    struct mr_error *err)
+{
+    struct mr_work w = {.observer = observer};
+    double start = mr_work_clock();
+    struct mr_state_writer *writer = NULL;
+    struct mr_reject_file *rejects;
+    enum mr_status status;
+
+    memset(result_out, 0, sizeof(*result_out));
+    status = mr_work_init(&w, count_threads(options), err);
+    if (status == MR_OK)
+        status = prepare(&w, options, &writer, err);
+    if (status == MR_OK) {
+        status = run_threads(&w, err);
+        if (status == MR_OK)
+            status = write_state(&w, writer, result_out, err);
+        else
+            mr_state_writer_abort(writer);
+    }
+    rejects = w.rejects;
+    w.rejects = NULL;
+    if (status == MR_OK && rejects != NULL)
+        status = mr_reject_file_finish(rejects, err);
+    else
+        mr_reject_file_abort(rejects);
+    mr_work_release(&w);
+    result_out->seconds = mr_work_clock() - start;
+    return status;
+}

@@ -1,0 +1,131 @@
+#ifndef MR_MR_H
+#define MR_MR_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "mr/status.h"
+
+/*
+ * The library's public face.  A program runs one of the three verbs with an
+ * options structure and gets a summary or text back.  Nothing here prints,
+ * exits, or reads the environment.
+ */
+
+/** Where text goes.  write returns 0, or an errno. */
+struct mr_sink {
+    int (*write)(void *context, const void *bytes, size_t n);
+    void *context;
+};
+
+/** How far a run is; called from one thread at a time, a few times a second
+ * at most. */
+struct mr_progress {
+    uint64_t partitions_done, partitions;
+    uint64_t bytes_done, bytes; /* stored */
+    uint64_t lines;
+};
+
+struct mr_observer {
+    void (*progress)(void *context, const struct mr_progress *progress);
+    /* A remark that is no error: a sentence without newline. */
+    void (*note)(void *context, const char *sentence);
+    void *context;
+    /* Set to non-zero (by a signal handler, say) to end the run soon with
+     * MR_STOPPED; may be NULL. */
+    const volatile int *stop;
+};
+
+struct mr_totals {
+    uint64_t partitions; /* distinct, read to their end */
+    uint64_t failures;   /* named partitions that could not be read */
+    uint64_t repeated;   /* dropped: the same bytes were counted already */
+    uint64_t lines, events, rejected, blank;
+    uint64_t events_without_user, other_day, other_type;
+    uint64_t stored_bytes, text_bytes;
+    uint64_t renamed; /* names that stand for two or more contents */
+};
+
+/** One partition that could not be read. */
+struct mr_failed {
+    const char *name;
+    uint64_t offset; /* or MR_NOWHERE */
+    const char *cause;
+};
+
+struct mr_result {
+    struct mr_totals totals;
+    uint64_t users, days, types; /* distinct users; days and types with events */
+    char path[1024];             /* the state file written; empty if none */
+    uint64_t state_bytes;
+    double seconds;
+    /* Partitions that could not be read, ascending by name; the first of
+     * them, as many as there are up to MR_FAILED_MAX. */
+    struct mr_failed *failed;
+    size_t n_failed;
+};
+#define MR_FAILED_MAX 20
+
+void mr_result_release(struct mr_result *result);
+
+struct mr_map_options {
+    const char *spec;   /* name or file; NULL is "lake" */
+    char *const *input; /* INPUT arguments as source.h says */
+    size_t n_inputs;
+    /* A path that ends in ".mrs" is the state file; anything else is the
+     * folder, made if missing, that gets <content digest>.mrs.  NULL is
+     * "./mr-state". */
+    const char *output;
+    unsigned threads;        /* 0: one per processor */
+    unsigned shard, shards;  /* 1 of 1, or 0 of 0: everything */
+    const char *rejects;     /* file for rejected lines, or NULL */
+};
+
+/**
+ * mr_map(options, observer, result, err): Partitions to one state file.
+ * MR_OK even when partitions could not be read: result->totals.failures
+ * counts them.  On failure nothing stands under the final names.  Release
+ * the result in any case.
+ */
+MR_MUST_CHECK enum mr_status mr_map(const struct mr_map_options *options,
+    const struct mr_observer *observer, struct mr_result *result_out,
+    struct mr_error *err);
+
+enum mr_format { MR_FORMAT_TABLE, MR_FORMAT_CSV, MR_FORMAT_JSON };
+
+struct mr_reduce_options {
+    char *const *input; /* state files, or folders searched for *.mrs */
+    size_t n_inputs;
+    const char *output; /* folder for the CSVs and kpis.json, or NULL */
+    const char *merged; /* file for the merged state, or NULL */
+    const char *day_first, *day_last; /* YYYY-MM-DD, or NULL for all */
+    enum mr_format format;
+    unsigned width; /* columns of the terminal for tables, 0: no limit */
+    bool colour;    /* tables may use ANSI colours */
+    unsigned threads;
+};
+
+/** mr_reduce(options, sink, observer, result, err): States to one state to
+ * KPIs; the daily table goes to the sink in the format asked for. */
+MR_MUST_CHECK enum mr_status mr_reduce(const struct mr_reduce_options *options,
+    const struct mr_sink *sink, const struct mr_observer *observer,
+    struct mr_result *result_out, struct mr_error *err);
+
+struct mr_inspect_options {
+    char *const *input;
+    size_t n_inputs;
+    enum mr_format format; /* table or JSON */
+    bool colour;
+};
+
+/** mr_inspect(options, sink, observer, result, err): Read every byte of each
+ * state, check it, and describe it. */
+MR_MUST_CHECK enum mr_status mr_inspect(
+    const struct mr_inspect_options *options, const struct mr_sink *sink,
+    const struct mr_observer *observer, struct mr_result *result_out,
+    struct mr_error *err);
+
+/** The library's version, as "1.0.0". */
+const char *mr_version(void);
+
+#endif

@@ -1,0 +1,273 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+/* mr_reduce: states to KPIs, and to the files that hold them. */
+
+#include "mr/mr.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "mr/calendar.h"
+#include "mr/merge.h"
+#include "mr/publish.h"
+#include "mr/report.h"
+#include "mr/result.h"
+#include "mr/statelist.h"
+#include "mr/work.h"
+
+struct reduction {
+    const struct mr_reduce_options *options;
+    const struct mr_observer *observer;
+    struct mr_state_list list;
+    struct mr_state **state;
+    struct mr_merge *merge;
+    unsigned threads;
+    struct mr_kpi_tally **tally;
+    uint64_t users;
+    struct mr_kpis kpis;
+    struct mr_coverage_totals totals;
+    int32_t day_first, day_last;
+};
+
+static enum mr_status read_day(const char *text, int32_t otherwise,
+    int32_t *day_out, struct mr_error *err)
+{
+    *day_out = otherwise;
+    if (text == NULL || mr_day_parse(text, strlen(text), day_out))
+        return MR_OK;
+    return mr_fail(err, MR_USAGE, MR_NOWHERE,
+        "write it as YYYY-MM-DD, or a range as YYYY-MM-DD..YYYY-MM-DD",
+        "'%s' is no day", text);
+}
+
+static enum mr_status read_days(struct reduction *r, struct mr_error *err)
+{
+    enum mr_status status = read_day(
+        r->options->day_first, INT32_MIN, &r->day_first, err);
+
+    if (status == MR_OK)
+        status = read_day(
+            r->options->day_last, INT32_MAX, &r->day_last, err);
+    if (status == MR_OK && r->day_first > r->day_last)
+        status = mr_fail(err, MR_USAGE, MR_NOWHERE,
+            "write the earlier day first", "'%s' is after '%s'",
+            r->options->day_first, r->options->day_last);
+    return status;
+}
+
+static enum mr_status open_states(struct reduction *r, struct mr_error *err)
+{
+    enum mr_status status = mr_state_list_build(
+        r->options->input, r->options->n_inputs, &r->list, err);
+
+    if (status != MR_OK)
+        return status;
+    r->state = calloc(r->list.n, sizeof(struct mr_state *));
+    if (r->state == NULL)
+        return mr_fail_nomem(err);
+    for (size_t i = 0; i < r->list.n && status == MR_OK; i++)
+        status = mr_state_open(r->list.path[i], &r->state[i], err);
+    return status;
+}
+
+static enum mr_status make_tallies(struct reduction *r, struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    r->threads = r->options->threads;
+    if (r->threads == 0)
+        r->threads = processors > 0 ? (unsigned)processors : 1;
+    r->tally = calloc(r->threads, sizeof(struct mr_kpi_tally *));
+    if (r->tally == NULL)
+        return mr_fail_nomem(err);
+    for (unsigned i = 0; i < r->threads && status == MR_OK; i++)
+        status =
+            mr_kpi_tally_new(mr_merge_cells(r->merge), &r->tally[i], err);
+    return status;
+}
+
+/* Merge the users, into a file too if one is wanted. */
+static enum mr_status merge_users(
+    struct reduction *r, struct mr_result *result, struct mr_error *err)
+{
+    struct mr_state_writer *writer = NULL;
+    enum mr_status status = MR_OK;
+
+    if (r->options->merged != NULL)
+        status = mr_state_writer_new(r->options->merged, &writer, err);
+    if (status != MR_OK)
+        return status;
+    status = mr_merge_run(r->merge, r->threads, r->tally, writer,
+        r->observer->stop, &r->users, err);
+    if (status == MR_OK && writer != NULL)
+        return mr_state_writer_finish(writer, mr_merge_head(r->merge),
+            result->path, sizeof(result->path), &result->state_bytes, err);
+    if (writer != NULL)
+        mr_state_writer_abort(writer);
+    return status;
+}
+
+static enum mr_status compute(struct reduction *r, struct mr_error *err)
+{
+    const struct mr_state_head *head = mr_merge_head(r->merge);
+    const struct mr_hll *const *sketch =
+        (const struct mr_hll *const *)head->sketch;
+
+    for (unsigned i = 1; i < r->threads; i++)
+        mr_kpi_tally_merge(r->tally[0], r->tally[i]);
+    if (mr_coverage_sum(&head->coverage, &r->totals) != MR_OK)
+        return mr_fail_nomem(err);
+    return mr_kpis_compute(mr_merge_cells(r->merge), r->tally[0],
+        &head->coverage, sketch, head->spec.sketch_bits, &r->kpis, err);
+}
+
+/* ---- output ---- */
+
+typedef enum mr_status make_text(
+    const struct mr_report *report, struct mr_buffer *out);
+
+static const struct {
+    const char *name;
+    make_text *make;
+} files[] = {
+    {"daily.csv", mr_report_daily_csv},
+    {"daily_by_type.csv", mr_report_daily_by_type_csv},
+    {"partitions.csv", mr_report_partitions_csv},
+    {"rejects.csv", mr_report_rejects_csv},
+    {"kpis.json", mr_report_json},
+};
+
+static enum mr_status write_files(const struct mr_report *report,
+    const char *folder, struct mr_error *err)
+{
+    enum mr_status status = mr_publish_folder(folder, err);
+    struct mr_buffer text = {0};
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        text.n = 0;
+        if (status == MR_OK && files[i].make(report, &text) != MR_OK)
+            status = mr_fail_nomem(err);
+        if (status == MR_OK)
+            status = mr_publish_bytes(
+                folder, files[i].name, text.p, text.n, err);
+    }
+    mr_buffer_release(&text);
+    return status;
+}
+
+static enum mr_status print(const struct reduction *r,
+    const struct mr_report *report, const struct mr_sink *sink,
+    struct mr_error *err)
+{
+    struct mr_buffer text = {0};
+    enum mr_status status = MR_OK;
+    int number;
+
+    switch (r->options->format) {
+    case MR_FORMAT_TABLE:
+        status = mr_report_table(
+            report, r->options->width, r->options->colour, &text);
+        break;
+    case MR_FORMAT_CSV:
+        status = mr_report_daily_csv(report, &text);
+        break;
+    case MR_FORMAT_JSON:
+        status = mr_report_json(report, &text);
+        break;
+    }
+    if (status != MR_OK)
+        status = mr_fail_nomem(err);
+    if (status == MR_OK) {
+        number = sink->write(sink->context, text.p, text.n);
+        if (number != 0)
+            status = mr_fail_errno(err, number,
+                "check where the output goes", "cannot write the table");
+    }
+    mr_buffer_release(&text);
+    return status;
+}
+
+/* What the one who reads the figures should know besides. */
+static void remark(const struct reduction *r, const struct mr_result *result)
+{
+    const struct mr_totals *t = &result->totals;
+
+    if (t->repeated > 0)
+        mr_note(r->observer,
+            "a partition was met again in another state %llu times; each counts "
+            "once",
+            (unsigned long long)t->repeated);
+    if (t->renamed > 0)
+        mr_note(r->observer,
+            "%llu names stand for partitions of different bytes, all of "
+            "which were counted; partitions.csv shows them: remove the wrong "
+            "version and map again",
+            (unsigned long long)t->renamed);
+}
+
+static enum mr_status report(struct reduction *r,
+    const struct mr_sink *sink, struct mr_result *result,
+    struct mr_error *err)
+{
+    const struct mr_state_head *head = mr_merge_head(r->merge);
+    struct mr_report report = {.spec = &head->spec,
+        .cells = mr_merge_cells(r->merge),
+        .kpis = &r->kpis,
+        .coverage = &head->coverage,
+        .totals = &r->totals,
+        .users = r->users,
+        .states = r->list.n,
+        .day_first = r->day_first,
+        .day_last = r->day_last};
+    enum mr_status status = MR_OK;
+
+    if (mr_result_fill(result, head, r->users) != MR_OK)
+        return mr_fail_nomem(err);
+    remark(r, result);
+    if (r->options->output != NULL)
+        status = write_files(&report, r->options->output, err);
+    return status != MR_OK ? status : print(r, &report, sink, err);
+}
+
+static void release(struct reduction *r)
+{
+    mr_kpis_release(&r->kpis);
+    for (unsigned i = 0; r->tally != NULL && i < r->threads; i++)
+        mr_kpi_tally_free(r->tally[i]);
+    free(r->tally);
+    mr_merge_free(r->merge);
+    for (size_t i = 0; r->state != NULL && i < r->list.n; i++)
+        mr_state_close(r->state[i]);
+    free(r->state);
+    mr_state_list_release(&r->list);
+}
+
+enum mr_status mr_reduce(const struct mr_reduce_options *options,
+    const struct mr_sink *sink, const struct mr_observer *observer,
+    struct mr_result *result_out, struct mr_error *err)
+{
+    struct reduction r = {.options = options, .observer = observer};
+    double start = mr_work_clock();
+    enum mr_status status;
+
+    memset(result_out, 0, sizeof(*result_out));
+    status = read_days(&r, err);
+    if (status == MR_OK)
+        status = open_states(&r, err);
+    if (status == MR_OK)
+        status = mr_merge_new(r.state, r.list.n, &r.merge, err);
+    if (status == MR_OK)
+        status = make_tallies(&r, err);
+    if (status == MR_OK)
+        status = merge_users(&r, result_out, err);
+    if (status == MR_OK)
+        status = compute(&r, err);
+    if (status == MR_OK)
+        status = report(&r, sink, result_out, err);
+    release(&r);
+    result_out->seconds = mr_work_clock() - start;
+    return status;
+}

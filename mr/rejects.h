@@ -1,0 +1,67 @@
+#ifndef MR_REJECTS_H
+#define MR_REJECTS_H
+
+#include <stdio.h>
+
+#include "mr/spec.h"
+
+/*
+ * The file of rejected lines: JSON Lines, packed with gzip or zstd when its
+ * name ends in .gz or .zst, under its final name only when complete.  Lines
+ * wait in a spool until their partition has been read to its end, so the file
+ * holds no line of a partition that counts for nothing.
+ */
+
+/** Text that waits: in memory, and in a nameless temporary file beyond
+ * MR_SPOOL_BYTES.  All zero is empty.  One thread at a time. */
+#define MR_SPOOL_BYTES (4 << 20)
+struct mr_spool {
+    struct mr_buffer text;
+    FILE *overflow; /* earlier text */
+};
+
+void mr_spool_release(struct mr_spool *s);
+/** mr_spool_settle(s, err): Move the text to the overflow file if there is
+ * too much of it. */
+MR_MUST_CHECK enum mr_status mr_spool_settle(
+    struct mr_spool *s, struct mr_error *err);
+/** mr_spool_append(into, from, err): Move all of from to the end of into. */
+MR_MUST_CHECK enum mr_status mr_spool_append(
+    struct mr_spool *into, struct mr_spool *from, struct mr_error *err);
+
+struct mr_reject {
+    unsigned reason; /* spec.h */
+    uint64_t line;   /* from 0 */
+    uint64_t offset; /* of the line in unpacked bytes */
+    struct mr_span text;
+    bool cut; /* text is only the beginning */
+};
+
+/** mr_reject_pack(reject, out): Append a reject in a form of this process's
+ * own, its line and offset counted from wherever the caller likes. */
+MR_MUST_CHECK enum mr_status mr_reject_pack(
+    const struct mr_reject *reject, struct mr_buffer *out);
+
+/**
+ * mr_reject_format(spec, partition, packed, line, offset, out): Append one
+ * line of JSON for each packed reject: reason, partition, line (from 1),
+ * offset, and the line as "text", or as "base64" where it is not valid UTF-8;
+ * "cut": true where that is only its beginning.  line and offset are those
+ * from which the packed ones count.
+ */
+MR_MUST_CHECK enum mr_status mr_reject_format(const struct mr_spec *spec,
+    const char *partition, struct mr_span packed, uint64_t line,
+    uint64_t offset, struct mr_buffer *out);
+
+struct mr_reject_file;
+MR_MUST_CHECK enum mr_status mr_reject_file_new(const char *path,
+    struct mr_reject_file **file_out, struct mr_error *err);
+/** Append a spool and empty it. */
+MR_MUST_CHECK enum mr_status mr_reject_file_add(
+    struct mr_reject_file *file, struct mr_spool *spool, struct mr_error *err);
+/** Complete the file and give it its name; frees it in any case. */
+MR_MUST_CHECK enum mr_status mr_reject_file_finish(
+    struct mr_reject_file *file, struct mr_error *err);
+void mr_reject_file_abort(struct mr_reject_file *file);
+
+#endif

@@ -1,0 +1,630 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "mr/report.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "mr/calendar.h"
+#include "mr/text.h"
+
+/* Most failures that the table names; partitions.csv has them all. */
+#define FAILURES_SHOWN 10
+
+/*
+ * Text on its way into a buffer.  The first failure stays, and everything
+ * after it does nothing, so that a report is written without an "if" at every
+ * comma and its status looked at once, in finish.
+ */
+struct writer {
+    struct mr_buffer *out;
+    size_t start;
+    enum mr_status status;
+};
+
+static struct writer begin(struct mr_buffer *out)
+{
+    return (struct writer){out, out->n, MR_OK};
+}
+
+static enum mr_status finish(const struct writer *w)
+{
+    if (w->status != MR_OK)
+        w->out->n = w->start;
+    return w->status;
+}
+
+#define PUT(w, ...)                                                            \
+    do {                                                                       \
+        if ((w)->status == MR_OK)                                              \
+            (w)->status = mr_text_printf((w)->out, __VA_ARGS__);               \
+    } while (0)
+
+static void put_json(struct writer *w, struct mr_span text)
+{
+    if (w->status == MR_OK)
+        w->status = mr_text_json(w->out, text);
+}
+
+static void put_csv(struct writer *w, struct mr_span text)
+{
+    if (w->status == MR_OK)
+        w->status = mr_text_csv(w->out, text);
+}
+
+/* Text for a terminal: what could steer it or is no UTF-8 becomes '?'. */
+static void put_masked(struct writer *w, const char *text)
+{
+    struct mr_span s = mr_text_span(text);
+    size_t i, length;
+
+    for (i = 0; i < s.n; i += length) {
+        length = mr_text_character(s.p + i, s.n - i);
+        if (length == 0 || s.p[i] < 0x20 || s.p[i] == 0x7F ||
+            (s.p[i] == 0xC2 && s.p[i + 1] < 0xA0))
+            PUT(w, "?");
+        else
+            PUT(w, "%.*s", (int)length, text + i);
+        length += length == 0;
+    }
+}
+
+/* The figures of a day, in the order of the contract. */
+enum figure_kind { EXACT, EXACT_WITH_BEFORE, ESTIMATE };
+
+struct figure {
+    const char *name;  /* in CSV and JSON */
+    const char *title; /* in the table */
+    enum figure_kind kind;
+    size_t offset; /* in struct mr_kpi_day */
+};
+
+#define FIGURE(name, title, kind)                                              \
+    {                                                                          \
+#name, title, kind, offsetof(struct mr_kpi_day, name)                  \
+    }
+
+static const struct figure figures[] = {
+    FIGURE(events, "events", EXACT),
+    FIGURE(events_without_user, "no user", EXACT),
+    FIGURE(users, "users", EXACT),
+    FIGURE(users_estimate, "~users", ESTIMATE),
+    FIGURE(active, "active", EXACT_WITH_BEFORE),
+    FIGURE(inactive, "inactive", EXACT_WITH_BEFORE),
+    FIGURE(churned, "churned", EXACT_WITH_BEFORE),
+    FIGURE(reactivated, "reactivated", EXACT_WITH_BEFORE),
+    FIGURE(sessions, "sessions", EXACT),
+};
+#define N_FIGURES (sizeof(figures) / sizeof(figures[0]))
+/* Where a table that is too wide is parted first. */
+#define FIRST_OF_PAIR_FIGURES 4
+
+/* Longest figure: 2^64 and a NUL. */
+#define FIGURE_TEXT 24
+
+/* Write a figure; undefined is what stands for one that is not defined. */
+static void format_figure(const struct mr_kpi_day *day, size_t figure,
+    const char *undefined, char out[FIGURE_TEXT])
+{
+    const struct figure *f = &figures[figure];
+    const char *at = (const char *)day + f->offset;
+    uint64_t exact;
+    double estimate;
+
+    if (f->kind == EXACT_WITH_BEFORE && !day->has_before) {
+        snprintf(out, FIGURE_TEXT, "%s", undefined);
+    } else if (f->kind == ESTIMATE) {
+        memcpy(&estimate, at, sizeof(estimate));
+        snprintf(out, FIGURE_TEXT, "%.0f", estimate);
+    } else {
+        memcpy(&exact, at, sizeof(exact));
+        snprintf(out, FIGURE_TEXT, "%" PRIu64, exact);
+    }
+}
+
+static bool is_shown(const struct mr_report *r, int32_t day)
+{
+    return day >= r->day_first && day <= r->day_last;
+}
+
+static bool is_partial(const struct mr_report *r)
+{
+    return r->coverage->n_failures > 0;
+}
+
+static const char *status_word(const struct mr_report *r)
+{
+    return is_partial(r) ? "partial" : "complete";
+}
+
+enum mr_status mr_report_daily_csv(
+    const struct mr_report *r, struct mr_buffer *out)
+{
+    struct writer w = begin(out);
+    char text[FIGURE_TEXT], day[MR_DAY_TEXT];
+    size_t i, f;
+
+    PUT(&w, "day");
+    for (f = 0; f < N_FIGURES; f++)
+        PUT(&w, ",%s", figures[f].name);
+    PUT(&w, ",status\n");
+    for (i = 0; i < r->kpis->n_days; i++) {
+        if (!is_shown(r, r->kpis->day[i].day))
+            continue;
+        mr_day_format(r->kpis->day[i].day, day);
+        PUT(&w, "%s", day);
+        for (f = 0; f < N_FIGURES; f++) {
+            format_figure(&r->kpis->day[i], f, "", text);
+            PUT(&w, ",%s", text);
+        }
+        PUT(&w, ",%s\n", status_word(r));
+    }
+    return finish(&w);
+}
+
+enum mr_status mr_report_daily_by_type_csv(
+    const struct mr_report *r, struct mr_buffer *out)
+{
+    struct writer w = begin(out);
+    char day[MR_DAY_TEXT];
+    size_t i;
+
+    PUT(&w, "day,type,events,users,users_estimate,status\n");
+    for (i = 0; i < r->kpis->n_day_types; i++) {
+        const struct mr_kpi_day_type *k = &r->kpis->day_type[i];
+
+        if (!is_shown(r, k->day))
+            continue;
+        mr_day_format(k->day, day);
+        PUT(&w, "%s,", day);
+        put_csv(&w, r->cells->type[k->type]);
+        PUT(&w, ",%" PRIu64 ",%" PRIu64 ",%.0f,%s\n", k->events, k->users,
+            k->users_estimate, status_word(r));
+    }
+    return finish(&w);
+}
+
+/* A line of partitions.csv: one of the two. */
+struct listed {
+    const struct mr_partition *read;
+    const struct mr_failure *failed;
+};
+
+static const char *listed_name(const struct listed *l)
+{
+    return l->read ? l->read->name[0] : l->failed->name;
+}
+
+/* By name; of one name the read ones come first, by digest. */
+static int compare_listed(const void *a, const void *b)
+{
+    const struct listed *x = a, *y = b;
+    int c = strcmp(listed_name(x), listed_name(y));
+
+    if (c != 0)
+        return c;
+    if (!x->read || !y->read)
+        return !x->read - !y->read;
+    return memcmp(x->read->digest.b, y->read->digest.b, MR_DIGEST_BYTES);
+}
+
+static void put_read_partition(struct writer *w, const struct mr_partition *p)
+{
+    uint64_t events = 0, rejected = 0;
+    char digest[MR_DIGEST_TEXT];
+    size_t i;
+
+    for (i = 0; i < p->n_cells; i++)
+        events += p->cell[i].events;
+    for (i = 0; i < p->n_reasons; i++)
+        rejected += p->reason[i].lines;
+    mr_digest_format(&p->digest, digest);
+    put_csv(w, mr_text_span(p->name[0]));
+    PUT(w, ",%s,read,,,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64, digest,
+        p->stored_bytes, p->text_bytes, p->lines, events);
+    PUT(w, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%zu\n", rejected,
+        p->blank, p->other_day, p->other_type, p->n_names);
+}
+
+static void put_failed_partition(struct writer *w, const struct mr_failure *f)
+{
+    put_csv(w, mr_text_span(f->name));
+    PUT(w, ",,failed,");
+    if (f->offset != MR_NOWHERE)
+        PUT(w, "%" PRIu64, f->offset);
+    PUT(w, ",");
+    put_csv(w, mr_text_span(f->cause));
+    PUT(w, ",,,,,,,,,\n");
+}
+
+enum mr_status mr_report_partitions_csv(
+    const struct mr_report *r, struct mr_buffer *out)
+{
+    const struct mr_coverage *c = r->coverage;
+    size_t i, n = c->n_partitions + c->n_failures;
+    struct listed *list = calloc(n + 1, sizeof(*list));
+    struct writer w = begin(out);
+
+    if (!list)
+        return MR_NOMEM;
+    for (i = 0; i < c->n_partitions; i++)
+        list[i].read = &c->partition[i];
+    for (i = 0; i < c->n_failures; i++)
+        list[c->n_partitions + i].failed = &c->failure[i];
+    qsort(list, n, sizeof(*list), compare_listed);
+    PUT(&w, "name,digest,status,offset,reason,stored_bytes,text_bytes,lines,"
+            "events,rejected,blank,other_day,other_type,names\n");
+    for (i = 0; i < n; i++) {
+        if (list[i].read)
+            put_read_partition(&w, list[i].read);
+        else
+            put_failed_partition(&w, list[i].failed);
+    }
+    free(list);
+    return finish(&w);
+}
+
+/* "malformed:" and a path. */
+#define REASON_TEXT (MR_PATH_MAX_BYTES + 16)
+
+struct reason {
+    char text[REASON_TEXT];
+    uint64_t lines;
+};
+
+static int compare_reasons(const void *a, const void *b)
+{
+    const struct reason *x = a, *y = b;
+
+    return strcmp(x->text, y->text);
+}
+
+/* The reasons that occurred, ascending by text; return their number.  Two
+ * fields of a spec may share a path and with it their reasons' text. */
+static size_t list_reasons(
+    const struct mr_report *r, struct reason list[MR_REASON_COUNT])
+{
+    size_t n = 0, kept = 0, i;
+    unsigned reason;
+
+    for (reason = 0; reason < MR_REASON_COUNT; reason++) {
+        if (r->totals->reason[reason] == 0)
+            continue;
+        mr_spec_reason(r->spec, reason, list[n].text, REASON_TEXT);
+        list[n++].lines = r->totals->reason[reason];
+    }
+    qsort(list, n, sizeof(*list), compare_reasons);
+    for (i = 0; i < n; i++) {
+        if (kept > 0 && strcmp(list[kept - 1].text, list[i].text) == 0)
+            list[kept - 1].lines += list[i].lines;
+        else
+            list[kept++] = list[i];
+    }
+    return kept;
+}
+
+enum mr_status mr_report_rejects_csv(
+    const struct mr_report *r, struct mr_buffer *out)
+{
+    struct reason reasons[MR_REASON_COUNT];
+    size_t i, n = list_reasons(r, reasons);
+    struct writer w = begin(out);
+
+    PUT(&w, "reason,lines\n");
+    for (i = 0; i < n; i++) {
+        put_csv(&w, mr_text_span(reasons[i].text));
+        PUT(&w, ",%" PRIu64 "\n", reasons[i].lines);
+    }
+    return finish(&w);
+}
+
+static void put_json_spec(struct writer *w, const struct mr_report *r)
+{
+    struct mr_buffer text = {0};
+    char hex[MR_DIGEST_TEXT];
+    struct mr_digest digest;
+
+    if (w->status == MR_OK)
+        w->status = mr_spec_text(r->spec, &text);
+    digest = mr_digest_bytes(text.p, text.n);
+    mr_digest_format(&digest, hex);
+    PUT(w, "\"spec\": {\"digest\": \"%s\", \"text\": ", hex);
+    put_json(w, (struct mr_span){text.p, text.n});
+    PUT(w, "},\n");
+    mr_buffer_release(&text);
+}
+
+static void put_json_figures(struct writer *w, const struct mr_report *r)
+{
+    size_t f;
+
+    PUT(w, "\"figures\": {\n");
+    for (f = 0; f < N_FIGURES; f++) {
+        PUT(w, "  \"%s\": {\"kind\": ", figures[f].name);
+        if (figures[f].kind == ESTIMATE)
+            PUT(w, "\"estimate\", \"standard_error\": %.6f},\n",
+                r->kpis->users_estimate_error);
+        else
+            PUT(w, "\"exact\"},\n");
+    }
+    PUT(w, "  \"users_of_all_days\": {\"kind\": \"exact\"},\n"
+           "  \"coverage\": {\"kind\": \"exact\"}\n},\n");
+}
+
+static void put_json_days(struct writer *w, const struct mr_report *r)
+{
+    char text[FIGURE_TEXT], day[MR_DAY_TEXT];
+    const char *between = "\n";
+    size_t i, f;
+
+    PUT(w, "\"days\": [");
+    for (i = 0; i < r->kpis->n_days; i++) {
+        if (!is_shown(r, r->kpis->day[i].day))
+            continue;
+        mr_day_format(r->kpis->day[i].day, day);
+        PUT(w, "%s  {\"day\": \"%s\"", between, day);
+        for (f = 0; f < N_FIGURES; f++) {
+            format_figure(&r->kpis->day[i], f, "null", text);
+            PUT(w, ", \"%s\": %s", figures[f].name, text);
+        }
+        PUT(w, "}");
+        between = ",\n";
+    }
+    PUT(w, "\n],\n");
+}
+
+static void put_json_days_by_type(struct writer *w, const struct mr_report *r)
+{
+    char day[MR_DAY_TEXT];
+    const char *between = "\n";
+    size_t i;
+
+    PUT(w, "\"days_by_type\": [");
+    for (i = 0; i < r->kpis->n_day_types; i++) {
+        const struct mr_kpi_day_type *k = &r->kpis->day_type[i];
+
+        if (!is_shown(r, k->day))
+            continue;
+        mr_day_format(k->day, day);
+        PUT(w, "%s  {\"day\": \"%s\", \"type\": ", between, day);
+        put_json(w, r->cells->type[k->type]);
+        PUT(w,
+            ", \"events\": %" PRIu64 ", \"users\": %" PRIu64
+            ", \"users_estimate\": %.0f}",
+            k->events, k->users, k->users_estimate);
+        between = ",\n";
+    }
+    PUT(w, "\n],\n");
+}
+
+static void put_json_failures(struct writer *w, const struct mr_report *r)
+{
+    const struct mr_coverage *c = r->coverage;
+    size_t i;
+
+    PUT(w, "  \"failures\": [");
+    for (i = 0; i < c->n_failures; i++) {
+        PUT(w, "%s    {\"name\": ", i ? ",\n" : "\n");
+        put_json(w, mr_text_span(c->failure[i].name));
+        if (c->failure[i].offset == MR_NOWHERE)
+            PUT(w, ", \"offset\": null, \"reason\": ");
+        else
+            PUT(w, ", \"offset\": %" PRIu64 ", \"reason\": ",
+                c->failure[i].offset);
+        put_json(w, mr_text_span(c->failure[i].cause));
+        PUT(w, "}");
+    }
+    PUT(w, "%s],\n", c->n_failures ? "\n  " : "");
+}
+
+static void put_json_coverage(struct writer *w, const struct mr_report *r)
+{
+    const struct mr_coverage_totals *t = r->totals;
+    struct reason reasons[MR_REASON_COUNT];
+    size_t i, n = list_reasons(r, reasons);
+
+    PUT(w, "\"coverage\": {\n  \"partitions\": %" PRIu64 ",\n", t->partitions);
+    put_json_failures(w, r);
+    PUT(w, "  \"repeated\": %" PRIu64 ",\n", r->coverage->n_repeated);
+    PUT(w, "  \"renamed\": %" PRIu64 ",\n", t->renamed);
+    PUT(w, "  \"stored_bytes\": %" PRIu64 ",\n", t->stored_bytes);
+    PUT(w, "  \"text_bytes\": %" PRIu64 ",\n", t->text_bytes);
+    PUT(w, "  \"lines\": %" PRIu64 ",\n", t->lines);
+    PUT(w, "  \"events\": %" PRIu64 ",\n", t->events);
+    PUT(w, "  \"rejected\": %" PRIu64 ",\n", t->rejected);
+    PUT(w, "  \"blank\": %" PRIu64 ",\n", t->blank);
+    PUT(w, "  \"rejects_by_reason\": {");
+    for (i = 0; i < n; i++) {
+        PUT(w, "%s", i ? ", " : "");
+        put_json(w, mr_text_span(reasons[i].text));
+        PUT(w, ": %" PRIu64, reasons[i].lines);
+    }
+    PUT(w, "},\n");
+    PUT(w, "  \"events_without_user\": %" PRIu64 ",\n", t->events_without_user);
+    PUT(w, "  \"other_day\": %" PRIu64 ",\n", t->other_day);
+    PUT(w, "  \"other_type\": %" PRIu64 "\n}\n", t->other_type);
+}
+
+enum mr_status mr_report_json(const struct mr_report *r, struct mr_buffer *out)
+{
+    struct writer w = begin(out);
+
+    PUT(&w, "{\n\"schema\": \"mr-kpis\",\n\"schema_version\": 1,\n");
+    PUT(&w, "\"status\": \"%s\",\n", status_word(r));
+    put_json_spec(&w, r);
+    PUT(&w, "\"states\": %" PRIu64 ",\n", r->states);
+    put_json_figures(&w, r);
+    PUT(&w, "\"users_of_all_days\": %" PRIu64 ",\n", r->users);
+    put_json_days(&w, r);
+    put_json_days_by_type(&w, r);
+    put_json_coverage(&w, r);
+    PUT(&w, "}\n");
+    return finish(&w);
+}
+
+/* How wide each column of the table must be. */
+static void measure(const struct mr_report *r, size_t width[N_FIGURES])
+{
+    char text[FIGURE_TEXT];
+    size_t i, f;
+
+    for (f = 0; f < N_FIGURES; f++)
+        width[f] = strlen(figures[f].title);
+    for (i = 0; i < r->kpis->n_days; i++) {
+        if (!is_shown(r, r->kpis->day[i].day))
+            continue;
+        for (f = 0; f < N_FIGURES; f++) {
+            format_figure(&r->kpis->day[i], f, "-", text);
+            if (strlen(text) > width[f])
+                width[f] = strlen(text);
+        }
+    }
+}
+
+/* Print the days with the figures from first up to, and without, end. */
+static void put_rows(struct writer *w, const struct mr_report *r,
+    const size_t width[N_FIGURES], size_t first, size_t end)
+{
+    char text[FIGURE_TEXT], day[MR_DAY_TEXT];
+    size_t i, f;
+
+    PUT(w, "%-*s", MR_DAY_TEXT - 1, "day");
+    for (f = first; f < end; f++)
+        PUT(w, "  %*s", (int)width[f], figures[f].title);
+    PUT(w, "\n");
+    for (i = 0; i < r->kpis->n_days; i++) {
+        if (!is_shown(r, r->kpis->day[i].day))
+            continue;
+        mr_day_format(r->kpis->day[i].day, day);
+        PUT(w, "%s", day);
+        for (f = first; f < end; f++) {
+            format_figure(&r->kpis->day[i], f, "-", text);
+            PUT(w, "  %*s", (int)width[f], text);
+        }
+        PUT(w, "\n");
+    }
+}
+
+/* One table where it fits; else the figures of one day above those that
+ * compare it with the day before; and more parts still where that is too
+ * wide. */
+static void put_table(
+    struct writer *w, const struct mr_report *r, size_t columns)
+{
+    size_t width[N_FIGURES], whole = MR_DAY_TEXT - 1, first = 0, end, f;
+
+    measure(r, width);
+    for (f = 0; f < N_FIGURES; f++)
+        whole += 2 + width[f];
+    while (first < N_FIGURES) {
+        size_t used = MR_DAY_TEXT - 1 + 2 + width[first];
+
+        for (end = first + 1; end < N_FIGURES; end++) {
+            if (columns == 0 || whole <= columns)
+                continue;
+            used += 2 + width[end];
+            if (used > columns || end == FIRST_OF_PAIR_FIGURES)
+                break;
+        }
+        if (first > 0)
+            PUT(w, "\n");
+        put_rows(w, r, width, first, end);
+        first = end;
+    }
+    PUT(w,
+        "~ is an estimate with a standard error of %.2f%%; all other "
+        "figures are exact\n",
+        100 * r->kpis->users_estimate_error);
+}
+
+static void put_coverage(struct writer *w, const struct mr_report *r)
+{
+    const struct mr_coverage_totals *t = r->totals;
+    struct reason reasons[MR_REASON_COUNT];
+    size_t i, n = list_reasons(r, reasons);
+
+    PUT(w, "\nusers       %" PRIu64 " on all days together\n", r->users);
+    PUT(w,
+        "partitions  %" PRIu64 " read, %" PRIu64 " not read, from %" PRIu64
+        " state%s\n",
+        t->partitions, t->failures, r->states, r->states == 1 ? "" : "s");
+    if (r->coverage->n_repeated > 0)
+        PUT(w,
+            "repeated    %" PRIu64
+            " more times a partition was met; each counts once\n",
+            r->coverage->n_repeated);
+    if (t->renamed > 0)
+        PUT(w,
+            "renamed     %" PRIu64
+            " names stand for two or more contents; all are counted\n",
+            t->renamed);
+    PUT(w, "bytes       %" PRIu64 " stored, %" PRIu64 " unpacked\n",
+        t->stored_bytes, t->text_bytes);
+    PUT(w,
+        "lines       %" PRIu64 " = %" PRIu64 " events + %" PRIu64
+        " rejected + %" PRIu64 " blank\n",
+        t->lines, t->events, t->rejected, t->blank);
+    for (i = 0; i < n; i++) {
+        PUT(w, "rejected    %" PRIu64 " ", reasons[i].lines);
+        put_masked(w, reasons[i].text);
+        PUT(w, "\n");
+    }
+    if (t->other_day > 0 || t->other_type > 0)
+        PUT(w,
+            "folders     %" PRIu64 " events of another day, %" PRIu64
+            " of another type than their folder says\n",
+            t->other_day, t->other_type);
+}
+
+/* The one thing nobody may overlook. */
+static void put_partial(
+    struct writer *w, const struct mr_report *r, bool colour)
+{
+    PUT(w,
+        "%sPARTIAL: %zu partition%s could not be read and count%s in no "
+        "figure%s\n",
+        colour ? "\033[1;31m" : "", r->coverage->n_failures,
+        r->coverage->n_failures == 1 ? "" : "s",
+        r->coverage->n_failures == 1 ? "s" : "", colour ? "\033[0m" : "");
+}
+
+static void put_failures(struct writer *w, const struct mr_report *r)
+{
+    const struct mr_coverage *c = r->coverage;
+    size_t i;
+
+    PUT(w, "\n");
+    for (i = 0; i < c->n_failures && i < FAILURES_SHOWN; i++) {
+        PUT(w, "not read    ");
+        put_masked(w, c->failure[i].name);
+        if (c->failure[i].offset != MR_NOWHERE)
+            PUT(w, " at byte %" PRIu64, c->failure[i].offset);
+        PUT(w, ": ");
+        put_masked(w, c->failure[i].cause);
+        PUT(w, "\n");
+    }
+    if (i < c->n_failures)
+        PUT(w, "not read    and %zu more; partitions.csv lists all\n",
+            c->n_failures - i);
+}
+
+enum mr_status mr_report_table(const struct mr_report *r, unsigned width,
+    bool colour, struct mr_buffer *out)
+{
+    struct writer w = begin(out);
+
+    if (is_partial(r)) {
+        put_partial(&w, r, colour);
+        PUT(&w, "\n");
+    }
+    put_table(&w, r, width);
+    put_coverage(&w, r);
+    if (is_partial(r)) {
+        put_failures(&w, r);
+        put_partial(&w, r, colour);
+    }
+    return finish(&w);
+}

@@ -1,0 +1,17 @@
+#ifndef MR_RESULT_H
+#define MR_RESULT_H
+
+#include "mr/mr.h"
+#include "mr/state.h"
+
+/** mr_result_fill(result, head, users): Describe a state in a result: totals,
+ * days, types, failures.  The rest of the result stays as it is. */
+MR_MUST_CHECK enum mr_status mr_result_fill(struct mr_result *result,
+    const struct mr_state_head *head, uint64_t users);
+
+/** mr_note(observer, format, ...): Hand the observer a remark, if it takes
+ * any. */
+void mr_note(const struct mr_observer *observer, const char *format, ...)
+    MR_PRINTF(2, 3);
+
+#endif

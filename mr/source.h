@@ -1,0 +1,115 @@
+#ifndef MR_SOURCE_H
+#define MR_SOURCE_H
+
+#include <stdbool.h>
+
+#include "mr/bytes.h"
+#include "mr/hash.h"
+
+/*
+ * Which files there are, in a fixed order, and their stored bytes.
+ *
+ * Names follow the contract: a partition's name is its path from the first
+ * "key=value" folder on; without such a folder, its path below the INPUT
+ * folder; named directly, as given.  So a name never depends on where the
+ * files happen to lie.  "As given" is after "." components and repeated and
+ * final slashes have been dropped, so that "./a", "a" and ".//a" are one.
+ *
+ * source_list.c lists, source.c reads.
+ */
+
+struct mr_input {
+    char *path;    /* what to open; "-" is standard input */
+    char *name;    /* the partition's name in a state */
+    uint64_t size; /* stored bytes when listed; 0 when unknown */
+};
+
+/* A folder or a listed file that could not be looked at. */
+struct mr_unlisted {
+    char *name;      /* by the same rule as a partition's */
+    char cause[320]; /* "Permission denied" */
+};
+
+struct mr_listing {
+    struct mr_input *inputs; /* ascending by name, then path; no path twice */
+    size_t n;
+    struct mr_unlisted *unlisted; /* ascending by name */
+    size_t n_unlisted;
+};
+
+/**
+ * mr_listing_build(args, n, listing, err): Expand INPUT arguments.  A folder
+ * is walked (names that begin with '_' or '.' are skipped, links to files
+ * followed, links to folders not, other kinds of file skipped); a pattern
+ * with *, ? or [ that is not itself a file is a glob; "@FILE" is a list, one
+ * path a line ("@-": the list comes from standard input), each line as if
+ * given as an argument, except that one that does not exist becomes an
+ * unlisted entry (lists in lists go 8 deep); "-" is standard input.  An
+ * argument that exists nowhere, a glob that matches nothing, standard input
+ * twice, and arguments with no file under them at all and nothing unlisted
+ * are MR_USAGE.  What exists but cannot be looked at (a folder without
+ * permission, a link to nowhere) becomes an unlisted entry.  Of a path that
+ * is reached with two names the first in byte order is kept.  Release the
+ * listing with mr_listing_release, also after a failure.
+ */
+MR_MUST_CHECK enum mr_status mr_listing_build(char *const *args, size_t n,
+    struct mr_listing *listing_out, struct mr_error *err);
+void mr_listing_release(struct mr_listing *listing);
+
+/** mr_listing_shard(listing, k, n, err): Keep the K-th (1..N) of N parts of
+ * nearly equal bytes: the largest file first, each goes to the part that is
+ * smallest so far.  The rule looks only at names and sizes, so every machine
+ * with the same listing cuts it alike.  Unlisted entries stay with part 1.
+ * MR_USAGE unless 1 <= k <= n. */
+MR_MUST_CHECK enum mr_status mr_listing_shard(
+    struct mr_listing *listing, unsigned k, unsigned n, struct mr_error *err);
+
+/**
+ * mr_path_name(path, below, out): Append the name of a partition to out
+ * (without NUL): path from its first folder of the form key=value on, else
+ * from byte below on.  The last component is the file, never such a folder.
+ */
+MR_MUST_CHECK enum mr_status mr_path_name(
+    const char *path, size_t below, struct mr_buffer *out);
+
+/**
+ * The stored bytes of one input.  Regular files are mapped; anything else
+ * (and what cannot be mapped) is read.  A mapped file that is cut short
+ * meanwhile does not end the process: the missing pages read as zeros, and
+ * mr_source_close reports it.  For that, mr_source_open installs a SIGBUS
+ * handler on first use, which passes on every fault that is not ours.
+ */
+struct mr_source;
+
+MR_MUST_CHECK enum mr_status mr_source_open(
+    const char *path, struct mr_source **source_out, struct mr_error *err);
+
+/**
+ * mr_source_open_memory(p, n, piece, source, err): A source over the
+ * caller's memory, which must outlive it: as if mapped when piece is 0, else
+ * as if read from a pipe that gives at most piece bytes at a time.
+ */
+MR_MUST_CHECK enum mr_status mr_source_open_memory(const void *p, size_t n,
+    size_t piece, struct mr_source **source_out, struct mr_error *err);
+
+/** The whole file if it is mapped, else an empty span with p NULL.  An empty
+ * file is not mapped. */
+struct mr_span mr_source_mapped(const struct mr_source *source);
+
+/**
+ * mr_source_read(source, span, err): The next stretch of stored bytes (at
+ * most 256 KiB, in the source's memory, valid until the next call); n = 0 at
+ * the end.
+ */
+MR_MUST_CHECK enum mr_status mr_source_read(
+    struct mr_source *source, struct mr_span *span_out, struct mr_error *err);
+
+/**
+ * mr_source_close(source, err): Unmap and close.  MR_IO with the cause
+ * "changed while it was being read" (or "cut short while ...") when size or
+ * modification time are not what they were when it was opened.  The source
+ * is freed in any case.  err may be NULL where the bytes did not matter.
+ */
+enum mr_status mr_source_close(struct mr_source *source, struct mr_error *err);
+
+#endif

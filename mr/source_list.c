@@ -1,0 +1,620 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "mr/source.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+/* How deep lists may name lists. */
+#define LIST_DEPTH_MAX 8
+
+/* A listing in the making. */
+struct builder {
+    struct mr_listing *listing;
+    size_t cap_inputs, cap_unlisted;
+    char **folders; /* still to be walked */
+    size_t n_folders, cap_folders;
+    size_t below; /* of the folder INPUT at hand: where names begin */
+    unsigned list_depth;
+    bool has_stdin; /* standard input has been named */
+    struct mr_error *err;
+};
+
+/* Double an array that is full; NULL without memory. */
+static void *grown(void *array, size_t n, size_t *cap, size_t item_bytes)
+{
+    size_t want = *cap > 0 ? 2 * *cap : 64;
+    void *p;
+
+    if (n < *cap)
+        return array;
+    if (want > SIZE_MAX / item_bytes)
+        return NULL;
+    p = realloc(array, want * item_bytes);
+    if (p != NULL)
+        *cap = want;
+    return p;
+}
+
+static char *copy_text(const void *p, size_t n)
+{
+    char *text = malloc(n + 1);
+
+    if (text != NULL) {
+        if (n > 0)
+            memcpy(text, p, n);
+        text[n] = '\0';
+    }
+    return text;
+}
+
+/* A path without "." components and needless slashes; "." for nothing. */
+static char *normal_path(const char *path)
+{
+    char *normal = malloc(strlen(path) + 2);
+    size_t n = 0;
+
+    if (normal == NULL)
+        return NULL;
+    if (path[0] == '/')
+        normal[n++] = '/';
+    while (*path != '\0') {
+        size_t length = strcspn(path, "/");
+
+        if (length > 0 && !(length == 1 && path[0] == '.')) {
+            if (n > 0 && normal[n - 1] != '/')
+                normal[n++] = '/';
+            memcpy(normal + n, path, length);
+            n += length;
+        }
+        path += length;
+        path += strspn(path, "/");
+    }
+    if (n == 0)
+        normal[n++] = '.';
+    normal[n] = '\0';
+    return normal;
+}
+
+enum mr_status mr_path_name(
+    const char *path, size_t below, struct mr_buffer *out)
+{
+    const char *begin = path;
+    const char *slash;
+
+    while ((slash = strchr(begin, '/')) != NULL) {
+        const char *sign = memchr(begin, '=', (size_t)(slash - begin));
+
+        if (sign != NULL && sign > begin)
+            return mr_buffer_add(out, begin, strlen(begin));
+        begin = slash + 1;
+    }
+    return mr_buffer_add(out, path + below, strlen(path + below));
+}
+
+/* The name as a string of its own. */
+static char *name_of(const char *path, size_t below)
+{
+    struct mr_buffer name = {0};
+
+    if (mr_path_name(path, below, &name) != MR_OK ||
+        mr_buffer_add(&name, "", 1) != MR_OK) {
+        mr_buffer_release(&name);
+        return NULL;
+    }
+    return (char *)name.p;
+}
+
+static enum mr_status add_input(
+    struct builder *b, const char *path, size_t below, uint64_t size)
+{
+    struct mr_listing *listing = b->listing;
+    struct mr_input *inputs =
+        grown(listing->inputs, listing->n, &b->cap_inputs, sizeof *inputs);
+    struct mr_input *input;
+
+    if (inputs == NULL)
+        return mr_fail_nomem(b->err);
+    listing->inputs = inputs;
+    input = &inputs[listing->n];
+    input->size = size;
+    input->name = name_of(path, below);
+    input->path = copy_text(path, strlen(path));
+    if (input->name == NULL || input->path == NULL) {
+        free(input->name);
+        free(input->path);
+        return mr_fail_nomem(b->err);
+    }
+    listing->n++;
+    return MR_OK;
+}
+
+/* A file called "-" must not be taken for standard input when it is opened. */
+static enum mr_status add_file(
+    struct builder *b, const char *path, size_t below, uint64_t size)
+{
+    if (strcmp(path, "-") == 0)
+        return add_input(b, "./-", 2, size);
+    return add_input(b, path, below, size);
+}
+
+static enum mr_status add_unlisted(
+    struct builder *b, const char *path, size_t below, int number)
+{
+    struct mr_listing *listing = b->listing;
+    struct mr_unlisted *unlisted = grown(listing->unlisted, listing->n_unlisted,
+        &b->cap_unlisted, sizeof *unlisted);
+    struct mr_error why;
+
+    if (number == ENOMEM)
+        return mr_fail_nomem(b->err);
+    if (unlisted == NULL)
+        return mr_fail_nomem(b->err);
+    listing->unlisted = unlisted;
+    unlisted += listing->n_unlisted;
+    unlisted->name = name_of(path, below);
+    if (unlisted->name == NULL)
+        return mr_fail_nomem(b->err);
+    (void)mr_fail_errno(&why, number, NULL, NULL);
+    memcpy(unlisted->cause, why.cause, sizeof unlisted->cause);
+    listing->n_unlisted++;
+    return MR_OK;
+}
+
+/* Folders are kept in a list and opened one after the other: a tree of any
+ * depth takes one descriptor and no stack.  Takes over the path. */
+static enum mr_status push_folder(struct builder *b, char *path)
+{
+    char **folders =
+        grown(b->folders, b->n_folders, &b->cap_folders, sizeof *folders);
+
+    if (path == NULL || folders == NULL) {
+        free(path);
+        return mr_fail_nomem(b->err);
+    }
+    b->folders = folders;
+    folders[b->n_folders++] = path;
+    return MR_OK;
+}
+
+/* The path of an entry of a folder. */
+static char *child_path(const char *folder, const char *entry)
+{
+    size_t n = strlen(folder), m = strlen(entry);
+    char *path;
+
+    if (strcmp(folder, ".") == 0)
+        return copy_text(entry, m);
+    path = malloc(n + m + 2);
+    if (path == NULL)
+        return NULL;
+    memcpy(path, folder, n);
+    if (folder[n - 1] != '/')
+        path[n++] = '/';
+    memcpy(path + n, entry, m + 1);
+    return path;
+}
+
+static enum mr_status look_at_entry(
+    struct builder *b, int folder_fd, const char *folder, const char *entry)
+{
+    enum mr_status status = MR_OK;
+    char *path = child_path(folder, entry);
+    bool link = false;
+    struct stat info;
+
+    if (path == NULL)
+        return mr_fail_nomem(b->err);
+    if (fstatat(folder_fd, entry, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISLNK(info.st_mode))
+        link = true;
+    /* The first call's failure, if any, comes again here. */
+    if (fstatat(folder_fd, entry, &info, 0) != 0)
+        status = add_unlisted(b, path, b->below, errno);
+    else if (S_ISREG(info.st_mode))
+        status = add_file(b, path, b->below, (uint64_t)info.st_size);
+    else if (S_ISDIR(info.st_mode) && !link)
+        return push_folder(b, path);
+    free(path);
+    return status;
+}
+
+static enum mr_status walk_folder(struct builder *b, const char *folder)
+{
+    enum mr_status status = MR_OK;
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+
+    /* An unlisted folder below INPUT is named like a file; INPUT itself,
+     * which has nothing below it, by its path. */
+    if (dir == NULL)
+        return add_unlisted(
+            b, folder, strlen(folder) > b->below ? b->below : 0, errno);
+    while (status == MR_OK && (errno = 0, entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] != '.' && entry->d_name[0] != '_')
+            status = look_at_entry(b, dirfd(dir), folder, entry->d_name);
+    }
+    if (status == MR_OK && errno != 0)
+        status = add_unlisted(
+            b, folder, strlen(folder) > b->below ? b->below : 0, errno);
+    closedir(dir);
+    return status;
+}
+
+static enum mr_status walk(struct builder *b, const char *folder)
+{
+    enum mr_status status = push_folder(b, copy_text(folder, strlen(folder)));
+    size_t n = strlen(folder);
+
+    if (strcmp(folder, ".") == 0)
+        b->below = 0;
+    else
+        b->below = folder[n - 1] == '/' ? n : n + 1;
+    while (status == MR_OK && b->n_folders > 0) {
+        char *next = b->folders[--b->n_folders];
+
+        status = walk_folder(b, next);
+        free(next);
+    }
+    return status;
+}
+
+/* A path that exists: a folder to walk or a file of any kind. */
+static enum mr_status add_existing(
+    struct builder *b, const char *arg, const struct stat *info)
+{
+    enum mr_status status;
+    char *path = normal_path(arg);
+
+    if (path == NULL)
+        return mr_fail_nomem(b->err);
+    if (S_ISDIR(info->st_mode))
+        status = walk(b, path);
+    else
+        status = add_file(
+            b, path, 0, S_ISREG(info->st_mode) ? (uint64_t)info->st_size : 0);
+    free(path);
+    return status;
+}
+
+/* glob(3) hands its error function no context, hence this one. */
+static _Thread_local struct {
+    struct builder *builder;
+    enum mr_status status;
+} globbing;
+
+static int on_glob_error(const char *path, int number)
+{
+    globbing.status = add_unlisted(globbing.builder, path, 0, number);
+    return globbing.status != MR_OK;
+}
+
+static enum mr_status fail_unmatched(struct builder *b, const char *arg)
+{
+    enum mr_status status;
+
+    if (b->list_depth > 0)
+        return add_unlisted(b, arg, 0, ENOENT);
+    status = mr_fail(b->err, MR_USAGE, MR_NOWHERE,
+        "check the path, or name a folder that holds event files",
+        "no such file or folder");
+    mr_error_subject(b->err, "cannot find", arg);
+    return status;
+}
+
+static enum mr_status add_glob(struct builder *b, const char *pattern)
+{
+    enum mr_status status = MR_OK;
+    size_t n_unlisted = b->listing->n_unlisted;
+    glob_t found;
+    int result;
+
+    globbing.builder = b;
+    globbing.status = MR_OK;
+    result = glob(pattern, GLOB_NOSORT, on_glob_error, &found);
+    if (globbing.status != MR_OK)
+        status = globbing.status;
+    else if (result == GLOB_NOSPACE)
+        status = mr_fail_nomem(b->err);
+    else if (result != 0 && b->listing->n_unlisted == n_unlisted)
+        status = fail_unmatched(b, pattern);
+    for (size_t i = 0; result == 0 && status == MR_OK && i < found.gl_pathc;
+         i++) {
+        struct stat info;
+
+        if (stat(found.gl_pathv[i], &info) == 0)
+            status = add_existing(b, found.gl_pathv[i], &info);
+        else
+            status = add_unlisted(b, found.gl_pathv[i], 0, errno);
+    }
+    if (result == 0)
+        globfree(&found);
+    return status;
+}
+
+static enum mr_status add_argument(struct builder *b, const char *arg);
+
+static enum mr_status use_stdin(struct builder *b)
+{
+    if (b->has_stdin)
+        return mr_fail(b->err, MR_USAGE, MR_NOWHERE,
+            "name it once, as '-' or as '@-'", "standard input named twice");
+    b->has_stdin = true;
+    return MR_OK;
+}
+
+static enum mr_status read_list(
+    const char *path, struct mr_buffer *text, struct mr_error *err)
+{
+    struct mr_source *source;
+    struct mr_span span;
+    enum mr_status status = mr_source_open(path, &source, err), closed;
+
+    if (status != MR_OK)
+        return status;
+    do {
+        status = mr_source_read(source, &span, err);
+        if (status == MR_OK && mr_buffer_add(text, span.p, span.n) != MR_OK)
+            status = mr_fail_nomem(err);
+    } while (status == MR_OK && span.n > 0);
+    closed = mr_source_close(source, status == MR_OK ? err : NULL);
+    return status != MR_OK ? status : closed;
+}
+
+static enum mr_status add_list_line(
+    struct builder *b, const uint8_t *p, size_t n, uint64_t offset)
+{
+    enum mr_status status;
+    char *line;
+
+    if (n > 0 && p[n - 1] == '\r')
+        n--;
+    if (n == 0)
+        return MR_OK;
+    if (memchr(p, '\0', n) != NULL)
+        return mr_fail(b->err, MR_USAGE, offset,
+            "give one path a line, or name the file without '@'",
+            "the list is not text: it holds a NUL byte");
+    line = copy_text(p, n);
+    if (line == NULL)
+        return mr_fail_nomem(b->err);
+    status = add_argument(b, line);
+    free(line);
+    return status;
+}
+
+static enum mr_status add_list(struct builder *b, const char *path)
+{
+    struct mr_buffer text = {0};
+    enum mr_status status;
+    size_t begin = 0;
+
+    if (b->list_depth == LIST_DEPTH_MAX)
+        return mr_fail(b->err, MR_USAGE, MR_NOWHERE, "does a list name itself?",
+            "lists nested more than %d deep", LIST_DEPTH_MAX);
+    status = strcmp(path, "-") == 0 ? use_stdin(b) : MR_OK;
+    if (status == MR_OK) {
+        status = read_list(path, &text, b->err);
+        /* A list that is not there is the caller's mistake. */
+        if (status == MR_IO)
+            status = b->err != NULL ? (b->err->status = MR_USAGE) : MR_USAGE;
+    }
+    b->list_depth++;
+    while (status == MR_OK && begin < text.n) {
+        const uint8_t *p = text.p + begin;
+        const uint8_t *end = memchr(p, '\n', text.n - begin);
+        size_t n = end != NULL ? (size_t)(end - p) : text.n - begin;
+
+        status = add_list_line(b, p, n, begin);
+        begin += n + 1;
+    }
+    b->list_depth--;
+    mr_buffer_release(&text);
+    if (status != MR_OK)
+        mr_error_subject(b->err, "cannot read list", path);
+    return status;
+}
+
+static enum mr_status add_argument(struct builder *b, const char *arg)
+{
+    enum mr_status status;
+    struct stat info;
+
+    if (strcmp(arg, "-") == 0) {
+        status = use_stdin(b);
+        return status != MR_OK ? status : add_input(b, "-", 0, 0);
+    }
+    if (arg[0] == '@')
+        return add_list(b, arg + 1);
+    if (stat(arg, &info) == 0)
+        return add_existing(b, arg, &info);
+    if (errno != ENOENT && errno != ENOTDIR)
+        return add_unlisted(b, arg, 0, errno);
+    if (strpbrk(arg, "*?[") != NULL)
+        return add_glob(b, arg);
+    return fail_unmatched(b, arg);
+}
+
+static int by_path(const void *a, const void *b)
+{
+    const struct mr_input *x = a, *y = b;
+    int c = strcmp(x->path, y->path);
+
+    return c != 0 ? c : strcmp(x->name, y->name);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct mr_input *x = a, *y = b;
+    int c = strcmp(x->name, y->name);
+
+    return c != 0 ? c : strcmp(x->path, y->path);
+}
+
+static int unlisted_by_name(const void *a, const void *b)
+{
+    const struct mr_unlisted *x = a, *y = b;
+    int c = strcmp(x->name, y->name);
+
+    return c != 0 ? c : strcmp(x->cause, y->cause);
+}
+
+/* Sort, and drop what stands there twice. */
+static void settle(struct mr_listing *listing)
+{
+    size_t n = 0;
+
+    if (listing->n > 0)
+        qsort(listing->inputs, listing->n, sizeof *listing->inputs, by_path);
+    for (size_t i = 0; i < listing->n; i++) {
+        struct mr_input *input = &listing->inputs[i];
+
+        if (n > 0 && strcmp(listing->inputs[n - 1].path, input->path) == 0) {
+            free(input->path);
+            free(input->name);
+        } else {
+            listing->inputs[n++] = *input;
+        }
+    }
+    listing->n = n;
+    if (n > 0)
+        qsort(listing->inputs, n, sizeof *listing->inputs, by_name);
+    n = 0;
+    if (listing->n_unlisted > 0)
+        qsort(listing->unlisted, listing->n_unlisted, sizeof *listing->unlisted,
+            unlisted_by_name);
+    for (size_t i = 0; i < listing->n_unlisted; i++) {
+        struct mr_unlisted *u = &listing->unlisted[i];
+
+        if (n > 0 && unlisted_by_name(&listing->unlisted[n - 1], u) == 0)
+            free(u->name);
+        else if (n++ < i)
+            listing->unlisted[n - 1] = *u;
+    }
+    listing->n_unlisted = n;
+}
+
+enum mr_status mr_listing_build(char *const *args, size_t n,
+    struct mr_listing *listing_out, struct mr_error *err)
+{
+    struct builder b = {.listing = listing_out, .err = err};
+    enum mr_status status = MR_OK;
+
+    memset(listing_out, 0, sizeof *listing_out);
+    for (size_t i = 0; i < n && status == MR_OK; i++)
+        status = add_argument(&b, args[i]);
+    while (b.n_folders > 0)
+        free(b.folders[--b.n_folders]);
+    free(b.folders);
+    if (status != MR_OK)
+        return status;
+    settle(listing_out);
+    if (listing_out->n == 0 && listing_out->n_unlisted == 0)
+        return mr_fail(err, MR_USAGE, MR_NOWHERE,
+            "name files, or folders that hold event files "
+            "(names that begin with '_' or '.' are skipped)",
+            "no input: there is no file under what was named");
+    return MR_OK;
+}
+
+void mr_listing_release(struct mr_listing *listing)
+{
+    for (size_t i = 0; i < listing->n; i++) {
+        free(listing->inputs[i].path);
+        free(listing->inputs[i].name);
+    }
+    for (size_t i = 0; i < listing->n_unlisted; i++)
+        free(listing->unlisted[i].name);
+    free(listing->inputs);
+    free(listing->unlisted);
+    memset(listing, 0, sizeof *listing);
+}
+
+/* One of the parts that files are dealt to: a heap with the smallest on top,
+ * of equal ones the first. */
+struct part {
+    uint64_t bytes;
+    unsigned k;
+};
+
+static bool part_less(const struct part *a, const struct part *b)
+{
+    return a->bytes != b->bytes ? a->bytes < b->bytes : a->k < b->k;
+}
+
+static void sink_top(struct part *heap, size_t n)
+{
+    size_t i = 0;
+
+    for (;;) {
+        size_t least = i;
+        struct part swap;
+
+        for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < n; child++)
+            if (part_less(&heap[child], &heap[least]))
+                least = child;
+        if (least == i)
+            return;
+        swap = heap[i];
+        heap[i] = heap[least];
+        heap[least] = swap;
+        i = least;
+    }
+}
+
+static int largest_first(const void *a, const void *b)
+{
+    const struct mr_input *x = a, *y = b;
+
+    if (x->size != y->size)
+        return x->size > y->size ? -1 : 1;
+    return by_name(a, b);
+}
+
+enum mr_status mr_listing_shard(
+    struct mr_listing *listing, unsigned k, unsigned n, struct mr_error *err)
+{
+    struct part *heap;
+    size_t kept = 0;
+
+    if (k < 1 || k > n)
+        return mr_fail(err, MR_USAGE, MR_NOWHERE,
+            "write it as K/N with K from 1 to N", "no part %u of %u", k, n);
+    heap = calloc(n, sizeof *heap);
+    if (heap == NULL)
+        return mr_fail_nomem(err);
+    for (unsigned i = 0; i < n; i++)
+        heap[i].k = i + 1;
+    if (listing->n > 0)
+        qsort(listing->inputs, listing->n, sizeof *listing->inputs,
+            largest_first);
+    for (size_t i = 0; i < listing->n; i++) {
+        struct mr_input *input = &listing->inputs[i];
+
+        if (heap->k == k) {
+            listing->inputs[kept++] = *input;
+        } else {
+            free(input->path);
+            free(input->name);
+        }
+        /* One more each, so that empty files are dealt out too. */
+        heap->bytes += listing->inputs[i].size + 1;
+        sink_top(heap, n);
+    }
+    free(heap);
+    listing->n = kept;
+    if (kept > 0)
+        qsort(listing->inputs, kept, sizeof *listing->inputs, by_name);
+    for (size_t i = 0; k != 1 && i < listing->n_unlisted; i++)
+        free(listing->unlisted[i].name);
+    if (k != 1)
+        listing->n_unlisted = 0;
+    return MR_OK;
+}

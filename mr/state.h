@@ -1,0 +1,119 @@
+#ifndef MR_STATE_H
+#define MR_STATE_H
+
+#include "mr/coverage.h"
+#include "mr/hyperloglog.h"
+#include "mr/userblock.h"
+
+/*
+ * State files, version 1; docs/state-format.md describes every byte.  A state
+ * in memory is a head (spec, types, cells, coverage, sketches) and a source
+ * of user blocks in ascending order.  The head is small and held whole; the
+ * blocks are written and read one at a time.
+ */
+
+struct mr_state_head {
+    struct mr_spec spec;
+    struct mr_span *type; /* ascending; bytes are in type_bytes */
+    size_t n_types;
+    struct mr_buffer type_bytes;
+    struct mr_cell *cell; /* ascending by day, then type; all with events */
+    size_t n_cells;
+    struct mr_coverage coverage; /* settled; its cells index cell[] */
+    struct mr_hll **sketch;      /* n_cells; NULL for a cell without users */
+};
+
+void mr_state_head_release(struct mr_state_head *head);
+
+/** A block, packed for a file; all zero is empty and owns nothing. */
+struct mr_packed_block {
+    struct mr_buffer bytes; /* as stored */
+    uint32_t n_users;
+    uint64_t first_hash, last_hash;
+    uint64_t plain_bytes;
+    uint64_t n_members;   /* over all sets */
+    uint64_t n_intervals;
+};
+void mr_packed_block_release(struct mr_packed_block *packed);
+
+/** Working memory for packing blocks; one thread at a time. */
+struct mr_packer;
+MR_MUST_CHECK enum mr_status mr_packer_new(
+    uint64_t session_gap_ms, struct mr_packer **packer_out);
+void mr_packer_free(struct mr_packer *packer);
+
+/** mr_pack_block(packer, block, packed, err): Encode and compress.  packed is
+ * overwritten and its memory used again. */
+MR_MUST_CHECK enum mr_status mr_pack_block(struct mr_packer *packer,
+    const struct mr_user_block *block, struct mr_packed_block *packed,
+    struct mr_error *err);
+
+/**
+ * A state file in the making: temporary until finished (mr/publish.h).  path
+ * ending in ".mrs" is the file; any other is a folder, made if missing, in
+ * which the file is named by its content: 32 hexadecimal digits and ".mrs".
+ */
+struct mr_state_writer;
+MR_MUST_CHECK enum mr_status mr_state_writer_new(const char *path,
+    struct mr_state_writer **writer_out, struct mr_error *err);
+/** Append the next block; blocks come in ascending order. */
+MR_MUST_CHECK enum mr_status mr_state_writer_add(struct mr_state_writer *w,
+    const struct mr_packed_block *packed, struct mr_error *err);
+/** Write the head, sync and give the file its final name, which is copied to
+ * path_out[size]; frees the writer in any case.  bytes_out: file size. */
+MR_MUST_CHECK enum mr_status mr_state_writer_finish(struct mr_state_writer *w,
+    const struct mr_state_head *head, char *path_out, size_t size,
+    uint64_t *bytes_out, struct mr_error *err);
+/** Give up: nothing stays behind. */
+void mr_state_writer_abort(struct mr_state_writer *w);
+
+/**
+ * mr_state_open(path, state, err): Open a file and read and check all of it
+ * but the user blocks.  Nothing in the file is trusted, and no allocation
+ * exceeds what its stored bytes can justify (MR_STATE_MAX_RATIO).  MR_IO: it
+ * cannot be opened or read; MR_USAGE: it is no regular file; MR_FORMAT: no
+ * state file, cut short, or inconsistent; MR_VERSION: another version;
+ * MR_CHECKSUM: changed bytes; the error names the section.
+ */
+struct mr_state;
+#define MR_STATE_MAX_RATIO 200
+MR_MUST_CHECK enum mr_status mr_state_open(
+    const char *path, struct mr_state **state_out, struct mr_error *err);
+void mr_state_close(struct mr_state *state);
+const char *mr_state_path(const struct mr_state *state);
+/** The head stays the state's. */
+const struct mr_state_head *mr_state_get_head(const struct mr_state *state);
+/** The digest a file's own name is made of. */
+struct mr_digest mr_state_name_digest(const struct mr_state *state);
+uint64_t mr_state_bytes(const struct mr_state *state);
+/** One line per chunk, for inspection: id, flags, stored and plain bytes. */
+struct mr_state_chunk {
+    char id[5];
+    uint64_t stored_bytes, plain_bytes;
+    bool known;
+};
+size_t mr_state_chunks(
+    const struct mr_state *state, const struct mr_state_chunk **chunk_out);
+
+/** The blocks: their number, and where users lie. */
+struct mr_block_info {
+    uint64_t first_hash, last_hash;
+    uint32_t n_users;
+    uint64_t stored_bytes, plain_bytes, n_members, n_intervals;
+};
+size_t mr_state_n_blocks(const struct mr_state *state);
+const struct mr_block_info *mr_state_block_info(
+    const struct mr_state *state, size_t i);
+
+/** Working memory of one thread for unpacking blocks of any state. */
+struct mr_unpacker;
+MR_MUST_CHECK enum mr_status mr_unpacker_new(struct mr_unpacker **u_out);
+void mr_unpacker_free(struct mr_unpacker *u);
+
+/** mr_state_block(state, i, u, block, err): Unpack and check block i.  The
+ * block lives in u until its next use.  Any thread, each with its own u. */
+MR_MUST_CHECK enum mr_status mr_state_block(const struct mr_state *state,
+    size_t i, struct mr_unpacker *u, struct mr_user_block *block_out,
+    struct mr_error *err);
+
+#endif

@@ -1,0 +1,738 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "mr/state_private.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <zstd.h>
+
+#include "mr/calendar.h"
+#include "mr/kernels.h"
+
+/*
+ * User blocks: the bulk of a state.  Hashes, times and the gaps between the
+ * members of sparse sets are kept as columns, all lowest bytes first, then
+ * all second lowest ones and so on: high bytes of neighbours are alike, which
+ * zstd's fast level likes, and taking a column apart or together is a loop
+ * without branches.  (Gaps as varints took as much space once packed, and
+ * five times as long to read.)  Dense sets are bitmaps.
+ *
+ * The work is measured against zstd's.  Loops go over GROUP elements at a
+ * time in an inner loop of constant length, which gcc vectorises at -O2,
+ * where it leaves longer ones alone.  One block of 65,536 users with 164,000
+ * intervals and 400 sets, on one core at 2.1 GHz:
+ *
+ *     members      packed   unzstd    decode      zstd    encode
+ *       262,000    1.6 MB   1.4 ms    0.9 ms    2.8 ms    2.4 ms
+ *     6,550,000    4.0 MB   3.5 ms    1.2 ms    5.4 ms    2.5 ms
+ *
+ * No time has more than 43 bits, so that no column of times may be wider
+ * than six bytes, and sums of a few of them cannot overflow.
+ */
+#define GROUP 16
+#define TIME_WIDTH_MAX 6
+#define COUNT_WIDTH_MAX 4
+#define HEAD_BYTES 16
+
+/* Columns. */
+
+/* The fewest bytes, at least one, that hold a number. */
+static unsigned width_of(uint64_t v)
+{
+    unsigned w = 1;
+
+    while (w < 8 && v >> (8 * w) != 0)
+        w++;
+    return w;
+}
+
+static void split_planes(
+    const uint64_t *v, size_t n, unsigned w, uint8_t *plane)
+{
+    size_t i, j;
+    unsigned k;
+
+    for (i = 0; i + GROUP <= n; i += GROUP) {
+        for (k = 0; k < w; k++) {
+            for (j = 0; j < GROUP; j++)
+                plane[k * n + i + j] = (uint8_t)(v[i + j] >> (8 * k));
+        }
+    }
+    for (; i < n; i++) {
+        for (k = 0; k < w; k++)
+            plane[k * n + i] = (uint8_t)(v[i] >> (8 * k));
+    }
+}
+
+/* Append a column.  All bits of all numbers together are as wide as the
+ * largest number. */
+static enum mr_status add_column(
+    struct mr_buffer *out, const uint64_t *v, size_t n)
+{
+    uint64_t all = 0;
+    unsigned w;
+    size_t i;
+
+    for (i = 0; i < n; i++)
+        all |= v[i];
+    w = width_of(all);
+    if (mr_buffer_reserve(out, out->n + 1 + w * n) != MR_OK)
+        return MR_NOMEM;
+    out->p[out->n++] = (uint8_t)w;
+    split_planes(v, n, w, out->p + out->n);
+    out->n += w * n;
+    return MR_OK;
+}
+
+/* Byte k of GROUP numbers, where the column is so wide. */
+#define PLANE_BYTE(k) ((k) < w ? plane[(k)*n + i + j] : 0)
+
+/* Put numbers together again from planes: pairs of bytes, pairs of pairs, and
+ * pairs of those, which is what vector instructions can do. */
+static inline __attribute__((always_inline)) void join_planes(
+    const uint8_t *plane, size_t n, unsigned w, uint64_t *out)
+{
+    size_t i, j;
+    unsigned k;
+
+    for (i = 0; i + GROUP <= n; i += GROUP) {
+        uint32_t low[GROUP], high[GROUP];
+
+        for (j = 0; j < GROUP; j++)
+            low[j] = (uint32_t)(PLANE_BYTE(0) | PLANE_BYTE(1) << 8) |
+                     (uint32_t)(PLANE_BYTE(2) | PLANE_BYTE(3) << 8) << 16;
+        for (j = 0; j < GROUP; j++)
+            high[j] = (uint32_t)(PLANE_BYTE(4) | PLANE_BYTE(5) << 8) |
+                      (uint32_t)(PLANE_BYTE(6) | PLANE_BYTE(7) << 8) << 16;
+        for (j = 0; j < GROUP; j++)
+            out[i + j] = low[j] | (uint64_t)high[j] << 32;
+    }
+    for (; i < n; i++) {
+        out[i] = plane[i];
+        for (k = 1; k < w; k++)
+            out[i] |= (uint64_t)plane[k * n + i] << (8 * k);
+    }
+}
+
+static bool is_zero(const uint8_t *p, size_t n)
+{
+    return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
+
+/* Read a column of n numbers.  False if it is not there, wider than it may
+ * be, or wider than it needs to be. */
+static bool read_column(
+    struct mr_reader *r, size_t n, unsigned width_max, uint64_t *out)
+{
+    unsigned w = mr_read_u8(r);
+    const uint8_t *p;
+
+    if (r->bad || w < 1 || w > width_max || n > SIZE_MAX / 8)
+        return false;
+    p = mr_read_bytes(r, (uint64_t)w * n).p;
+    if (r->bad || (w > 1 && is_zero(p + (w - 1) * n, n)))
+        return false;
+    switch (w) {
+    case 1:
+        join_planes(p, n, 1, out);
+        break;
+    case 2:
+        join_planes(p, n, 2, out);
+        break;
+    case 3:
+        join_planes(p, n, 3, out);
+        break;
+    case 4:
+        join_planes(p, n, 4, out);
+        break;
+    case 5:
+        join_planes(p, n, 5, out);
+        break;
+    case 6:
+        join_planes(p, n, 6, out);
+        break;
+    case 7:
+        join_planes(p, n, 7, out);
+        break;
+    default:
+        join_planes(p, n, 8, out);
+        break;
+    }
+    return true;
+}
+
+/* Bitmaps. */
+
+/* The members of a bitmap as a list with room for them. */
+static void list_members(const uint64_t *words, size_t n_words, uint16_t *list)
+{
+    size_t i, n = 0;
+
+    for (i = 0; i < n_words; i++) {
+        uint64_t word = words[i];
+
+        for (; word != 0; word &= word - 1)
+            list[n++] = (uint16_t)(64 * i + (size_t)__builtin_ctzll(word));
+    }
+}
+
+/* Packing. */
+
+struct mr_packer {
+    ZSTD_CCtx *context;
+    uint64_t session_gap_ms;
+    struct mr_buffer plain, column;
+    uint16_t list[MR_BLOCK_USERS / 8]; /* of a set that is stored as gaps */
+    uint16_t gap[MR_BLOCK_USERS / 8];
+    uint64_t words[MR_BLOCK_WORDS]; /* of one stored as a bitmap */
+};
+
+enum mr_status mr_packer_new(
+    uint64_t session_gap_ms, struct mr_packer **packer_out)
+{
+    struct mr_packer *packer = calloc(1, sizeof(*packer));
+
+    if (!packer)
+        return MR_NOMEM;
+    packer->session_gap_ms = session_gap_ms;
+    packer->context = mr_state_packing_context();
+    if (!packer->context) {
+        free(packer);
+        return MR_NOMEM;
+    }
+    *packer_out = packer;
+    return MR_OK;
+}
+
+void mr_packer_free(struct mr_packer *packer)
+{
+    if (!packer)
+        return;
+    ZSTD_freeCCtx(packer->context);
+    mr_buffer_release(&packer->plain);
+    mr_buffer_release(&packer->column);
+    free(packer);
+}
+
+void mr_packed_block_release(struct mr_packed_block *packed)
+{
+    mr_buffer_release(&packed->bytes);
+    *packed = (struct mr_packed_block){0};
+}
+
+/* Scratch for a column of n numbers, or NULL. */
+static uint64_t *column_of(struct mr_buffer *b, size_t n)
+{
+    if (n > SIZE_MAX / sizeof(uint64_t) ||
+        mr_buffer_reserve(b, (n + 1) * sizeof(uint64_t)) != MR_OK)
+        return NULL;
+    return (void *)b->p;
+}
+
+static enum mr_status add_hashes(
+    struct mr_packer *packer, const struct mr_user_block *block)
+{
+    uint64_t *v = column_of(&packer->column, block->n);
+    size_t i;
+
+    if (!v || mr_buffer_add_u64(&packer->plain, block->hash[0]) != MR_OK)
+        return MR_NOMEM;
+    for (i = 1; i < block->n; i++)
+        v[i - 1] = block->hash[i] - block->hash[i - 1] - 1;
+    return add_column(&packer->plain, v, block->n - 1);
+}
+
+/* Members as a column of gaps, at out, which has room; return the end. */
+static uint8_t *put_gaps(
+    struct mr_packer *packer, const struct mr_user_set *set, uint8_t *out)
+{
+    const uint16_t *list = set->list;
+    uint16_t *gap = packer->gap;
+    uint32_t i, n = set->n, next = 0, all = 0;
+
+    if (!list) {
+        list_members(set->words, MR_BLOCK_WORDS, packer->list);
+        list = packer->list;
+    }
+    for (i = 0; i < n; i++) {
+        gap[i] = (uint16_t)(list[i] - next);
+        all |= gap[i];
+        next = list[i] + UINT32_C(1);
+    }
+    *out++ = all < 0x100 ? 1 : 2;
+    for (i = 0; i < n; i++)
+        out[i] = (uint8_t)gap[i];
+    out += n;
+    if (all < 0x100)
+        return out;
+    for (i = 0; i < n; i++)
+        out[i] = (uint8_t)(gap[i] >> 8);
+    return out + n;
+}
+
+/* Members as n_bytes of bitmap. */
+static uint8_t *put_bits(struct mr_packer *packer,
+    const struct mr_user_set *set, size_t n_bytes, uint8_t *out)
+{
+    const uint64_t *words = set->words;
+    size_t i;
+
+    if (!words) {
+        memset(packer->words, 0, sizeof(packer->words));
+        for (i = 0; i < set->n; i++)
+            packer->words[set->list[i] / 64] |= UINT64_C(1)
+                                                << (set->list[i] % 64);
+        words = packer->words;
+    }
+    for (i = 0; i < n_bytes / 8; i++)
+        mr_put_u64(out + 8 * i, words[i]);
+    for (i = 8 * i; i < n_bytes; i++)
+        out[i] = (uint8_t)(words[i / 8] >> (8 * (i % 8)));
+    return out + n_bytes;
+}
+
+static enum mr_status add_sets(struct mr_packer *packer,
+    const struct mr_user_block *block, uint64_t *n_members_out)
+{
+    /* A gap of positions takes at most two bytes. */
+    const size_t most = 2 * MR_VARINT_MAX + 1 + 2 * (MR_BLOCK_USERS / 8);
+    struct mr_buffer *out = &packer->plain;
+    uint64_t n_members = 0;
+    uint32_t next = 0;
+    size_t i;
+
+    for (i = 0; i < block->n_sets; i++) {
+        const struct mr_user_set *set = &block->sets[i];
+        uint8_t *p;
+
+        if (mr_buffer_reserve(out, out->n + most) != MR_OK)
+            return MR_NOMEM;
+        p = out->p + out->n;
+        p += mr_put_varint(p, set->cell - next);
+        p += mr_put_varint(p, set->n);
+        if ((size_t)set->n * 8 <= block->n)
+            p = put_gaps(packer, set, p);
+        else
+            p = put_bits(packer, set, (block->n + 7) / 8, p);
+        out->n = (size_t)(p - out->p);
+        next = set->cell + 1;
+        n_members += set->n;
+    }
+    *n_members_out = n_members;
+    return MR_OK;
+}
+
+static enum mr_status add_starts(
+    struct mr_packer *packer, const struct mr_user_block *block, uint64_t *v)
+{
+    uint64_t base = UINT64_MAX;
+    size_t i;
+
+    for (i = 0; i < block->n; i++) {
+        v[i] = (uint64_t)block->interval[block->first[i]].start_ms;
+        base = v[i] < base ? v[i] : base;
+    }
+    for (i = 0; i < block->n; i++)
+        v[i] -= base;
+    if (mr_buffer_add_u64(&packer->plain, base) != MR_OK)
+        return MR_NOMEM;
+    return add_column(&packer->plain, v, block->n);
+}
+
+static enum mr_status add_intervals(
+    struct mr_packer *packer, const struct mr_user_block *block, size_t m)
+{
+    const struct mr_interval *interval = block->interval;
+    const uint32_t *first = block->first;
+    uint64_t *v = column_of(&packer->column, m);
+    size_t i, j, n = 0;
+
+    if (!v)
+        return MR_NOMEM;
+    for (i = 0; i < block->n; i++)
+        v[i] = first[i + 1] - first[i] - 1;
+    if (add_column(&packer->plain, v, block->n) != MR_OK ||
+        add_starts(packer, block, v) != MR_OK)
+        return MR_NOMEM;
+    for (i = 0; i < block->n; i++) {
+        for (j = (size_t)first[i] + 1; j < first[i + 1]; j++)
+            v[n++] = (uint64_t)(interval[j].start_ms - interval[j - 1].end_ms) -
+                     packer->session_gap_ms - 1;
+    }
+    if (add_column(&packer->plain, v, n) != MR_OK)
+        return MR_NOMEM;
+    interval += first[0];
+    for (i = 0; i < m; i++)
+        v[i] = (uint64_t)(interval[i].end_ms - interval[i].start_ms);
+    return add_column(&packer->plain, v, m);
+}
+
+enum mr_status mr_pack_block(struct mr_packer *packer,
+    const struct mr_user_block *block, struct mr_packed_block *packed,
+    struct mr_error *err)
+{
+    struct mr_buffer *plain = &packer->plain;
+    uint64_t n_members;
+    enum mr_status status;
+    size_t m;
+
+    assert(block->n >= 1 && block->n <= MR_BLOCK_USERS);
+    m = block->first[block->n] - block->first[0];
+    plain->n = 0;
+    if (mr_buffer_add_u32(plain, (uint32_t)block->n) != MR_OK ||
+        mr_buffer_add_u32(plain, (uint32_t)block->n_sets) != MR_OK ||
+        mr_buffer_add_u64(plain, m) != MR_OK ||
+        add_hashes(packer, block) != MR_OK ||
+        add_sets(packer, block, &n_members) != MR_OK ||
+        add_intervals(packer, block, m) != MR_OK)
+        return mr_fail_nomem(err);
+    status = mr_state_pack(packer->context,
+        (struct mr_span){plain->p, plain->n}, &packed->bytes, err);
+    if (status != MR_OK)
+        return status;
+    packed->n_users = (uint32_t)block->n;
+    packed->first_hash = block->hash[0];
+    packed->last_hash = block->hash[block->n - 1];
+    packed->plain_bytes = plain->n;
+    packed->n_members = n_members;
+    packed->n_intervals = m;
+    return MR_OK;
+}
+
+/* Unpacking. */
+
+enum mr_status mr_unpacker_new(struct mr_unpacker **u_out)
+{
+    struct mr_unpacker *u = calloc(1, sizeof(*u));
+
+    if (!u)
+        return MR_NOMEM;
+    u->context = ZSTD_createDCtx();
+    if (!u->context) {
+        free(u);
+        return MR_NOMEM;
+    }
+    *u_out = u;
+    return MR_OK;
+}
+
+void mr_unpacker_free(struct mr_unpacker *u)
+{
+    if (!u)
+        return;
+    ZSTD_freeDCtx(u->context);
+    mr_buffer_release(&u->stored);
+    mr_buffer_release(&u->plain);
+    mr_buffer_release(&u->hash);
+    mr_buffer_release(&u->first);
+    mr_buffer_release(&u->set);
+    mr_buffer_release(&u->list);
+    mr_buffer_release(&u->words);
+    mr_buffer_release(&u->interval);
+    mr_buffer_release(&u->starts);
+    mr_buffer_release(&u->later);
+    mr_buffer_release(&u->lengths);
+    mr_buffer_release(&u->marks);
+    free(u);
+}
+
+const char *mr_block_info_check(
+    const struct mr_block_info *info, uint64_t session_gap_ms)
+{
+    const uint64_t end = (uint64_t)MR_TIME_END_MS;
+    uint64_t each;
+
+    if (info->n_users < 1 || info->n_users > MR_BLOCK_USERS ||
+        info->last_hash - info->first_hash < info->n_users - 1 ||
+        info->last_hash < info->first_hash ||
+        (info->n_users == 1 && info->first_hash != info->last_hash))
+        return "impossible users of a block";
+    if (info->stored_bytes > info->plain_bytes ||
+        info->plain_bytes < HEAD_BYTES)
+        return "impossible lengths of a block";
+    /* As many as there is time for between its beginning and its end. */
+    each = session_gap_ms < end ? (end - 1) / (session_gap_ms + 1) + 1 : 1;
+    if (info->n_intervals < info->n_users || info->n_intervals > UINT32_MAX ||
+        info->n_intervals / info->n_users > each ||
+        info->n_intervals > info->plain_bytes)
+        return "impossible intervals of a block";
+    /* Every set member takes one bit at least. */
+    if (info->n_members / 8 > info->plain_bytes)
+        return "impossible members of a block";
+    if (info->n_users > 1 && info->n_intervals * MR_WEIGHT_INTERVAL +
+                                     info->n_members * MR_WEIGHT_MEMBER >
+                                 MR_BLOCK_WEIGHT)
+        return "a block weighs too much";
+    return NULL;
+}
+
+/* Take memory for n elements, no matter what is in it. */
+static bool take(struct mr_buffer *b, uint64_t n, size_t size)
+{
+    return n <= SIZE_MAX / size - 1 &&
+           mr_buffer_reserve(b, ((size_t)n + 1) * size) == MR_OK;
+}
+
+/* Memory for everything in the block: justified by mr_block_info_check. */
+static enum mr_status take_memory(
+    struct mr_unpacker *u, const struct mr_block_info *info, uint32_t n_sets)
+{
+    uint64_t n = info->n_users, m = info->n_intervals;
+    uint64_t n_large = info->n_members / (MR_SET_LIST_MAX + 1);
+
+    if (take(&u->hash, n, sizeof(uint64_t)) &&
+        take(&u->first, n + 1, sizeof(uint32_t)) &&
+        take(&u->set, n_sets, sizeof(struct mr_user_set)) &&
+        take(&u->list, info->n_members, sizeof(uint16_t)) &&
+        take(&u->words, n_large * MR_BLOCK_WORDS, sizeof(uint64_t)) &&
+        take(&u->interval, m, sizeof(struct mr_interval)) &&
+        take(&u->starts, n, sizeof(uint64_t)) &&
+        take(&u->later, m - n, sizeof(uint64_t)) &&
+        take(&u->lengths, m, sizeof(uint64_t)) && take(&u->marks, m, 1))
+        return MR_OK;
+    return MR_NOMEM;
+}
+
+static bool read_hashes(
+    struct mr_reader *r, const struct mr_block_info *info, uint64_t *hash)
+{
+    size_t i, n = info->n_users;
+    bool bad = false;
+
+    hash[0] = mr_read_u64(r);
+    if (!read_column(r, n - 1, 8, hash + 1))
+        return false;
+    for (i = 1; i < n; i++) {
+        hash[i] += hash[i - 1] + 1;
+        bad |= hash[i] <= hash[i - 1]; /* it went past 2^64 */
+    }
+    return !bad && hash[0] == info->first_hash &&
+           hash[n - 1] == info->last_hash;
+}
+
+/* Read k positions below n from a column of gaps. */
+static bool read_gaps(
+    struct mr_reader *r, uint32_t k, uint32_t n, uint16_t *list)
+{
+    unsigned w = mr_read_u8(r);
+    const uint8_t *low, *high;
+    uint32_t i, next = 0;
+
+    if (r->bad || w < 1 || w > 2)
+        return false;
+    low = mr_read_bytes(r, (uint64_t)w * k).p;
+    if (r->bad)
+        return false;
+    if (w == 1) {
+        for (i = 0; i < k; i++) {
+            next += low[i];
+            list[i] = (uint16_t)next++;
+        }
+        return next <= n;
+    }
+    high = low + k;
+    for (i = 0; i < k; i++) {
+        next += low[i] | (uint32_t)high[i] << 8;
+        list[i] = (uint16_t)next++;
+    }
+    /* They ascend, so if the last one fits, all have. */
+    return next <= n && !is_zero(high, k);
+}
+
+/* Read the bitmap of a block of n users; false if it has not k members. */
+static bool read_bits(
+    struct mr_reader *r, uint32_t k, uint32_t n, uint64_t words[MR_BLOCK_WORDS])
+{
+    size_t n_bytes = (n + 7) / 8;
+    const uint8_t *p = mr_read_bytes(r, n_bytes).p;
+
+    if (r->bad)
+        return false;
+    memset(words + n_bytes / 8, 0,
+        (MR_BLOCK_WORDS - n_bytes / 8) * sizeof(*words));
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    memcpy(words, p, n_bytes);
+#else
+    for (size_t i = 0; i < n_bytes / 8; i++)
+        words[i] = mr_get_u64(p + 8 * i);
+    for (size_t i = n_bytes / 8 * 8; i < n_bytes; i++)
+        words[i / 8] |= (uint64_t)p[i] << (8 * (i % 8));
+#endif
+    if (n % 8 != 0 && p[n_bytes - 1] >> (n % 8) != 0)
+        return false;
+    return mr_kernels()->popcount_u64(words, MR_BLOCK_WORDS) == k;
+}
+
+/* Where the next set goes. */
+struct arena {
+    uint16_t *list;
+    uint64_t *words;
+};
+
+/* Read a set of k out of n users into the form its size calls for. */
+static bool read_members(struct mr_reader *r, uint32_t n,
+    struct mr_user_set *set, struct arena *arena)
+{
+    uint64_t scratch[MR_BLOCK_WORDS];
+    uint16_t list[MR_BLOCK_USERS / 8];
+    uint32_t i, k = set->n;
+
+    if (k <= MR_SET_LIST_MAX) {
+        set->list = arena->list;
+        arena->list += k;
+        if ((size_t)k * 8 <= n)
+            return read_gaps(r, k, n, arena->list - k);
+        if (!read_bits(r, k, n, scratch))
+            return false;
+        list_members(scratch, MR_BLOCK_WORDS, arena->list - k);
+        return true;
+    }
+    set->words = arena->words;
+    arena->words += MR_BLOCK_WORDS;
+    if ((size_t)k * 8 > n)
+        return read_bits(r, k, n, arena->words - MR_BLOCK_WORDS);
+    if (!read_gaps(r, k, n, list))
+        return false;
+    memset(arena->words - MR_BLOCK_WORDS, 0, sizeof(scratch));
+    for (i = 0; i < k; i++)
+        (arena->words - MR_BLOCK_WORDS)[list[i] / 64] |= UINT64_C(1)
+                                                         << (list[i] % 64);
+    return true;
+}
+
+static bool read_sets(struct mr_reader *r, struct mr_unpacker *u,
+    const struct mr_block_frame *frame, uint32_t n_sets)
+{
+    struct mr_user_set *set = (void *)u->set.p;
+    struct arena arena = {(void *)u->list.p, (void *)u->words.p};
+    uint64_t left = frame->info.n_members;
+    uint64_t next = 0, gap, k;
+    uint32_t i;
+
+    for (i = 0; i < n_sets; i++) {
+        gap = mr_read_varint(r);
+        k = mr_read_varint(r);
+        if (r->bad || gap >= frame->n_cells - next || k < 1 ||
+            k > frame->info.n_users || k > left)
+            return false;
+        set[i] = (struct mr_user_set){
+            .cell = (uint32_t)(next + gap), .n = (uint32_t)k};
+        if (!read_members(r, frame->info.n_users, &set[i], &arena))
+            return false;
+        next += gap + 1;
+        left -= k;
+    }
+    return left == 0;
+}
+
+/* Interval counts, as the running sums that a block has. */
+static bool read_counts(
+    struct mr_reader *r, size_t n, uint64_t m, uint64_t *count, uint32_t *first)
+{
+    uint64_t sum = 0;
+    size_t i;
+
+    if (!read_column(r, n, COUNT_WIDTH_MAX, count))
+        return false;
+    for (i = 0; i < n; i++) {
+        first[i] = (uint32_t)sum;
+        sum += count[i] + 1;
+    }
+    first[n] = (uint32_t)sum;
+    return sum == m;
+}
+
+/*
+ * Put the intervals of all users together from their columns.  A user has
+ * any number of them, which no branch predictor can guess, so it is one loop
+ * over all intervals that picks from one of two columns by a mark.  A time
+ * that is too late shows as a negative difference: no step is longer than
+ * 2^51, so none can go past the range where it does.
+ */
+static bool join_intervals(struct mr_unpacker *u, size_t n, size_t m,
+    uint64_t base, uint64_t session_gap_ms)
+{
+    const uint64_t end_of_time = (uint64_t)MR_TIME_END_MS;
+    uint64_t *start = (void *)u->starts.p, *later = (void *)u->later.p;
+    const uint64_t *length = (void *)u->lengths.p;
+    const uint32_t *first = (void *)u->first.p;
+    struct mr_interval *out = (void *)u->interval.p;
+    uint64_t least_gap =
+        1 + (session_gap_ms < end_of_time ? session_gap_ms : end_of_time);
+    uint8_t *is_first = u->marks.p;
+    uint64_t least = UINT64_MAX, late = 0, to = 0;
+    size_t i, j;
+
+    start[n] = later[m - n] = 0; /* looked at but never taken */
+    memset(is_first, 0, m);
+    for (i = 0; i < n; i++) {
+        is_first[first[i]] = 1;
+        least = start[i] < least ? start[i] : least;
+    }
+    for (j = 0; j < m; j++) {
+        uint64_t f = is_first[j], keep = f - 1; /* all ones, or zero */
+        uint64_t if_first = base + *start, if_not = least_gap + *later;
+        uint64_t step = if_first ^ ((if_first ^ if_not) & keep);
+        uint64_t from = (to & keep) + step;
+
+        start += f;
+        later += 1 - f;
+        to = (to & keep) + (step + length[j]); /* the short way round */
+        out[j] = (struct mr_interval){(int64_t)from, (int64_t)to};
+        late |= end_of_time - 1 - to;
+    }
+    return least == 0 && late >> 63 == 0;
+}
+
+static bool read_intervals(struct mr_reader *r, struct mr_unpacker *u,
+    const struct mr_block_frame *frame)
+{
+    size_t n = frame->info.n_users, m = (size_t)frame->info.n_intervals;
+    uint64_t base;
+
+    if (!read_counts(r, n, m, (void *)u->starts.p, (void *)u->first.p))
+        return false;
+    base = mr_read_u64(r);
+    return base < (uint64_t)MR_TIME_END_MS &&
+           read_column(r, n, TIME_WIDTH_MAX, (void *)u->starts.p) &&
+           read_column(r, m - n, TIME_WIDTH_MAX, (void *)u->later.p) &&
+           read_column(r, m, TIME_WIDTH_MAX, (void *)u->lengths.p) &&
+           join_intervals(u, n, m, base, frame->session_gap_ms);
+}
+
+enum mr_status mr_block_decode(struct mr_unpacker *u, struct mr_span plain,
+    const struct mr_block_frame *frame, struct mr_user_block *block_out,
+    const char **why)
+{
+    struct mr_reader r = {plain.p, plain.n, false};
+    uint32_t n = mr_read_u32(&r), n_sets = mr_read_u32(&r);
+    uint64_t m = mr_read_u64(&r);
+
+    if (r.bad || n != frame->info.n_users || m != frame->info.n_intervals ||
+        n_sets > frame->n_cells || n_sets > r.n / 3) {
+        *why = "its counts differ from the index";
+        return MR_FORMAT;
+    }
+    if (take_memory(u, &frame->info, n_sets) != MR_OK)
+        return MR_NOMEM;
+    *why = NULL;
+    if (!read_hashes(&r, &frame->info, (void *)u->hash.p))
+        *why = "its hashes do not ascend as the index says";
+    else if (!read_sets(&r, u, frame, n_sets))
+        *why = "its sets are malformed";
+    else if (!read_intervals(&r, u, frame))
+        *why = "its intervals are malformed";
+    else if (r.n > 0)
+        *why = "bytes follow its end";
+    if (*why)
+        return MR_FORMAT;
+    *block_out = (struct mr_user_block){.n = n,
+        .hash = (void *)u->hash.p,
+        .n_sets = n_sets,
+        .sets = (void *)u->set.p,
+        .first = (void *)u->first.p,
+        .interval = (void *)u->interval.p};
+    return MR_OK;
+}

@@ -1,0 +1,564 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "mr/state_private.h"
+
+#include <stdlib.h>
+
+#include "mr/calendar.h"
+
+/*
+ * The sections of a state's head as bytes, each writer beside its reader.
+ * Lists that ascend are stored as differences minus one, so most disorder
+ * cannot even be written down; the readers check what is left of it.
+ */
+
+/* Fewest bytes of a partition, a failure. */
+#define PARTITION_BYTES_MIN (MR_DIGEST_BYTES + 11)
+#define FAILURE_BYTES_MIN 4
+
+/* An array of n elements, never NULL for want of elements. */
+static void *array_of(uint64_t n, size_t size)
+{
+    return n < SIZE_MAX / size - 1 ? calloc((size_t)n + 1, size) : NULL;
+}
+
+/* TYPE. */
+
+static enum mr_status encode_types(
+    const struct mr_state_head *head, struct mr_buffer *out)
+{
+    enum mr_status status = mr_buffer_add_varint(out, head->n_types);
+    size_t i;
+
+    for (i = 0; status == MR_OK && i < head->n_types; i++)
+        status = mr_buffer_add_string(out, head->type[i].p, head->type[i].n);
+    return status;
+}
+
+static enum mr_status decode_types(
+    struct mr_state_head *head, struct mr_reader *r, const char **why)
+{
+    uint64_t n = mr_read_varint(r);
+    struct mr_span *type;
+    size_t i;
+
+    *why = "its types are malformed";
+    if (r->bad || n > r->n / 2)
+        return MR_FORMAT;
+    /* The section's bytes become the head's; types are spans of them. */
+    if (mr_buffer_add(&head->type_bytes, r->p, r->n) != MR_OK)
+        return MR_NOMEM;
+    r->p = head->type_bytes.p;
+    head->type = type = array_of(n, sizeof(*type));
+    if (!type)
+        return MR_NOMEM;
+    head->n_types = (size_t)n;
+    for (i = 0; i < n; i++) {
+        type[i] = mr_read_string(r);
+        if (r->bad || type[i].n < 1 || type[i].n > MR_TYPE_MAX_BYTES)
+            return MR_FORMAT;
+        if (i > 0 && mr_span_compare(type[i - 1], type[i]) >= 0) {
+            *why = "its types do not ascend";
+            return MR_FORMAT;
+        }
+    }
+    return MR_OK;
+}
+
+/* CELL. */
+
+static enum mr_status encode_cells(
+    const struct mr_state_head *head, struct mr_buffer *out)
+{
+    enum mr_status status = mr_buffer_add_varint(out, head->n_cells);
+    uint32_t day = 0;
+    size_t i;
+
+    for (i = 0; status == MR_OK && i < head->n_cells; i++) {
+        const struct mr_cell *cell = &head->cell[i];
+
+        status = mr_buffer_add_varint(out, (uint32_t)cell->day - day);
+        if (status == MR_OK)
+            status = mr_buffer_add_varint(out, cell->type);
+        day = (uint32_t)cell->day;
+    }
+    return status;
+}
+
+static enum mr_status decode_cells(
+    struct mr_state_head *head, struct mr_reader *r, const char **why)
+{
+    uint64_t n = mr_read_varint(r), later, type, day = 0;
+    size_t i;
+
+    *why = "its cells are malformed";
+    if (r->bad || n > r->n / 2 || n > UINT32_MAX)
+        return MR_FORMAT;
+    head->cell = array_of(n, sizeof(*head->cell));
+    if (!head->cell)
+        return MR_NOMEM;
+    head->n_cells = (size_t)n;
+    for (i = 0; i < n; i++) {
+        later = mr_read_varint(r);
+        type = mr_read_varint(r);
+        if (r->bad || later >= (uint64_t)MR_DAY_END - day ||
+            type >= head->n_types)
+            return MR_FORMAT;
+        if (i > 0 && later == 0 && type <= head->cell[i - 1].type) {
+            *why = "its cells do not ascend";
+            return MR_FORMAT;
+        }
+        day += later;
+        head->cell[i] = (struct mr_cell){(int32_t)day, (uint32_t)type};
+    }
+    return MR_OK;
+}
+
+/* PART. */
+
+static enum mr_status add_text(struct mr_buffer *out, const char *text)
+{
+    return mr_buffer_add_string(out, text, strlen(text));
+}
+
+static enum mr_status encode_counts(
+    const struct mr_partition *p, struct mr_buffer *out)
+{
+    enum mr_status status = mr_buffer_add_varint(out, p->n_reasons);
+    uint64_t next = 0;
+    size_t i;
+
+    for (i = 0; status == MR_OK && i < p->n_reasons; i++) {
+        status = mr_buffer_add_varint(out, p->reason[i].reason);
+        if (status == MR_OK)
+            status = mr_buffer_add_varint(out, p->reason[i].lines);
+    }
+    if (status == MR_OK)
+        status = mr_buffer_add_varint(out, p->n_cells);
+    for (i = 0; status == MR_OK && i < p->n_cells; i++) {
+        const struct mr_cell_count *cell = &p->cell[i];
+
+        status = mr_buffer_add_varint(out, cell->cell - next);
+        if (status == MR_OK)
+            status = mr_buffer_add_varint(out, cell->events);
+        if (status == MR_OK)
+            status = mr_buffer_add_varint(out, cell->without_user);
+        next = (uint64_t)cell->cell + 1;
+    }
+    return status;
+}
+
+static enum mr_status encode_partition(
+    const struct mr_partition *p, struct mr_buffer *out)
+{
+    const uint64_t number[] = {p->stored_bytes, p->text_bytes, p->lines,
+        p->blank, p->other_day, p->other_type};
+    enum mr_status status =
+        mr_buffer_add(out, p->digest.b, sizeof(p->digest.b));
+    size_t i;
+
+    if (status == MR_OK)
+        status = mr_buffer_add_varint(out, p->n_names);
+    for (i = 0; status == MR_OK && i < p->n_names; i++)
+        status = add_text(out, p->name[i]);
+    for (i = 0; status == MR_OK && i < sizeof(number) / sizeof(*number); i++)
+        status = mr_buffer_add_varint(out, number[i]);
+    return status == MR_OK ? encode_counts(p, out) : status;
+}
+
+static enum mr_status encode_partitions(
+    const struct mr_state_head *head, struct mr_buffer *out)
+{
+    const struct mr_coverage *c = &head->coverage;
+    enum mr_status status = mr_buffer_add_varint(out, c->n_partitions);
+    size_t i;
+
+    for (i = 0; status == MR_OK && i < c->n_partitions; i++)
+        status = encode_partition(&c->partition[i], out);
+    return status;
+}
+
+/* A text without NULs, to be kept as a string. */
+static enum mr_status read_text(
+    struct mr_reader *r, size_t n_min, char **text_out)
+{
+    struct mr_span text = mr_read_string(r);
+    char *copy;
+
+    if (r->bad || text.n < n_min ||
+        (text.n > 0 && memchr(text.p, '\0', text.n)))
+        return MR_FORMAT;
+    copy = malloc(text.n + 1);
+    if (!copy)
+        return MR_NOMEM;
+    if (text.n > 0)
+        memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
+    *text_out = copy;
+    return MR_OK;
+}
+
+static enum mr_status decode_names(
+    struct mr_partition *p, struct mr_reader *r, const char **why)
+{
+    uint64_t n = mr_read_varint(r);
+    enum mr_status status;
+
+    if (r->bad || n < 1 || n > r->n / 2)
+        return MR_FORMAT;
+    p->name = array_of(n, sizeof(*p->name));
+    if (!p->name)
+        return MR_NOMEM;
+    for (; p->n_names < n; p->n_names++) {
+        status = read_text(r, 1, &p->name[p->n_names]);
+        if (status != MR_OK)
+            return status;
+        if (p->n_names > 0 &&
+            strcmp(p->name[p->n_names - 1], p->name[p->n_names]) >= 0) {
+            *why = "the names of a partition do not ascend";
+            p->n_names++;
+            return MR_FORMAT;
+        }
+    }
+    return MR_OK;
+}
+
+static enum mr_status decode_reasons(
+    struct mr_partition *p, struct mr_reader *r, uint64_t *rejected)
+{
+    uint64_t n = mr_read_varint(r), reason, lines;
+    size_t i;
+
+    if (r->bad || n > MR_REASON_COUNT)
+        return MR_FORMAT;
+    p->reason = array_of(n, sizeof(*p->reason));
+    if (!p->reason)
+        return MR_NOMEM;
+    p->n_reasons = (size_t)n;
+    for (i = 0; i < n; i++) {
+        reason = mr_read_varint(r);
+        lines = mr_read_varint(r);
+        if (r->bad || reason >= MR_REASON_COUNT || lines < 1 ||
+            (i > 0 && reason <= p->reason[i - 1].reason) ||
+            __builtin_add_overflow(*rejected, lines, rejected))
+            return MR_FORMAT;
+        p->reason[i] = (struct mr_reason_count){(uint32_t)reason, lines};
+    }
+    return MR_OK;
+}
+
+static enum mr_status decode_cell_counts(struct mr_partition *p,
+    struct mr_reader *r, size_t n_cells, uint64_t *events)
+{
+    uint64_t n = mr_read_varint(r), gap, next = 0;
+    size_t i;
+
+    if (r->bad || n > r->n / 3)
+        return MR_FORMAT;
+    p->cell = array_of(n, sizeof(*p->cell));
+    if (!p->cell)
+        return MR_NOMEM;
+    p->n_cells = (size_t)n;
+    for (i = 0; i < n; i++) {
+        struct mr_cell_count *cell = &p->cell[i];
+
+        gap = mr_read_varint(r);
+        cell->events = mr_read_varint(r);
+        cell->without_user = mr_read_varint(r);
+        if (r->bad || gap >= n_cells - next || cell->events < 1 ||
+            cell->without_user > cell->events ||
+            __builtin_add_overflow(*events, cell->events, events))
+            return MR_FORMAT;
+        cell->cell = (uint32_t)(next + gap);
+        next += gap + 1;
+    }
+    return MR_OK;
+}
+
+static enum mr_status decode_partition(struct mr_partition *p,
+    struct mr_reader *r, size_t n_cells, const char **why)
+{
+    struct mr_span digest = mr_read_bytes(r, MR_DIGEST_BYTES);
+    uint64_t rejected = 0, events = 0, lines;
+    enum mr_status status;
+
+    if (r->bad)
+        return MR_FORMAT;
+    memcpy(p->digest.b, digest.p, digest.n);
+    status = decode_names(p, r, why);
+    if (status != MR_OK)
+        return status;
+    p->stored_bytes = mr_read_varint(r);
+    p->text_bytes = mr_read_varint(r);
+    p->lines = mr_read_varint(r);
+    p->blank = mr_read_varint(r);
+    p->other_day = mr_read_varint(r);
+    p->other_type = mr_read_varint(r);
+    status = decode_reasons(p, r, &rejected);
+    if (status == MR_OK)
+        status = decode_cell_counts(p, r, n_cells, &events);
+    if (status != MR_OK)
+        return status;
+    if (__builtin_add_overflow(events, rejected, &lines) ||
+        __builtin_add_overflow(lines, p->blank, &lines) || lines != p->lines ||
+        p->other_day > events || p->other_type > events) {
+        *why = "the counts of a partition do not add up";
+        return MR_FORMAT;
+    }
+    return MR_OK;
+}
+
+static enum mr_status decode_partitions(
+    struct mr_state_head *head, struct mr_reader *r, const char **why)
+{
+    struct mr_coverage *c = &head->coverage;
+    uint64_t n = mr_read_varint(r);
+    enum mr_status status = MR_OK;
+
+    *why = "its partitions are malformed";
+    if (r->bad || n > r->n / PARTITION_BYTES_MIN)
+        return MR_FORMAT;
+    c->partition = array_of(n, sizeof(*c->partition));
+    if (!c->partition)
+        return MR_NOMEM;
+    c->cap_partitions = (size_t)n;
+    while (c->n_partitions < n) {
+        struct mr_partition *p = &c->partition[c->n_partitions++];
+
+        status = decode_partition(p, r, head->n_cells, why);
+        if (status != MR_OK)
+            return status;
+        if (c->n_partitions > 1 &&
+            memcmp(p[-1].digest.b, p->digest.b, MR_DIGEST_BYTES) >= 0) {
+            *why = "its partitions do not ascend";
+            return MR_FORMAT;
+        }
+    }
+    return MR_OK;
+}
+
+/* FAIL. */
+
+static enum mr_status encode_failures(
+    const struct mr_state_head *head, struct mr_buffer *out)
+{
+    const struct mr_coverage *c = &head->coverage;
+    enum mr_status status = mr_buffer_add_varint(out, c->n_failures);
+    size_t i;
+
+    for (i = 0; status == MR_OK && i < c->n_failures; i++) {
+        const struct mr_failure *f = &c->failure[i];
+
+        status = add_text(out, f->name);
+        if (status == MR_OK) /* MR_NOWHERE becomes 0 */
+            status = mr_buffer_add_varint(out, f->offset + 1);
+        if (status == MR_OK)
+            status = add_text(out, f->cause);
+    }
+    return status;
+}
+
+static enum mr_status decode_failures(
+    struct mr_state_head *head, struct mr_reader *r, const char **why)
+{
+    struct mr_coverage *c = &head->coverage;
+    uint64_t n = mr_read_varint(r);
+    enum mr_status status;
+
+    *why = "its failures are malformed";
+    if (r->bad || n > r->n / FAILURE_BYTES_MIN)
+        return MR_FORMAT;
+    c->failure = array_of(n, sizeof(*c->failure));
+    if (!c->failure)
+        return MR_NOMEM;
+    c->cap_failures = (size_t)n;
+    while (c->n_failures < n) {
+        struct mr_failure *f = &c->failure[c->n_failures++];
+
+        status = read_text(r, 1, &f->name);
+        if (status != MR_OK)
+            return status;
+        f->offset = mr_read_varint(r) - 1;
+        status = read_text(r, 0, &f->cause);
+        if (status != MR_OK)
+            return status;
+        if (c->n_failures > 1 && strcmp(f[-1].name, f->name) >= 0) {
+            *why = "its failures do not ascend";
+            return MR_FORMAT;
+        }
+    }
+    /* Partitions and failures ascend; should settling still drop some
+     * failures, then because their names have been read. */
+    status = mr_coverage_settle(c);
+    if (status == MR_OK && c->n_failures != n) {
+        *why = "a failure has the name of a partition that was read";
+        status = MR_FORMAT;
+    }
+    return status;
+}
+
+/* SKET. */
+
+static bool is_empty_sketch(const struct mr_hll *h)
+{
+    return !h || (!h->dense && h->n == 0);
+}
+
+static enum mr_status encode_sketches(
+    const struct mr_state_head *head, struct mr_buffer *out)
+{
+    enum mr_status status = MR_OK;
+    size_t i;
+
+    for (i = 0; status == MR_OK && i < head->n_cells; i++) {
+        const struct mr_hll *h = head->sketch[i];
+        uint8_t has_users = !is_empty_sketch(h);
+
+        status = mr_buffer_add(out, &has_users, 1);
+        if (status == MR_OK && has_users)
+            status = mr_hll_encode(h, out);
+    }
+    return status;
+}
+
+static enum mr_status decode_sketches(
+    struct mr_state_head *head, struct mr_reader *r, const char **why)
+{
+    enum mr_status status;
+    unsigned has_users;
+    size_t i;
+
+    *why = "its sketches are malformed";
+    if (head->n_cells > r->n)
+        return MR_FORMAT;
+    head->sketch = array_of(head->n_cells, sizeof(*head->sketch));
+    if (!head->sketch)
+        return MR_NOMEM;
+    for (i = 0; i < head->n_cells; i++) {
+        has_users = mr_read_u8(r);
+        if (r->bad || has_users > 1)
+            return MR_FORMAT;
+        if (!has_users)
+            continue;
+        head->sketch[i] = calloc(1, sizeof(**head->sketch));
+        if (!head->sketch[i])
+            return MR_NOMEM;
+        status = mr_hll_decode(head->sketch[i], r, head->spec.sketch_bits);
+        if (status != MR_OK)
+            return status;
+        if (is_empty_sketch(head->sketch[i]))
+            return MR_FORMAT;
+    }
+    return MR_OK;
+}
+
+/* All of them. */
+
+enum mr_status mr_head_encode(const struct mr_state_head *head,
+    enum mr_chunk chunk, struct mr_buffer *out)
+{
+    switch (chunk) {
+    case MR_CHUNK_SPEC:
+        return mr_spec_text(&head->spec, out);
+    case MR_CHUNK_TYPE:
+        return encode_types(head, out);
+    case MR_CHUNK_CELL:
+        return encode_cells(head, out);
+    case MR_CHUNK_PART:
+        return encode_partitions(head, out);
+    case MR_CHUNK_FAIL:
+        return encode_failures(head, out);
+    case MR_CHUNK_SKET:
+        return encode_sketches(head, out);
+    case MR_CHUNK_USER:
+    case MR_CHUNK_UIDX:
+    case MR_CHUNK_COUNT:
+        break;
+    }
+    return MR_USAGE;
+}
+
+enum mr_status mr_head_decode(struct mr_state_head *head, enum mr_chunk chunk,
+    struct mr_span plain, const char **why)
+{
+    struct mr_reader r = {plain.p, plain.n, false};
+    enum mr_status status = MR_USAGE;
+
+    if (chunk == MR_CHUNK_TYPE)
+        status = decode_types(head, &r, why);
+    else if (chunk == MR_CHUNK_CELL)
+        status = decode_cells(head, &r, why);
+    else if (chunk == MR_CHUNK_PART)
+        status = decode_partitions(head, &r, why);
+    else if (chunk == MR_CHUNK_FAIL)
+        status = decode_failures(head, &r, why);
+    else if (chunk == MR_CHUNK_SKET)
+        status = decode_sketches(head, &r, why);
+    if (status == MR_OK && r.n > 0) {
+        *why = "bytes follow its end";
+        status = MR_FORMAT;
+    }
+    return status;
+}
+
+/* What some partition has in a cell. */
+#define HAS_EVENTS 1
+#define HAS_USERS 2
+
+static const char *check_cells(
+    const struct mr_state_head *head, const uint8_t *has)
+{
+    size_t i;
+
+    for (i = 0; i < head->n_cells; i++) {
+        if ((has[i] & HAS_EVENTS) == 0)
+            return "a cell has no events";
+        if (((has[i] & HAS_USERS) != 0) == is_empty_sketch(head->sketch[i]))
+            return "a cell's sketch does not fit its events";
+    }
+    return NULL;
+}
+
+static const char *check_types(const struct mr_state_head *head, uint8_t *used)
+{
+    size_t i;
+
+    for (i = 0; i < head->n_cells; i++)
+        used[head->cell[i].type] = 1;
+    for (i = 0; i < head->n_types; i++) {
+        if (!used[i])
+            return "a type has no cell";
+    }
+    return NULL;
+}
+
+enum mr_status mr_head_check(const struct mr_state_head *head, const char **why)
+{
+    const struct mr_coverage *c = &head->coverage;
+    uint8_t *has = array_of(head->n_cells, 1);
+    uint8_t *used = array_of(head->n_types, 1);
+    enum mr_status status = MR_NOMEM;
+    size_t i, j;
+
+    if (!has || !used)
+        goto done;
+    for (i = 0; i < c->n_partitions; i++) {
+        for (j = 0; j < c->partition[i].n_cells; j++) {
+            const struct mr_cell_count *cell = &c->partition[i].cell[j];
+
+            has[cell->cell] |= cell->events > cell->without_user
+                                   ? HAS_EVENTS | HAS_USERS
+                                   : HAS_EVENTS;
+        }
+    }
+    *why = check_types(head, used);
+    if (!*why)
+        *why = check_cells(head, has);
+    status = *why ? MR_MISMATCH : MR_OK;
+done:
+    free(has);
+    free(used);
+    return status;
+}

@@ -1,0 +1,261 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "mr/state_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <zstd.h>
+
+#include "mr/publish.h"
+
+/*
+ * Blocks come first and go straight to the file; their line in the index is
+ * kept.  The head follows, and last of all the header and table, for which
+ * room was left at the beginning.  Only then is the name known.
+ */
+
+#define TABLE_BYTES (MR_CHUNK_COUNT * MR_STATE_ENTRY_BYTES)
+#define BLOCKS_OFFSET (MR_STATE_HEADER_BYTES + TABLE_BYTES)
+
+struct mr_state_writer {
+    struct mr_publish *publish;
+    char *path;     /* as given */
+    bool is_folder; /* the file's name is made from its content */
+    uint8_t header[BLOCKS_OFFSET];
+    uint64_t size;           /* of the file so far */
+    struct mr_buffer index;  /* entries of UIDX */
+    struct mr_buffer packed; /* a chunk */
+    struct mr_buffer plain;
+    uint64_t n_blocks, n_users, n_members, n_intervals, plain_bytes;
+};
+
+static bool is_folder_path(const char *path)
+{
+    size_t n = strlen(path);
+
+    return n < 4 || strcmp(path + n - 4, ".mrs") != 0;
+}
+
+static void free_writer(struct mr_state_writer *w)
+{
+    mr_buffer_release(&w->index);
+    mr_buffer_release(&w->packed);
+    mr_buffer_release(&w->plain);
+    free(w->path);
+    free(w);
+}
+
+static enum mr_status append(
+    struct mr_state_writer *w, const void *p, size_t n, struct mr_error *err)
+{
+    enum mr_status status = mr_publish_write(w->publish, p, n, err);
+
+    if (status == MR_OK)
+        w->size += n;
+    return status;
+}
+
+enum mr_status mr_state_writer_new(
+    const char *path, struct mr_state_writer **writer_out, struct mr_error *err)
+{
+    struct mr_state_writer *w = calloc(1, sizeof(*w));
+    enum mr_status status = MR_OK;
+
+    if (!w)
+        return mr_fail_nomem(err);
+    w->is_folder = is_folder_path(path);
+    w->path = strdup(path);
+    if (!w->path)
+        status = mr_fail_nomem(err);
+    if (status == MR_OK && w->is_folder)
+        status = mr_publish_folder(path, err);
+    if (status == MR_OK)
+        status = w->is_folder ? mr_publish_begin(path, &w->publish, err)
+                              : mr_publish_begin_file(path, &w->publish, err);
+    if (status == MR_OK)
+        status = append(w, w->header, sizeof(w->header), err);
+    if (status != MR_OK) {
+        mr_state_writer_abort(w);
+        return status;
+    }
+    *writer_out = w;
+    return MR_OK;
+}
+
+void mr_state_writer_abort(struct mr_state_writer *w)
+{
+    if (!w)
+        return;
+    mr_publish_abort(w->publish);
+    free_writer(w);
+}
+
+enum mr_status mr_state_writer_add(struct mr_state_writer *w,
+    const struct mr_packed_block *packed, struct mr_error *err)
+{
+    uint8_t entry[MR_STATE_INDEX_BYTES];
+    enum mr_status status;
+
+    mr_put_u64(entry, packed->first_hash);
+    mr_put_u64(entry + 8, packed->last_hash);
+    mr_put_u32(entry + 16, packed->n_users);
+    mr_put_u64(entry + 20, packed->bytes.n);
+    mr_put_u64(entry + 28, packed->plain_bytes);
+    mr_put_u64(entry + 36, packed->n_members);
+    mr_put_u64(entry + 44, packed->n_intervals);
+    mr_put_u64(entry + 52, mr_hash64(packed->bytes.p, packed->bytes.n));
+    if (mr_buffer_reserve(&w->index, w->index.n + sizeof(entry)) != MR_OK)
+        return mr_fail_nomem(err);
+    status = append(w, packed->bytes.p, packed->bytes.n, err);
+    if (status != MR_OK)
+        return status;
+    memcpy(w->index.p + w->index.n, entry, sizeof(entry));
+    w->index.n += sizeof(entry);
+    w->n_blocks++;
+    w->n_users += packed->n_users;
+    w->n_members += packed->n_members;
+    w->n_intervals += packed->n_intervals;
+    w->plain_bytes += packed->plain_bytes;
+    return MR_OK;
+}
+
+/* Write a line of the table. */
+static void put_entry(struct mr_state_writer *w, enum mr_chunk chunk,
+    uint32_t flags, uint64_t offset, uint64_t plain_bytes, uint64_t checksum)
+{
+    uint8_t *entry =
+        w->header + MR_STATE_HEADER_BYTES + chunk * MR_STATE_ENTRY_BYTES;
+
+    memcpy(entry, mr_chunk_id[chunk], 4);
+    mr_put_u32(entry + 4, flags);
+    mr_put_u64(entry + 8, offset);
+    mr_put_u64(entry + 16, w->size - offset);
+    mr_put_u64(entry + 24, plain_bytes);
+    mr_put_u64(entry + 32, checksum);
+}
+
+/* Make the plain bytes of a chunk. */
+static enum mr_status encode_chunk(struct mr_state_writer *w,
+    const struct mr_state_head *head, enum mr_chunk chunk)
+{
+    struct mr_buffer *out = &w->plain;
+
+    out->n = 0;
+    if (chunk != MR_CHUNK_UIDX)
+        return mr_head_encode(head, chunk, out);
+    if (mr_buffer_add_varint(out, w->n_blocks) != MR_OK ||
+        mr_buffer_add_varint(out, w->n_users) != MR_OK ||
+        mr_buffer_add_varint(out, w->n_members) != MR_OK ||
+        mr_buffer_add_varint(out, w->n_intervals) != MR_OK)
+        return MR_NOMEM;
+    return mr_buffer_add(out, w->index.p, w->index.n);
+}
+
+static enum mr_status write_chunk(struct mr_state_writer *w,
+    const struct mr_state_head *head, enum mr_chunk chunk, ZSTD_CCtx *context,
+    struct mr_error *err)
+{
+    uint32_t flags = MR_CHUNK_REQUIRED;
+    uint64_t offset = w->size;
+    enum mr_status status;
+
+    if (encode_chunk(w, head, chunk) != MR_OK)
+        return mr_fail_nomem(err);
+    status = mr_state_pack(
+        context, (struct mr_span){w->plain.p, w->plain.n}, &w->packed, err);
+    if (status != MR_OK)
+        return status;
+    if (w->packed.n < w->plain.n)
+        flags |= MR_CHUNK_PACKED;
+    if (chunk == MR_CHUNK_SPEC) {
+        struct mr_digest digest = mr_digest_bytes(w->plain.p, w->plain.n);
+
+        memcpy(w->header + 16, digest.b, sizeof(digest.b));
+    }
+    status = append(w, w->packed.p, w->packed.n, err);
+    if (status == MR_OK)
+        put_entry(w, chunk, flags, offset, w->plain.n,
+            mr_hash64(w->packed.p, w->packed.n));
+    return status;
+}
+
+/* Fill in the header and put it at the beginning. */
+static enum mr_status write_header(
+    struct mr_state_writer *w, struct mr_error *err)
+{
+    uint8_t *h = w->header;
+
+    memcpy(h, MR_STATE_MAGIC, 8);
+    mr_put_u32(h + 8, MR_STATE_VERSION);
+    mr_put_u32(h + 12, MR_CHUNK_COUNT);
+    mr_put_u64(h + 32, w->size);
+    mr_put_u64(h + MR_STATE_SUM_OFFSET, mr_state_header_sum(h, MR_CHUNK_COUNT));
+    return mr_publish_write_at(w->publish, 0, h, sizeof(w->header), err);
+}
+
+static enum mr_status write_head(struct mr_state_writer *w,
+    const struct mr_state_head *head, struct mr_error *err)
+{
+    const char *why = NULL;
+    enum mr_status status = mr_head_check(head, &why);
+    ZSTD_CCtx *context;
+    int chunk;
+
+    /* Parts that contradict one another can come from a state that somebody
+     * has made up: another one of the same partition says otherwise. */
+    if (status == MR_MISMATCH)
+        return mr_fail(err, status, MR_NOWHERE, "leave out the wrong one",
+            "two states disagree about what is in a partition: %s", why);
+    context = status == MR_OK ? mr_state_packing_context() : NULL;
+    if (!context)
+        return mr_fail_nomem(err);
+    put_entry(w, MR_CHUNK_USER, MR_CHUNK_REQUIRED | MR_CHUNK_BLOCKS,
+        BLOCKS_OFFSET, w->plain_bytes, 0);
+    for (chunk = MR_CHUNK_UIDX; chunk < MR_CHUNK_COUNT && status == MR_OK;
+         chunk++)
+        status = write_chunk(w, head, (enum mr_chunk)chunk, context, err);
+    ZSTD_freeCCtx(context);
+    return status == MR_OK ? write_header(w, err) : status;
+}
+
+/* Write the final path of a file in a folder. */
+static void put_path(
+    const char *folder, const char *name, char *out, size_t size)
+{
+    size_t n = strlen(folder);
+
+    snprintf(out, size, "%s%s%s", folder,
+        n > 0 && folder[n - 1] == '/' ? "" : "/", name);
+}
+
+enum mr_status mr_state_writer_finish(struct mr_state_writer *w,
+    const struct mr_state_head *head, char *path_out, size_t size,
+    uint64_t *bytes_out, struct mr_error *err)
+{
+    char name[MR_DIGEST_TEXT + 4];
+    struct mr_digest digest;
+    enum mr_status status;
+
+    status = write_head(w, head, err);
+    if (status != MR_OK) {
+        mr_error_subject(err, "cannot write", w->path);
+        goto done;
+    }
+    digest = mr_digest_bytes(w->header, sizeof(w->header));
+    mr_digest_format(&digest, name);
+    memcpy(name + MR_DIGEST_TEXT - 1, ".mrs", 5);
+    status = mr_publish_commit(w->publish, w->is_folder ? name : NULL, err);
+    w->publish = NULL;
+    if (status != MR_OK)
+        goto done;
+    if (w->is_folder)
+        put_path(w->path, name, path_out, size);
+    else
+        snprintf(path_out, size, "%s", w->path);
+    *bytes_out = w->size;
+done:
+    mr_state_writer_abort(w);
+    return status;
+}

@@ -1,0 +1,450 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "mr/stream_private.h"
+
+#ifdef __APPLE__
+#include <xlocale.h>
+#endif
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/*
+ * Members of tar and zip, by libarchive, of which only the one reader that
+ * is needed is switched on.  It gets the archive's bytes from us: straight
+ * from a mapped file, in which a zip's directory can be found by seeking, or
+ * from the stream the archive is in (a pipe, a packed tar).  A member's
+ * bytes come back as the feed of a stream of its own, which tells the
+ * member's packing as that of any file.
+ *
+ * libarchive takes a tar that simply stops between two members for a whole
+ * one, and does not look behind the end mark.  Either would lose events in
+ * silence, so the end is checked here: the mark, a block of zeros, must be
+ * there, and nothing but zeros may follow it.
+ */
+
+#define BLOCK_BYTES ((size_t)256 << 10)
+#define TAR_BLOCK 512
+#define ADVICE "fetch it again and rerun"
+
+struct mr_archive {
+    struct archive *reader;
+    struct mr_stream *outer;
+    bool is_tar;
+    bool broken; /* nothing more can be read */
+    locale_t utf8;
+
+    /* Below: how libarchive is given its bytes. */
+    struct mr_span whole; /* of a mapped archive, else empty */
+    uint64_t at;          /* of the next byte to give */
+    uint64_t nonzero_end; /* behind the last byte given that is not zero */
+    uint8_t *buffer;      /* for blocks of an archive that is not mapped */
+    enum mr_status input_status; /* a failure below libarchive, kept here */
+    struct mr_error input_error;
+
+    /* The member at hand. */
+    struct archive_entry *entry;
+    struct mr_span block;  /* from libarchive, not yet given */
+    uint64_t block_offset; /* where in the member it belongs */
+    uint64_t given;        /* bytes of the member */
+    uint64_t begun_at;     /* bytes of the archive before its data */
+    bool member_ended;
+};
+
+static const uint8_t zeros[32 << 10];
+
+static struct mr_span next_block(struct mr_archive *a)
+{
+    struct mr_span span = {NULL, 0};
+
+    if (a->whole.p != NULL && a->at < a->whole.n)
+        span = (struct mr_span){a->whole.p + a->at, a->whole.n - a->at};
+    /* libarchive counts a block as used only when it is done with it, and
+     * the limit on output must not see too few of them. */
+    if (span.n > BLOCK_BYTES)
+        span.n = BLOCK_BYTES;
+    if (a->whole.p == NULL) {
+        span.p = a->buffer;
+        a->input_status = mr_stream_read(
+            a->outer, a->buffer, BLOCK_BYTES, &span.n, &a->input_error);
+        if (a->input_status != MR_OK)
+            span.n = 0;
+    }
+    for (size_t i = span.n; i > 0; i--) {
+        if (span.p[i - 1] != 0) {
+            a->nonzero_end = a->at + i;
+            break;
+        }
+    }
+    a->at += span.n;
+    return span;
+}
+
+static la_ssize_t on_read(
+    struct archive *reader, void *context, const void **p_out)
+{
+    struct mr_archive *a = context;
+    struct mr_span span = next_block(a);
+
+    if (a->input_status != MR_OK) {
+        archive_set_error(reader, EIO, "input failed");
+        return ARCHIVE_FATAL;
+    }
+    *p_out = span.p;
+    return (la_ssize_t)span.n;
+}
+
+static la_int64_t on_seek(
+    struct archive *reader, void *context, la_int64_t offset, int whence)
+{
+    struct mr_archive *a = context;
+    la_int64_t base = 0;
+
+    (void)reader;
+    if (whence == SEEK_CUR)
+        base = (la_int64_t)a->at;
+    else if (whence == SEEK_END)
+        base = (la_int64_t)a->whole.n;
+    if (offset < -base || offset > (la_int64_t)a->whole.n - base)
+        return ARCHIVE_FATAL;
+    a->at = (uint64_t)(base + offset);
+    return (la_int64_t)a->at;
+}
+
+/* The stored byte of the archive's file that has been come to. */
+static uint64_t file_offset(const struct mr_archive *a)
+{
+    la_int64_t at;
+
+    if (a->outer->filter != NULL)
+        return a->outer->feed.offset;
+    at = archive_filter_bytes(a->reader, -1);
+    return at >= 0 ? (uint64_t)at : MR_NOWHERE;
+}
+
+/* A failure of libarchive's, or below it. */
+static enum mr_status fail_archive(
+    struct mr_archive *a, uint64_t offset, struct mr_error *err)
+{
+    const char *text = archive_error_string(a->reader);
+
+    if (a->input_status != MR_OK) {
+        if (err != NULL)
+            *err = a->input_error;
+        return a->input_status;
+    }
+    return mr_fail(err, MR_FORMAT, offset, ADVICE, "%s archive: %s",
+        a->is_tar ? "tar" : "zip", text != NULL ? text : "no reason known");
+}
+
+/* Names are bytes here.  libarchive wants to turn those that a zip calls
+ * UTF-8 into the locale's characters, which must then be UTF-8 as well. */
+static locale_t utf8_locale(void)
+{
+    static const char *const names[] = {"C.UTF-8", "en_US.UTF-8", "UTF-8"};
+    locale_t utf8 = (locale_t)0;
+
+    for (size_t i = 0; utf8 == (locale_t)0 && i < 3; i++)
+        utf8 = newlocale(LC_CTYPE_MASK, names[i], (locale_t)0);
+    return utf8;
+}
+
+/* Switch on the one reader and let it look at the beginning. */
+static int open_reader(struct mr_archive *a)
+{
+    int result;
+
+    if (a->is_tar)
+        result = archive_read_support_format_tar(a->reader);
+    else
+        result = archive_read_support_format_zip(a->reader);
+    if (result == ARCHIVE_OK && a->whole.p != NULL && !a->is_tar)
+        result = archive_read_set_seek_callback(a->reader, on_seek);
+    if (result == ARCHIVE_OK)
+        result = archive_read_open(a->reader, a, NULL, on_read, NULL);
+    return result;
+}
+
+enum mr_status mr_archive_new(struct mr_stream *outer, enum mr_stream_kind kind,
+    struct mr_archive **archive_out, struct mr_error *err)
+{
+    struct mr_archive *a = calloc(1, sizeof *a);
+    enum mr_status status;
+
+    if (a == NULL)
+        return mr_fail_nomem(err);
+    a->outer = outer;
+    a->is_tar = kind == MR_STREAM_TAR;
+    if (outer->filter == NULL)
+        a->whole = outer->whole;
+    if (a->whole.p == NULL)
+        a->buffer = malloc(BLOCK_BYTES);
+    a->utf8 = utf8_locale();
+    a->reader = archive_read_new();
+    if (a->reader == NULL || (a->whole.p == NULL && a->buffer == NULL)) {
+        mr_archive_free(a);
+        return mr_fail_nomem(err);
+    }
+    /* Members count by their own bytes, not by the archive's. */
+    mr_digester_free(outer->feed.digester);
+    outer->feed.digester = NULL;
+    if (open_reader(a) != ARCHIVE_OK) {
+        status = fail_archive(a, MR_NOWHERE, err);
+        mr_archive_free(a);
+        return status;
+    }
+    *archive_out = a;
+    return MR_OK;
+}
+
+void mr_archive_free(struct mr_archive *archive)
+{
+    if (archive == NULL)
+        return;
+    if (archive->reader != NULL)
+        archive_read_free(archive->reader);
+    if (archive->utf8 != (locale_t)0)
+        freelocale(archive->utf8);
+    free(archive->buffer);
+    free(archive);
+}
+
+/* Read on where libarchive has stopped, so that everything stored has been
+ * verified, and check how a tar ends. */
+static enum mr_status check_end(struct mr_archive *a, struct mr_error *err)
+{
+    uint64_t mark = (uint64_t)archive_read_header_position(a->reader);
+
+    if (!a->is_tar && a->whole.p != NULL)
+        return MR_OK;
+    while (next_block(a).n > 0)
+        ;
+    if (a->input_status != MR_OK)
+        return fail_archive(a, MR_NOWHERE, err);
+    if (!a->is_tar)
+        return MR_OK;
+    if (a->at < mark + TAR_BLOCK)
+        return mr_fail(err, MR_FORMAT, file_offset(a), ADVICE,
+            "truncated tar archive: its end mark is missing");
+    if (a->nonzero_end > mark)
+        return mr_fail(err, MR_FORMAT, file_offset(a),
+            "unpack it, or pack it as one archive",
+            "data after the end mark of the tar archive");
+    return MR_OK;
+}
+
+/* Whether a walk over the unpacked archive would pass by this path. */
+static bool is_hidden(const char *path)
+{
+    while (*path != '\0') {
+        size_t n = strcspn(path, "/");
+        bool dots = (n == 1 && path[0] == '.') ||
+                    (n == 2 && path[0] == '.' && path[1] == '.');
+
+        if (n > 0 && !dots && (path[0] == '.' || path[0] == '_'))
+            return true;
+        path += n;
+        path += strspn(path, "/");
+    }
+    return false;
+}
+
+/* The name of a member, without "." components and needless slashes. */
+static enum mr_status member_name(
+    const struct mr_archive *a, const char *path, struct mr_buffer *name_out)
+{
+    struct mr_buffer whole = {0};
+    const char *archive = mr_stream_name(a->outer);
+    enum mr_status status = mr_buffer_add(&whole, archive, strlen(archive));
+
+    while (status == MR_OK && *path != '\0') {
+        size_t n = strcspn(path, "/");
+
+        if (n > 0 && !(n == 1 && path[0] == '.')) {
+            status = mr_buffer_add(&whole, "/", 1);
+            if (status == MR_OK)
+                status = mr_buffer_add(&whole, path, n);
+        }
+        path += n;
+        path += strspn(path, "/");
+    }
+    if (status == MR_OK)
+        status = mr_buffer_add(&whole, "", 1);
+    if (status == MR_OK)
+        status = mr_path_name((const char *)whole.p, 0, name_out);
+    if (status == MR_OK)
+        status = mr_buffer_add(name_out, "", 1);
+    mr_buffer_release(&whole);
+    return status;
+}
+
+static int read_header(struct mr_archive *a)
+{
+    locale_t before = (locale_t)0;
+    int result;
+
+    if (a->utf8 != (locale_t)0)
+        before = uselocale(a->utf8);
+    result = archive_read_next_header(a->reader, &a->entry);
+    if (a->utf8 != (locale_t)0)
+        uselocale(before);
+    return result;
+}
+
+static const char *entry_path(struct archive_entry *entry)
+{
+    const char *path = archive_entry_pathname(entry);
+
+    return path != NULL ? path : archive_entry_pathname_utf8(entry);
+}
+
+/* Step to the next member that is a partition; entry is NULL at the end. */
+static enum mr_status next_entry(struct mr_archive *a, struct mr_error *err)
+{
+    for (;;) {
+        int result = read_header(a);
+
+        if (result == ARCHIVE_EOF) {
+            a->entry = NULL;
+            return check_end(a, err);
+        }
+        /* A warning is about a name or an attribute. */
+        if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
+            return fail_archive(a, file_offset(a), err);
+        if (archive_entry_filetype(a->entry) != AE_IFREG ||
+            archive_entry_hardlink(a->entry) != NULL)
+            continue;
+        if (entry_path(a->entry) == NULL)
+            return mr_fail(err, MR_FORMAT, file_offset(a), ADVICE,
+                "a member of the archive has no name");
+        if (!is_hidden(entry_path(a->entry)))
+            return MR_OK;
+    }
+}
+
+/* The next block of the member's data; at its end member_ended is set. */
+static enum mr_status read_block(struct mr_archive *a, struct mr_error *err)
+{
+    const void *p = NULL;
+    size_t n = 0;
+    la_int64_t offset = 0;
+    int result = archive_read_data_block(a->reader, &p, &n, &offset);
+
+    if (result == ARCHIVE_EOF) {
+        a->member_ended = true;
+        return MR_OK;
+    }
+    if (result == ARCHIVE_FATAL)
+        a->broken = true;
+    /* A warning is about damage too: a wrong checksum, a wrong size. */
+    if (result != ARCHIVE_OK)
+        return fail_archive(a, a->given, err);
+    if (offset < 0 || (n > 0 && (uint64_t)offset < a->given))
+        return mr_fail(err, MR_FORMAT, a->given, ADVICE,
+            "overlapping data in the archive member");
+    a->block = (struct mr_span){p, n};
+    a->block_offset = (uint64_t)offset;
+    return MR_OK;
+}
+
+/* Zeros stand for what a sparse member leaves out. */
+static struct mr_span hole(uint64_t n)
+{
+    return (struct mr_span){zeros, n < sizeof zeros ? (size_t)n : sizeof zeros};
+}
+
+static enum mr_status pull_member(
+    void *context, struct mr_span *span_out, struct mr_error *err)
+{
+    struct mr_archive *a = context;
+    struct mr_span span = {NULL, 0};
+    uint64_t stored;
+
+    while (a->block.n == 0 && !a->member_ended) {
+        enum mr_status status = read_block(a, err);
+
+        if (status != MR_OK)
+            return status;
+    }
+    if (a->block.n > 0 && a->block_offset > a->given) {
+        span = hole(a->block_offset - a->given);
+    } else if (a->block.n > 0) {
+        span = a->block;
+        a->block.n = 0;
+    } else if (a->is_tar && archive_entry_size_is_set(a->entry) &&
+               (uint64_t)archive_entry_size(a->entry) > a->given) {
+        span = hole((uint64_t)archive_entry_size(a->entry) - a->given);
+    }
+    a->given += span.n;
+    *span_out = span;
+    stored = (uint64_t)archive_filter_bytes(a->reader, -1) - a->begun_at;
+    return mr_stream_check_ratio(a->given, stored, err);
+}
+
+/* Tell the member's packing.  What is wrong with it is said when it is read,
+ * because the other members are none the worse for it. */
+static enum mr_status begin_member(
+    struct mr_archive *a, struct mr_stream *stream, struct mr_error *err)
+{
+    struct mr_error why;
+    enum mr_stream_kind kind;
+    enum mr_status status;
+
+    if (archive_entry_is_encrypted(a->entry)) {
+        status = mr_fail(&why, MR_FORMAT, 0, "unpack it with its password",
+            "the archive member is encrypted");
+    } else {
+        status = mr_stream_begin(stream, &kind, &why);
+        if (status == MR_OK && (kind == MR_STREAM_TAR || kind == MR_STREAM_ZIP))
+            status = mr_fail(&why, MR_FORMAT, 0, "unpack it first",
+                "archives inside archives are not read");
+    }
+    if (status == MR_OK)
+        return MR_OK;
+    if (status == MR_NOMEM)
+        return mr_fail_nomem(err);
+    if (mr_stream_set_failure(stream, &why) != MR_OK)
+        return mr_fail_nomem(err);
+    return MR_OK;
+}
+
+enum mr_status mr_archive_next(struct mr_archive *archive,
+    struct mr_stream **stream_out, struct mr_error *err)
+{
+    struct mr_buffer name = {0};
+    struct mr_stream *stream = NULL;
+    enum mr_status status;
+
+    if (archive->broken)
+        return fail_archive(archive, file_offset(archive), err);
+    status = next_entry(archive, err);
+    if (status != MR_OK || archive->entry == NULL) {
+        if (status == MR_OK)
+            *stream_out = NULL;
+        return status;
+    }
+    archive->block.n = 0;
+    archive->given = 0;
+    archive->begun_at = (uint64_t)archive_filter_bytes(archive->reader, -1);
+    archive->member_ended = false;
+    if (member_name(archive, entry_path(archive->entry), &name) != MR_OK)
+        status = mr_fail_nomem(err);
+    else
+        status = mr_stream_new(
+            (const char *)name.p, pull_member, archive, &stream, err);
+    mr_buffer_release(&name);
+    if (status == MR_OK)
+        status = begin_member(archive, stream, err);
+    if (status == MR_OK)
+        *stream_out = stream;
+    else
+        mr_stream_close(stream);
+    return status;
+}

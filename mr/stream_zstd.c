@@ -1,0 +1,331 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "mr/stream_private.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <zstd.h>
+#include <zstd_errors.h>
+
+/*
+ * zstd is RFC 8878: frames one after the other, of data or to be skipped.
+ * The library unpacks frames; their headers are looked at here first, to say
+ * by name what cannot be read, and skippable frames are stepped over here,
+ * so that the library is only ever called inside a frame of data.
+ */
+
+#define ADVICE "fetch it again and rerun"
+
+#define DATA_MAGIC UINT32_C(0xFD2FB528)
+#define SKIP_MAGIC UINT32_C(0x184D2A50) /* the last four bits are free */
+#define SKIP_MASK UINT32_C(0xFFFFFFF0)
+
+#define HEADER_MAX 18 /* RFC 8878 section 3.1.1.1, with the magic number */
+#define WINDOW_LOG_MAX 31
+#define WINDOW_MAX (UINT64_C(1) << WINDOW_LOG_MAX)
+
+/* How far to look for the first frame's end. */
+#define SPLIT_LOOK_BYTES ((size_t)64 << 20)
+#define PART_MIN_BYTES ((size_t)256 << 10)
+#define PART_MAX_BYTES ((size_t)1 << 20)
+
+struct zstd {
+    struct mr_filter filter;
+    ZSTD_DCtx *context;
+    enum { AT_FRAME, IN_FRAME, IN_SKIPPED, AT_END } at;
+    uint64_t skip;      /* bytes of the skippable frame still to come */
+    uint64_t begins_at; /* the frame's stored byte */
+};
+
+/* What a frame's header says. */
+struct frame {
+    uint64_t window;
+    uint32_t dictionary;
+};
+
+/* Read the header of a frame of data; false where it is cut short. */
+static bool parse_header(const uint8_t *p, size_t n, struct frame *frame_out)
+{
+    static const uint8_t dictionary_bytes[4] = {0, 1, 2, 4};
+    static const uint8_t content_bytes[4] = {0, 2, 4, 8};
+    unsigned flags = n > 4 ? p[4] : 0;
+    bool single = flags & 0x20;
+    size_t dictionary_n = dictionary_bytes[flags & 3];
+    size_t content_n = flags >> 6 == 0 ? single : content_bytes[flags >> 6];
+    size_t at = 5;
+    uint8_t field[8] = {0};
+
+    if (n < 5 + !single + dictionary_n + content_n)
+        return false;
+    if (!single) {
+        uint64_t base = UINT64_C(1) << (10 + (p[at] >> 3));
+
+        frame_out->window = base + base / 8 * (p[at] & 7);
+        at++;
+    }
+    memcpy(field, p + at, dictionary_n);
+    frame_out->dictionary = mr_get_u32(field);
+    at += dictionary_n;
+    if (single) {
+        memset(field, 0, sizeof field);
+        memcpy(field, p + at, content_n);
+        frame_out->window = mr_get_u64(field) + (content_n == 2 ? 256 : 0);
+    }
+    return true;
+}
+
+static enum mr_status fail_truncated(
+    const struct mr_feed *feed, struct mr_error *err)
+{
+    return mr_fail(err, MR_FORMAT, feed->offset + feed->rest.n, ADVICE,
+        "truncated zstd frame");
+}
+
+static enum mr_status begin_data(
+    struct zstd *z, struct mr_feed *feed, struct mr_error *err)
+{
+    struct frame frame = {0, 0};
+    uint64_t at = feed->offset;
+
+    z->begins_at = at;
+    if (!parse_header(feed->rest.p, feed->rest.n, &frame))
+        return fail_truncated(feed, err);
+    if (frame.dictionary != 0)
+        return mr_fail(err, MR_FORMAT, at,
+            "compress it again without a dictionary",
+            "the zstd frame needs dictionary %" PRIu32
+            ", and dictionaries are not read",
+            frame.dictionary);
+    if (frame.window > WINDOW_MAX)
+        return mr_fail(err, MR_LIMIT, at,
+            "compress it again with --long=31 or lower",
+            "the zstd frame needs a window of %" PRIu64
+            " MiB, above the limit of %" PRIu64 " MiB",
+            (frame.window - 1) / (1 << 20) + 1, WINDOW_MAX >> 20);
+    (void)ZSTD_DCtx_reset(z->context, ZSTD_reset_session_only);
+    z->at = IN_FRAME;
+    return MR_OK;
+}
+
+/* Before a frame, or after the last. */
+static enum mr_status begin_frame(
+    struct zstd *z, struct mr_feed *feed, struct mr_error *err)
+{
+    enum mr_status status = mr_feed_peek(feed, HEADER_MAX, err);
+    const uint8_t *p = feed->rest.p;
+    size_t n = feed->rest.n;
+
+    if (status != MR_OK)
+        return status;
+    if (n == 0) {
+        z->at = AT_END;
+        return MR_OK;
+    }
+    if (n < 4 && (p[0] == (DATA_MAGIC & 0xFF) || (p[0] & 0xF0) == 0x50))
+        return fail_truncated(feed, err);
+    if (n >= 4 && mr_get_u32(p) == DATA_MAGIC)
+        return begin_data(z, feed, err);
+    if (n < 4 || (mr_get_u32(p) & SKIP_MASK) != SKIP_MAGIC)
+        return mr_fail(err, MR_FORMAT, feed->offset, ADVICE,
+            "trailing garbage after the zstd frame");
+    if (n < 8)
+        return fail_truncated(feed, err);
+    z->skip = mr_get_u32(p + 4);
+    z->at = IN_SKIPPED;
+    mr_feed_consume(feed, 8);
+    return MR_OK;
+}
+
+static enum mr_status skip_some(
+    struct zstd *z, struct mr_feed *feed, struct mr_error *err)
+{
+    enum mr_status status;
+    size_t n;
+
+    if (z->skip == 0) {
+        z->at = AT_FRAME;
+        return MR_OK;
+    }
+    status = mr_feed_peek(feed, 1, err);
+    if (status != MR_OK)
+        return status;
+    if (feed->rest.n == 0)
+        return mr_fail(err, MR_FORMAT, feed->offset, ADVICE,
+            "truncated zstd skippable frame");
+    n = feed->rest.n < z->skip ? feed->rest.n : (size_t)z->skip;
+    mr_feed_consume(feed, n);
+    z->skip -= n;
+    return MR_OK;
+}
+
+static enum mr_status fail_zstd(
+    size_t result, uint64_t offset, struct mr_error *err)
+{
+    switch (ZSTD_getErrorCode(result)) {
+    case ZSTD_error_memory_allocation:
+        return mr_fail_nomem(err);
+    case ZSTD_error_checksum_wrong:
+        return mr_fail(err, MR_CHECKSUM, offset, ADVICE,
+            "wrong checksum of the zstd frame that begins there");
+    case ZSTD_error_dictionary_wrong:
+        return mr_fail(err, MR_FORMAT, offset,
+            "compress it again without a dictionary",
+            "the zstd frame needs a dictionary, and dictionaries are not "
+            "read");
+    case ZSTD_error_frameParameter_windowTooLarge:
+        return mr_fail(err, MR_LIMIT, offset,
+            "compress it again with --long=30 or lower",
+            "the zstd frame needs a window larger than this machine allows");
+    default:
+        return mr_fail(err, MR_FORMAT, offset, ADVICE,
+            "damaged data in the zstd frame that begins there");
+    }
+}
+
+static enum mr_status unpack_some(struct zstd *z, struct mr_feed *feed,
+    uint8_t *out, size_t cap, size_t *n_out, struct mr_error *err)
+{
+    enum mr_status status = mr_feed_peek(feed, 1, err);
+    ZSTD_inBuffer from = {feed->rest.p, feed->rest.n, 0};
+    ZSTD_outBuffer to = {out, cap, 0};
+    size_t result;
+
+    if (status != MR_OK)
+        return status;
+    result = ZSTD_decompressStream(z->context, &to, &from);
+    if (ZSTD_isError(result))
+        return fail_zstd(result, z->begins_at, err);
+    mr_feed_consume(feed, from.pos);
+    *n_out = to.pos;
+    if (result == 0)
+        z->at = AT_FRAME;
+    else if (from.size == 0 && to.pos == 0)
+        return fail_truncated(feed, err);
+    return MR_OK;
+}
+
+static enum mr_status zstd_read(struct mr_filter *filter, struct mr_feed *feed,
+    uint8_t *out, size_t cap, size_t *n_out, struct mr_error *err)
+{
+    struct zstd *z = (struct zstd *)filter;
+    enum mr_status status = MR_OK;
+    size_t done = 0, n = 0;
+
+    while (status == MR_OK && done < cap && z->at != AT_END) {
+        switch (z->at) {
+        case AT_FRAME:
+            status = begin_frame(z, feed, err);
+            break;
+        case IN_FRAME:
+            status = unpack_some(z, feed, out + done, cap - done, &n, err);
+            if (status == MR_OK)
+                done += n;
+            break;
+        case IN_SKIPPED:
+            status = skip_some(z, feed, err);
+            break;
+        case AT_END:
+            break;
+        }
+    }
+    *n_out = done;
+    return status;
+}
+
+/*
+ * A context costs more to make than a small file to unpack.  So a few are
+ * kept for the next stream, whichever thread reads it: each slot is taken
+ * and filled by one atomic exchange.  Contexts that have grown a large
+ * window are not kept.
+ */
+#define N_SPARE 16
+#define SPARE_MAX_BYTES ((size_t)4 << 20)
+
+static _Atomic(ZSTD_DCtx *) spare[N_SPARE];
+
+static ZSTD_DCtx *take_context(void)
+{
+    for (size_t i = 0; i < N_SPARE; i++) {
+        ZSTD_DCtx *context = atomic_exchange(&spare[i], NULL);
+
+        if (context != NULL)
+            return context;
+    }
+    return ZSTD_createDCtx();
+}
+
+static void give_context(ZSTD_DCtx *context)
+{
+    if (ZSTD_sizeof_DCtx(context) > SPARE_MAX_BYTES) {
+        ZSTD_freeDCtx(context);
+        return;
+    }
+    for (size_t i = 0; i < N_SPARE && context != NULL; i++)
+        context = atomic_exchange(&spare[i], context);
+    ZSTD_freeDCtx(context);
+}
+
+static void zstd_free(struct mr_filter *filter)
+{
+    struct zstd *z = (struct zstd *)filter;
+
+    give_context(z->context);
+    free(z);
+}
+
+enum mr_status mr_zstd_new(struct mr_filter **filter_out, struct mr_error *err)
+{
+    struct zstd *z = calloc(1, sizeof *z);
+
+    if (z == NULL || (z->context = take_context()) == NULL) {
+        free(z);
+        return mr_fail_nomem(err);
+    }
+    /* Refused on 32-bit machines, whose own limit then stays. */
+    (void)ZSTD_DCtx_setParameter(
+        z->context, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
+    z->filter.read = zstd_read;
+    z->filter.free = zstd_free;
+    *filter_out = &z->filter;
+    return MR_OK;
+}
+
+bool mr_zstd_is_split(struct mr_span bytes)
+{
+    unsigned n_data = 0;
+
+    while (bytes.n >= 8 && n_data < 2) {
+        uint32_t magic = mr_get_u32(bytes.p);
+        size_t n;
+
+        if (magic == DATA_MAGIC && ++n_data == 2)
+            break;
+        n = ZSTD_findFrameCompressedSize(
+            bytes.p, bytes.n < SPLIT_LOOK_BYTES ? bytes.n : SPLIT_LOOK_BYTES);
+        if (ZSTD_isError(n))
+            return false;
+        bytes.p += n;
+        bytes.n -= n;
+    }
+    return n_data == 2;
+}
+
+size_t mr_zstd_part_bytes(struct mr_span bytes)
+{
+    size_t total = 0;
+
+    while (total < bytes.n && total < PART_MIN_BYTES) {
+        size_t n =
+            ZSTD_findFrameCompressedSize(bytes.p + total, bytes.n - total);
+
+        if (ZSTD_isError(n))
+            return total > 0 ? total : bytes.n;
+        if (total > 0 && total + n > PART_MAX_BYTES)
+            break;
+        total += n;
+    }
+    return total;
+}

@@ -1,0 +1,39 @@
+#ifndef MR_TEXT_H
+#define MR_TEXT_H
+
+#include "mr/bytes.h"
+
+/* Bytes put into text formats. */
+
+/** mr_text_character(p, n): Length of the UTF-8 character (RFC 3629) that
+ * begins at p[0..n), n > 0; 0 when there is none. */
+size_t mr_text_character(const uint8_t *p, size_t n);
+
+/** mr_text_is_utf8(text): Whether all of it is UTF-8. */
+bool mr_text_is_utf8(struct mr_span text);
+
+/** mr_text_json(out, text): Append a JSON string with its quotes; each byte
+ * that is no UTF-8 becomes U+FFFD. */
+MR_MUST_CHECK enum mr_status mr_text_json(
+    struct mr_buffer *out, struct mr_span text);
+
+/** mr_text_base64(out, bytes): Append base64 (RFC 4648 section 4). */
+MR_MUST_CHECK enum mr_status mr_text_base64(
+    struct mr_buffer *out, struct mr_span bytes);
+
+/** mr_text_csv(out, text): Append a CSV field, quoted by RFC 4180 where it
+ * must be. */
+MR_MUST_CHECK enum mr_status mr_text_csv(
+    struct mr_buffer *out, struct mr_span text);
+
+/** mr_text_printf(out, format, ...): Append formatted text. */
+MR_MUST_CHECK enum mr_status mr_text_printf(
+    struct mr_buffer *out, const char *format, ...) MR_PRINTF(2, 3);
+
+/** A span of a C string. */
+static inline struct mr_span mr_text_span(const char *s)
+{
+    return (struct mr_span){(const uint8_t *)s, strlen(s)};
+}
+
+#endif

@@ -1,0 +1,1066 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+/*
+ * The threads of a map.
+ *
+ * Inputs are taken largest first, each by one thread, its owner: while there
+ * are more inputs than threads, nobody waits for anybody.  The owner turns a
+ * partition into units: blocks of lines, or, of a zstd file of several
+ * frames, runs of whole frames.  Once inputs have run out, idle threads
+ * become helpers, and owners put units into a queue for them instead of
+ * parsing all of them themselves:
+ *
+ *    owner:   unpack ─▶ unit ─┬▶ parse here (queue full, or no helpers)
+ *                             └▶ queue ─▶ helper parses
+ *                                             │
+ *             job.found  ◀── counts, tuples ──┘
+ *
+ * So a single large gzip file is unpacked by one thread and parsed by the
+ * others.  Whoever parsed a unit adds what it found to the job, the
+ * partition's own collection.  Only when the owner has seen the partition's
+ * end, checksums and all, and has closed its file, unchanged, is the job
+ * added to what is shared; else it is dropped and the failure noted.
+ *
+ * Two things need units in order: line numbers of rejected lines, and the
+ * lines that straddle two runs of frames.  Such units, once parsed, wait in
+ * the job's ring until the owner settles them one after the other.
+ */
+
+#include "mr/work.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* Units of a job between being made and being settled. */
+#define RING 64
+/* Tuples a thread keeps before it visits the shared table. */
+#define READY_TUPLES ((size_t)1 << 17)
+
+/* A line, or a piece of one, that lies at a border of two units. */
+struct fragment {
+    struct mr_buffer text; /* its beginning, if it is too long */
+    uint64_t bytes;
+    bool has_end, too_long;
+};
+
+struct job;
+
+struct mr_work_unit {
+    struct mr_work_unit *next;
+    struct job *job;
+    uint64_t seq;
+    struct mr_line_block block; /* in buffer, or in place */
+    struct mr_buffer buffer;
+    struct mr_stream *part; /* or a run of frames */
+    bool done;
+    uint64_t lines, bytes;
+    struct mr_buffer rejects;
+    struct fragment head, tail;
+};
+
+/* A partition in work. */
+struct job {
+    struct mr_work *work;
+    size_t input;
+    const char *name;
+    struct mr_folder_hint hint;
+    bool ordered, split;
+    pthread_mutex_t lock; /* of found, failed, err, and done in units */
+    struct mr_found found;
+    bool failed;
+    uint64_t failed_seq;
+    struct mr_error err;
+    unsigned outstanding; /* units queued or with helpers; work's lock */
+    /* The owner's: */
+    struct mr_work_unit *ring[RING];
+    uint64_t n_units, n_settled;
+    uint64_t line, offset; /* where the next unit to settle begins */
+    struct fragment open;  /* the line that runs on */
+    uint64_t open_offset;
+};
+
+struct thread {
+    struct mr_work *work;
+    struct mr_mapper mapper;
+    struct mr_batch batch;
+    struct mr_aggregate_scratch *scratch;
+    struct mr_found ready; /* committed, not yet in the shared table */
+};
+
+/* An archive, or a single file: what waits for its being closed. */
+struct group {
+    struct mr_coverage coverage;
+    struct mr_found found;
+};
+
+double mr_work_clock(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- the run as a whole ---- */
+
+/* The run cannot go on.  Of several causes that of the first input stays. */
+static void set_fatal(
+    struct mr_work *w, size_t input, const struct mr_error *err)
+{
+    pthread_mutex_lock(&w->lock);
+    if (w->fatal.status == MR_OK || input < w->fatal_input) {
+        w->fatal = *err;
+        w->fatal_input = input;
+    }
+    atomic_store(&w->stopping, true);
+    pthread_cond_broadcast(&w->changed);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static bool stopping(struct mr_work *w)
+{
+    if (w->observer->stop != NULL && *w->observer->stop != 0 &&
+        !atomic_load(&w->stopping)) {
+        struct mr_error err;
+
+        (void)mr_fail(&err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
+        set_fatal(w, SIZE_MAX, &err);
+    }
+    return atomic_load(&w->stopping);
+}
+
+/* Under the lock: tell the observer, a few times a second. */
+static void report_progress(struct mr_work *w)
+{
+    double now;
+
+    if (w->observer->progress == NULL)
+        return;
+    now = mr_work_clock();
+    if (now - w->last_progress < 0.2)
+        return;
+    w->last_progress = now;
+    w->observer->progress(w->observer->context, &w->progress);
+}
+
+/* ---- fragments ---- */
+
+static void fragment_clear(struct fragment *f)
+{
+    f->text.n = 0;
+    f->bytes = 0;
+    f->has_end = f->too_long = false;
+}
+
+static enum mr_status fragment_add(struct fragment *f, struct mr_span text,
+    uint64_t bytes, bool too_long, uint64_t max_line_bytes)
+{
+    size_t room;
+
+    f->bytes += bytes;
+    /* A CR may stand before the LF: up to two bytes of line end. */
+    if (too_long || f->bytes > max_line_bytes + 2)
+        f->too_long = true;
+    room = (size_t)max_line_bytes + 2 - f->text.n;
+    if (f->too_long)
+        room = f->text.n < MR_LINES_LONG_KEPT ? MR_LINES_LONG_KEPT - f->text.n
+                                              : 0;
+    return mr_buffer_add(&f->text, text.p, text.n < room ? text.n : room);
+}
+
+/* ---- units ---- */
+
+static struct mr_work_unit *unit_take(struct mr_work *w)
+{
+    struct mr_work_unit *u;
+
+    pthread_mutex_lock(&w->lock);
+    u = w->spare;
+    if (u != NULL)
+        w->spare = u->next;
+    pthread_mutex_unlock(&w->lock);
+    return u != NULL ? u : calloc(1, sizeof(*u));
+}
+
+static void unit_give(struct mr_work *w, struct mr_work_unit *u)
+{
+    u->part = NULL;
+    u->done = false;
+    u->lines = u->bytes = 0;
+    u->rejects.n = 0;
+    fragment_clear(&u->head);
+    fragment_clear(&u->tail);
+    pthread_mutex_lock(&w->lock);
+    u->next = w->spare;
+    w->spare = u;
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void unit_free(struct mr_work_unit *u)
+{
+    mr_buffer_release(&u->buffer);
+    mr_buffer_release(&u->rejects);
+    mr_buffer_release(&u->head.text);
+    mr_buffer_release(&u->tail.text);
+    free(u);
+}
+
+/* ---- parsing a unit: any thread ---- */
+
+/* The partition cannot be read.  The first unit's cause stays. */
+static void job_fail(
+    struct job *job, uint64_t seq, const struct mr_error *err)
+{
+    pthread_mutex_lock(&job->lock);
+    if (!job->failed || seq < job->failed_seq) {
+        job->err = *err;
+        job->failed_seq = seq;
+    }
+    job->failed = true;
+    pthread_mutex_unlock(&job->lock);
+}
+
+/* Add what the thread's batch holds to the job. */
+static enum mr_status job_add(struct thread *t, struct job *job)
+{
+    enum mr_status status;
+
+    pthread_mutex_lock(&job->lock);
+    status = mr_found_add(&job->found, &t->batch,
+        t->work->plan.spec.session_gap_ms, t->scratch);
+    pthread_mutex_unlock(&job->lock);
+    mr_batch_clear(&t->batch);
+    return status;
+}
+
+/* Cut the line at the beginning of a run of frames off the block. */
+static enum mr_status cut_head(struct mr_work_unit *u,
+    struct mr_line_block *block, uint64_t max_line_bytes)
+{
+    const uint8_t *end;
+    size_t n;
+
+    if (block->too_long) {
+        u->head.has_end = block->has_end;
+        n = (size_t)block->bytes;
+        block->bytes = 0;
+        return fragment_add(&u->head, block->text, n, true, max_line_bytes);
+    }
+    end = memchr(block->text.p, '\n', block->text.n);
+    n = end == NULL ? block->text.n : (size_t)(end - block->text.p) + 1;
+    u->head.has_end = end != NULL;
+    if (fragment_add(&u->head, (struct mr_span){block->text.p, n}, n, false,
+            max_line_bytes) != MR_OK)
+        return MR_NOMEM;
+    block->text.p += n;
+    block->text.n -= n;
+    block->offset += n;
+    block->bytes -= n;
+    return MR_OK;
+}
+
+/* Cut the piece of a line at the end of a run of frames off the block. */
+static enum mr_status cut_tail(struct mr_work_unit *u,
+    struct mr_line_block *block, uint64_t max_line_bytes)
+{
+    const uint8_t *end;
+    size_t n;
+
+    if (block->too_long) {
+        if (block->has_end || block->bytes == 0)
+            return MR_OK;
+        n = (size_t)block->bytes;
+        block->bytes = 0;
+        return fragment_add(&u->tail, block->text, n, true, max_line_bytes);
+    }
+    end = mr_lines_last_end(block->text);
+    n = end == NULL ? 0 : (size_t)(end - block->text.p) + 1;
+    if (fragment_add(&u->tail,
+            (struct mr_span){block->text.p + n, block->text.n - n},
+            block->text.n - n, false, max_line_bytes) != MR_OK)
+        return MR_NOMEM;
+    block->bytes -= block->text.n - n;
+    block->text.n = n;
+    return MR_OK;
+}
+
+/* Parse a block into the thread's batch.  Where that fails, the run does. */
+static enum mr_status parse_block(struct thread *t, struct mr_work_unit *u,
+    const struct mr_line_block *block, struct mr_error *err)
+{
+    enum mr_status status = mr_mapper_parse(&t->mapper, block, &u->job->hint,
+        &t->batch, &u->rejects, err);
+
+    if (status != MR_OK)
+        set_fatal(t->work, u->job->input, err);
+    return status;
+}
+
+/* Unpack and parse a run of frames. */
+static enum mr_status parse_part(
+    struct thread *t, struct mr_work_unit *u, struct mr_error *err)
+{
+    const struct mr_map_plan *plan = &t->work->plan;
+    uint64_t limit = plan->spec.max_line_bytes;
+    struct mr_lines lines;
+    struct mr_line_block block;
+    enum mr_status status = MR_OK;
+    bool first = true;
+
+    mr_lines_init(&lines, u->part, limit, u->seq == 0);
+    while (status == MR_OK && !stopping(t->work)) {
+        status = mr_lines_next(&lines, &u->buffer, &block, err);
+        if (status != MR_OK)
+            break;
+        u->bytes += block.bytes;
+        if (block.text.n == 0)
+            break;
+        if (first && cut_head(u, &block, limit) != MR_OK)
+            status = mr_fail_nomem(err);
+        first = false;
+        if (status == MR_OK && lines.ended &&
+            cut_tail(u, &block, limit) != MR_OK)
+            status = mr_fail_nomem(err);
+        if (status == MR_OK && block.text.n > 0 && block.bytes > 0)
+            status = parse_block(t, u, &block, err);
+        else /* a byte-order mark before what was cut off */
+            t->batch.text_bytes += block.bytes;
+    }
+    mr_lines_release(&lines);
+    mr_stream_close(u->part);
+    u->part = NULL;
+    return status;
+}
+
+/* Whether an error is the run's and not the partition's. */
+static bool is_fatal(enum mr_status status)
+{
+    return status == MR_NOMEM || status == MR_STOPPED;
+}
+
+static void run_unit(struct thread *t, struct mr_work_unit *u)
+{
+    struct job *job = u->job;
+    struct mr_error err = {.status = MR_OK};
+    enum mr_status status;
+
+    if (u->part != NULL) {
+        status = parse_part(t, u, &err);
+    } else {
+        status = parse_block(t, u, &u->block, &err);
+        u->bytes = u->block.bytes;
+    }
+    u->lines = t->batch.lines;
+    if (status == MR_OK && job_add(t, job) != MR_OK)
+        status = mr_fail_nomem(&err);
+    if (status != MR_OK) {
+        mr_batch_clear(&t->batch);
+        job_fail(job, u->seq, &err);
+        if (is_fatal(status))
+            set_fatal(t->work, job->input, &err);
+    }
+    pthread_mutex_lock(&t->work->lock);
+    t->work->progress.lines += u->lines;
+    report_progress(t->work);
+    pthread_mutex_unlock(&t->work->lock);
+    if (!job->ordered) {
+        unit_give(t->work, u);
+        return;
+    }
+    pthread_mutex_lock(&job->lock);
+    u->done = true;
+    pthread_mutex_unlock(&job->lock);
+}
+
+/* ---- the queue ---- */
+
+/* Hand a unit to the helpers; false if there are none, or enough to do. */
+static bool push(struct mr_work *w, struct mr_work_unit *u)
+{
+    bool pushed = false;
+
+    pthread_mutex_lock(&w->lock);
+    if (w->helpers > 0 && w->n_queued < 2 * w->threads) {
+        u->next = NULL;
+        if (w->last != NULL)
+            w->last->next = u;
+        else
+            w->first = u;
+        w->last = u;
+        w->n_queued++;
+        u->job->outstanding++;
+        pushed = true;
+        pthread_cond_broadcast(&w->changed);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return pushed;
+}
+
+/* Under the lock. */
+static struct mr_work_unit *pop(struct mr_work *w)
+{
+    struct mr_work_unit *u = w->first;
+
+    if (u != NULL) {
+        w->first = u->next;
+        if (w->first == NULL)
+            w->last = NULL;
+        w->n_queued--;
+    }
+    return u;
+}
+
+/* Parse a unit that was in the queue. */
+static void run_queued(struct thread *t, struct mr_work_unit *u)
+{
+    struct job *job = u->job;
+
+    run_unit(t, u);
+    pthread_mutex_lock(&t->work->lock);
+    job->outstanding--;
+    pthread_cond_broadcast(&t->work->changed);
+    pthread_mutex_unlock(&t->work->lock);
+}
+
+/* Do something useful, or wait for others to: one step. */
+static void help_or_wait(struct thread *t, const struct job *job)
+{
+    struct mr_work *w = t->work;
+    struct mr_work_unit *u;
+
+    pthread_mutex_lock(&w->lock);
+    u = pop(w);
+    if (u == NULL && job->outstanding > 0)
+        pthread_cond_wait(&w->changed, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+    if (u != NULL)
+        run_queued(t, u);
+}
+
+static bool has_outstanding(const struct job *job)
+{
+    bool has;
+
+    pthread_mutex_lock(&job->work->lock);
+    has = job->outstanding > 0;
+    pthread_mutex_unlock(&job->work->lock);
+    return has;
+}
+
+/* ---- settling units in order: the owner ---- */
+
+static enum mr_status settle_rejects(struct thread *t, struct job *job,
+    struct mr_span packed, uint64_t line, uint64_t offset,
+    struct mr_error *err)
+{
+    if (packed.n == 0)
+        return MR_OK;
+    if (mr_reject_format(&t->work->plan.spec, job->name, packed, line,
+            offset, &job->found.rejects.text) != MR_OK)
+        return mr_fail_nomem(err);
+    return mr_spool_settle(&job->found.rejects, err);
+}
+
+/* The line that ran on has ended: parse it. */
+static enum mr_status settle_open(
+    struct thread *t, struct job *job, struct mr_error *err)
+{
+    struct mr_line_block block = {.text = {job->open.text.p,
+                                      job->open.text.n},
+        .offset = job->open_offset,
+        .too_long = job->open.too_long};
+    struct mr_buffer rejects = {0};
+    enum mr_status status;
+
+    if (job->open.bytes == 0)
+        return MR_OK;
+    block.bytes = job->open.bytes;
+    status = mr_mapper_parse(
+        &t->mapper, &block, &job->hint, &t->batch, &rejects, err);
+    if (status == MR_OK)
+        status = settle_rejects(t, job,
+            (struct mr_span){rejects.p, rejects.n}, job->line, 0, err);
+    job->line += t->batch.lines;
+    if (status == MR_OK && job_add(t, job) != MR_OK)
+        status = mr_fail_nomem(err);
+    mr_batch_clear(&t->batch);
+    mr_buffer_release(&rejects);
+    fragment_clear(&job->open);
+    return status;
+}
+
+static enum mr_status join_fragment(
+    struct thread *t, struct job *job, const struct fragment *f,
+    uint64_t offset, struct mr_error *err)
+{
+    if (job->open.bytes == 0)
+        job->open_offset = offset;
+    if (fragment_add(&job->open, (struct mr_span){f->text.p, f->text.n},
+            f->bytes, f->too_long, t->work->plan.spec.max_line_bytes) !=
+        MR_OK)
+        return mr_fail_nomem(err);
+    return MR_OK;
+}
+
+static enum mr_status settle_unit(struct thread *t, struct job *job,
+    struct mr_work_unit *u, struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+
+    if (job->split) {
+        status = join_fragment(t, job, &u->head, job->offset, err);
+        if (status == MR_OK && u->head.has_end)
+            status = settle_open(t, job, err);
+    }
+    if (status == MR_OK)
+        status = settle_rejects(t, job,
+            (struct mr_span){u->rejects.p, u->rejects.n}, job->line,
+            job->split ? job->offset : 0, err);
+    job->line += u->lines;
+    if (status == MR_OK && job->split)
+        status = join_fragment(t, job, &u->tail,
+            job->offset + u->bytes - u->tail.bytes, err);
+    job->offset += u->bytes;
+    return status;
+}
+
+/* Settle what is ready.  A failed job's units are only put away. */
+static void settle_ready(struct thread *t, struct job *job)
+{
+    struct mr_error err;
+
+    while (job->ordered && job->n_settled < job->n_units) {
+        struct mr_work_unit **place = &job->ring[job->n_settled % RING];
+        bool done, failed;
+
+        pthread_mutex_lock(&job->lock);
+        done = (*place)->done;
+        failed = job->failed;
+        pthread_mutex_unlock(&job->lock);
+        if (!done)
+            return;
+        if (!failed && settle_unit(t, job, *place, &err) != MR_OK) {
+            job_fail(job, (*place)->seq, &err);
+            set_fatal(t->work, job->input, &err);
+        }
+        unit_give(t->work, *place);
+        *place = NULL;
+        job->n_settled++;
+    }
+}
+
+/* ---- reading a partition: the owner ---- */
+
+/* Parse a new unit here or hand it on; it belongs to the job from now on. */
+static void place_unit(
+    struct thread *t, struct job *job, struct mr_work_unit *u)
+{
+    u->job = job;
+    u->seq = job->n_units++;
+    if (job->ordered)
+        job->ring[u->seq % RING] = u;
+    if (!push(t->work, u))
+        run_unit(t, u);
+    if (!job->ordered)
+        return;
+    settle_ready(t, job);
+    while (job->n_units - job->n_settled == RING) {
+        help_or_wait(t, job);
+        settle_ready(t, job);
+    }
+}
+
+static bool job_failed(struct job *job)
+{
+    bool failed;
+
+    pthread_mutex_lock(&job->lock);
+    failed = job->failed;
+    pthread_mutex_unlock(&job->lock);
+    return failed;
+}
+
+static enum mr_status read_blocks(struct thread *t, struct job *job,
+    struct mr_stream *stream, struct mr_error *err)
+{
+    struct mr_lines lines;
+    enum mr_status status = MR_OK;
+
+    mr_lines_init(
+        &lines, stream, t->work->plan.spec.max_line_bytes, true);
+    while (status == MR_OK && !job_failed(job) && !stopping(t->work)) {
+        struct mr_work_unit *u = unit_take(t->work);
+
+        if (u == NULL) {
+            status = mr_fail_nomem(err);
+            break;
+        }
+        status = mr_lines_next(&lines, &u->buffer, &u->block, err);
+        if (status != MR_OK || u->block.text.n == 0) {
+            /* A byte-order mark and nothing else. */
+            t->batch.text_bytes = status == MR_OK ? u->block.bytes : 0;
+            unit_give(t->work, u);
+            if (status == MR_OK && job_add(t, job) != MR_OK)
+                status = mr_fail_nomem(err);
+            break;
+        }
+        place_unit(t, job, u);
+    }
+    mr_lines_release(&lines);
+    return status;
+}
+
+static enum mr_status read_parts(struct thread *t, struct job *job,
+    struct mr_stream *stream, struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+
+    while (status == MR_OK && !job_failed(job) && !stopping(t->work)) {
+        struct mr_stream *part;
+        struct mr_work_unit *u;
+
+        status = mr_stream_next_part(stream, &part, err);
+        if (status != MR_OK || part == NULL)
+            break;
+        u = unit_take(t->work);
+        if (u == NULL) {
+            mr_stream_close(part);
+            return mr_fail_nomem(err);
+        }
+        u->part = part;
+        place_unit(t, job, u);
+    }
+    return status;
+}
+
+/* Read a partition to its end, or to its failure. */
+static void read_partition(
+    struct thread *t, struct job *job, struct mr_stream *stream)
+{
+    struct mr_error err = {.status = MR_OK};
+    enum mr_status status;
+
+    job->split = mr_stream_is_split(stream);
+    job->ordered = job->split || t->work->plan.want_rejects;
+    status = job->split ? read_parts(t, job, stream, &err)
+                        : read_blocks(t, job, stream, &err);
+    if (status != MR_OK) {
+        job_fail(job, job->n_units, &err);
+        if (is_fatal(status))
+            set_fatal(t->work, job->input, &err);
+    }
+    while (has_outstanding(job))
+        help_or_wait(t, job);
+    settle_ready(t, job);
+    if (job->split && !job_failed(job) &&
+        settle_open(t, job, &err) != MR_OK) {
+        job_fail(job, job->n_units, &err);
+        set_fatal(t->work, job->input, &err);
+    }
+}
+
+/* ---- from partition to coverage ---- */
+
+static enum mr_status fill_cells(struct mr_work *w,
+    const struct mr_batch *sum, struct mr_partition *p)
+{
+    enum mr_status status = MR_OK;
+
+    p->cell = malloc((sum->n_cells + 1) * sizeof(*p->cell));
+    if (p->cell == NULL)
+        return MR_NOMEM;
+    pthread_mutex_lock(&w->lock);
+    for (size_t i = 0; sum->cell != NULL && i <= sum->cell_mask; i++) {
+        const struct mr_cell_tally *c = &sum->cell[i];
+        struct mr_cell_count *count = &p->cell[p->n_cells];
+
+        /* A cell can be there without events if memory ran out. */
+        if (c->key1 == 0 || c->events == 0 || status != MR_OK)
+            continue;
+        status = mr_cellbook_number(&w->cells,
+            (int32_t)((c->key1 - 1) >> 32), (uint32_t)(c->key1 - 1),
+            &count->cell);
+        count->events = c->events;
+        count->without_user = c->without_user;
+        p->n_cells++;
+    }
+    pthread_mutex_unlock(&w->lock);
+    return status;
+}
+
+static enum mr_status fill_partition(struct mr_work *w,
+    const struct job *job, const struct mr_stream *stream,
+    struct mr_partition *p)
+{
+    const struct mr_batch *sum = &job->found.sum;
+
+    memset(p, 0, sizeof(*p));
+    p->digest = mr_stream_digest(stream);
+    p->stored_bytes = mr_stream_stored_bytes(stream);
+    p->text_bytes = sum->text_bytes;
+    p->lines = sum->lines;
+    p->blank = sum->blank;
+    p->other_day = sum->other_day;
+    p->other_type = sum->other_type;
+    p->name = calloc(1, sizeof(*p->name));
+    if (p->name == NULL || (p->name[0] = strdup(job->name)) == NULL)
+        return MR_NOMEM;
+    p->n_names = 1;
+    p->reason = malloc(MR_REASON_COUNT * sizeof(*p->reason));
+    if (p->reason == NULL)
+        return MR_NOMEM;
+    for (uint32_t r = 0; r < MR_REASON_COUNT; r++)
+        if (sum->reason[r] > 0)
+            p->reason[p->n_reasons++] =
+                (struct mr_reason_count){r, sum->reason[r]};
+    return fill_cells(w, sum, p);
+}
+
+/* Note a failure.  What to do about it is kept with the cause, unless it is
+ * what can be said of any damaged file: fetch it again. */
+static enum mr_status add_failure(
+    struct group *group, const char *name, const struct mr_error *why)
+{
+    char cause[sizeof(why->cause) + sizeof(why->advice) + 2];
+    bool usual = why->advice[0] == '\0' ||
+        strncmp(why->advice, "fetch it again", 14) == 0;
+
+    (void)snprintf(cause, sizeof(cause), "%s%s%s", why->cause,
+        usual ? "" : "; ", usual ? "" : why->advice);
+    return mr_coverage_add_failure(&group->coverage, name, why->offset, cause);
+}
+
+/* A partition has been read or has failed: note it in its group. */
+static enum mr_status end_partition(struct thread *t, struct job *job,
+    const struct mr_stream *stream, struct group *group,
+    struct mr_error *err)
+{
+    struct mr_partition p;
+    enum mr_status status;
+
+    if (stopping(t->work))
+        return MR_OK;
+    if (job->failed) {
+        if (add_failure(group, job->name, &job->err) != MR_OK)
+            return mr_fail_nomem(err);
+        return MR_OK;
+    }
+    status = fill_partition(t->work, job, stream, &p);
+    if (status == MR_OK)
+        status = mr_coverage_add(&group->coverage, &p);
+    if (status != MR_OK) {
+        mr_partition_release(&p);
+        return mr_fail_nomem(err);
+    }
+    return mr_found_take(&group->found, &job->found,
+        t->work->plan.spec.session_gap_ms, t->scratch, err);
+}
+
+static enum mr_status map_partition(struct thread *t, size_t input,
+    struct mr_stream *stream, struct group *group, struct mr_error *err)
+{
+    struct job job = {.work = t->work, .input = input};
+    enum mr_status status;
+
+    job.name = mr_stream_name(stream);
+    pthread_mutex_init(&job.lock, NULL);
+    status = mr_mapper_hint(&t->mapper, job.name, &job.hint);
+    if (status != MR_OK)
+        status = mr_fail_nomem(err);
+    if (status == MR_OK) {
+        read_partition(t, &job, stream);
+        status = end_partition(t, &job, stream, group, err);
+    }
+    mr_found_release(&job.found);
+    mr_buffer_release(&job.open.text);
+    pthread_mutex_destroy(&job.lock);
+    return status;
+}
+
+/* Nothing that came from a file that changed meanwhile counts, and what seemed
+ * wrong with it may have come from the change. */
+static enum mr_status spoil(struct group *group, const struct mr_error *why)
+{
+    struct mr_coverage seen = group->coverage;
+    enum mr_status status = MR_OK;
+
+    memset(&group->coverage, 0, sizeof(group->coverage));
+    for (size_t i = 0; i < seen.n_partitions && status == MR_OK; i++)
+        status = add_failure(group, seen.partition[i].name[0], why);
+    for (size_t i = 0; i < seen.n_failures && status == MR_OK; i++)
+        status = add_failure(group, seen.failure[i].name, why);
+    mr_coverage_release(&seen);
+    mr_found_release(&group->found);
+    return status;
+}
+
+/* ---- from group to what is shared ---- */
+
+static enum mr_status flush_ready(struct thread *t)
+{
+    struct mr_batch *sum = &t->ready.sum;
+    enum mr_status status = mr_aggregate_add(
+        t->work->aggregate, sum->tuple, sum->n_tuples, t->scratch);
+
+    sum->n_tuples = 0;
+    return status;
+}
+
+static enum mr_status share_users(
+    struct thread *t, struct group *group, struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+
+    if (group->found.staged != NULL)
+        status = mr_aggregate_merge(t->work->aggregate, group->found.staged);
+    if (status == MR_OK)
+        status = mr_batch_append(&t->ready.sum, &group->found.sum);
+    if (status == MR_OK && t->ready.sum.n_tuples >= READY_TUPLES)
+        status = flush_ready(t);
+    if (status == MR_LIMIT)
+        return mr_fail(err, MR_LIMIT, MR_NOWHERE,
+            "map fewer partitions at a time",
+            "too many users share the first bits of their hash");
+    return status != MR_OK ? mr_fail_nomem(err) : MR_OK;
+}
+
+/* Under the work's lock: move a group's coverage to that of the run. */
+static enum mr_status share_coverage(
+    struct mr_work *w, struct mr_coverage *from)
+{
+    enum mr_status status = MR_OK;
+
+    for (size_t i = 0; i < from->n_partitions && status == MR_OK; i++)
+        status = mr_coverage_add(&w->coverage, &from->partition[i]);
+    for (size_t i = 0; i < from->n_failures && status == MR_OK; i++)
+        status = mr_coverage_add_failure(&w->coverage,
+            from->failure[i].name, from->failure[i].offset,
+            from->failure[i].cause);
+    return status;
+}
+
+static enum mr_status commit(
+    struct thread *t, struct group *group, struct mr_error *err)
+{
+    struct mr_work *w = t->work;
+    enum mr_status status = share_users(t, group, err);
+
+    if (status != MR_OK)
+        return status;
+    pthread_mutex_lock(&w->lock);
+    if (share_coverage(w, &group->coverage) != MR_OK)
+        status = mr_fail_nomem(err);
+    if (status == MR_OK && w->rejects != NULL)
+        status = mr_reject_file_add(w->rejects, &group->found.rejects, err);
+    pthread_mutex_unlock(&w->lock);
+    return status;
+}
+
+/* ---- an input ---- */
+
+static enum mr_status note_failure(struct group *group, const char *name,
+    const struct mr_error *why, struct mr_error *err)
+{
+    if (is_fatal(why->status)) {
+        *err = *why;
+        return why->status;
+    }
+    return add_failure(group, name, why) == MR_OK ? MR_OK : mr_fail_nomem(err);
+}
+
+/* All partitions of an open container, and its closing. */
+static enum mr_status map_container(struct thread *t, size_t input,
+    struct mr_container *container, struct group *group,
+    struct mr_error *err)
+{
+    const char *name = t->work->listing.inputs[input].name;
+    struct mr_error why = {.status = MR_OK};
+    enum mr_status status = MR_OK;
+
+    while (status == MR_OK && !stopping(t->work)) {
+        struct mr_stream *stream = NULL;
+
+        if (mr_container_next(container, &stream, &why) != MR_OK) {
+            status = note_failure(group, name, &why, err);
+            break;
+        }
+        if (stream == NULL)
+            break;
+        status = map_partition(t, input, stream, group, err);
+        mr_stream_close(stream);
+    }
+    if (mr_container_close(container, &why) != MR_OK && status == MR_OK &&
+        spoil(group, &why) != MR_OK)
+        status = mr_fail_nomem(err);
+    return status;
+}
+
+static void map_input(struct thread *t, size_t input)
+{
+    const struct mr_input *in = &t->work->listing.inputs[input];
+    struct group group = {0};
+    struct mr_container *container;
+    struct mr_error err = {.status = MR_OK}, why = {.status = MR_OK};
+    enum mr_status status;
+
+    if (mr_container_open(in, &container, &why) != MR_OK)
+        status = note_failure(&group, in->name, &why, &err);
+    else
+        status = map_container(t, input, container, &group, &err);
+    if (status == MR_OK && !stopping(t->work))
+        status = commit(t, &group, &err);
+    if (status != MR_OK)
+        set_fatal(t->work, input, &err);
+    mr_coverage_release(&group.coverage);
+    mr_found_release(&group.found);
+    pthread_mutex_lock(&t->work->lock);
+    t->work->progress.partitions_done++;
+    t->work->progress.bytes_done += in->size;
+    report_progress(t->work);
+    pthread_mutex_unlock(&t->work->lock);
+}
+
+/* ---- a thread ---- */
+
+static bool take_input(struct mr_work *w, size_t *input_out)
+{
+    bool took = false;
+
+    if (stopping(w))
+        return false;
+    pthread_mutex_lock(&w->lock);
+    if (w->next < w->listing.n) {
+        *input_out = w->order[w->next++];
+        took = true;
+    }
+    pthread_mutex_unlock(&w->lock);
+    return took;
+}
+
+/* Parse units for those who still have inputs. */
+static void help_owners(struct thread *t)
+{
+    struct mr_work *w = t->work;
+
+    pthread_mutex_lock(&w->lock);
+    w->owners--;
+    w->helpers++;
+    pthread_cond_broadcast(&w->changed);
+    while (w->owners > 0 || w->first != NULL) {
+        struct mr_work_unit *u = pop(w);
+
+        if (u == NULL) {
+            pthread_cond_wait(&w->changed, &w->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&w->lock);
+        run_queued(t, u);
+        pthread_mutex_lock(&w->lock);
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+void mr_work_thread(struct mr_work *w)
+{
+    struct thread t = {.work = w};
+    struct mr_error err = {.status = MR_OK};
+    enum mr_status status;
+    size_t input;
+
+    status = mr_mapper_init(&t.mapper, &w->plan, w->types, &err);
+    if (status == MR_OK && mr_aggregate_scratch_new(&t.scratch) != MR_OK)
+        status = mr_fail_nomem(&err);
+    while (status == MR_OK && take_input(w, &input))
+        map_input(&t, input);
+    if (status == MR_OK) {
+        help_owners(&t);
+    } else {
+        set_fatal(w, 0, &err);
+        pthread_mutex_lock(&w->lock);
+        w->owners--;
+        pthread_cond_broadcast(&w->changed);
+        pthread_mutex_unlock(&w->lock);
+    }
+    if (status == MR_OK && !stopping(w) && flush_ready(&t) != MR_OK) {
+        (void)mr_fail_nomem(&err);
+        set_fatal(w, SIZE_MAX, &err);
+    }
+    mr_found_release(&t.ready);
+    mr_batch_release(&t.batch);
+    mr_aggregate_scratch_free(t.scratch);
+    if (status == MR_OK)
+        mr_mapper_release(&t.mapper);
+}
+
+struct sized {
+    uint64_t size;
+    size_t input;
+};
+
+static int by_size_down(const void *a, const void *b)
+{
+    const struct sized *x = a, *y = b;
+
+    if (x->size != y->size)
+        return x->size > y->size ? -1 : 1;
+    return x->input < y->input ? -1 : x->input > y->input;
+}
+
+/* Largest first, so that no thread is left with a large one at the end. */
+static enum mr_status order_inputs(struct mr_work *w)
+{
+    size_t n = w->listing.n;
+    struct sized *sized = malloc((n + 1) * sizeof(*sized));
+
+    w->order = malloc((n + 1) * sizeof(*w->order));
+    if (w->order == NULL || sized == NULL) {
+        free(sized);
+        return MR_NOMEM;
+    }
+    for (size_t i = 0; i < n; i++)
+        sized[i] = (struct sized){w->listing.inputs[i].size, i};
+    if (n > 0)
+        qsort(sized, n, sizeof(*sized), by_size_down);
+    for (size_t i = 0; i < n; i++) {
+        w->order[i] = sized[i].input;
+        w->progress.bytes += sized[i].size;
+    }
+    w->progress.partitions = n;
+    free(sized);
+    return MR_OK;
+}
+
+enum mr_status mr_work_init(
+    struct mr_work *w, unsigned threads, struct mr_error *err)
+{
+    w->threads = w->owners = threads;
+    if (pthread_mutex_init(&w->lock, NULL) != 0 ||
+        pthread_cond_init(&w->changed, NULL) != 0)
+        return mr_fail_nomem(err);
+    return MR_OK;
+}
+
+enum mr_status mr_work_order(struct mr_work *w, struct mr_error *err)
+{
+    return order_inputs(w) != MR_OK ? mr_fail_nomem(err) : MR_OK;
+}
+
+void mr_work_release(struct mr_work *w)
+{
+    for (struct mr_work_unit *u = w->spare, *next; u != NULL; u = next) {
+        next = u->next;
+        unit_free(u);
+    }
+    mr_coverage_release(&w->coverage);
+    mr_cellbook_release(&w->cells);
+    mr_aggregate_free(w->aggregate);
+    mr_types_free(w->types);
+    mr_fields_plan_free(w->plan.fields);
+    mr_listing_release(&w->listing);
+    free(w->order);
+    pthread_cond_destroy(&w->changed);
+    pthread_mutex_destroy(&w->lock);
+}

@@ -1,0 +1,38 @@
+# The manual's examples do what they say.
+
+load helper
+
+@test "every command of the manual's EXAMPLES runs" {
+    local n=0 command
+    "$MR_BUILD/tests/gen_events" --seed 7 --events 2000 --users 50 --types 3 \
+        --start 2024-03-01 --days 2 --format gz --bad 20 --out lake
+    mkdir bin
+    ln -s "$MR" bin/mr
+    PATH=$PWD/bin:$PATH
+    while read -r command; do
+        echo "running: $command"
+        bash -euo pipefail -c "$command" >out
+        n=$((n + 1))
+    done < <(sed -nE 's/^\.Dl \$ //p' "$MR_SOURCE/docs/mr.1")
+    [ "$n" -ge 8 ]
+    # The two halves, and then the whole again, are one lake.
+    mr reduce --format csv shared >a
+    mr reduce --format csv march.mrs | cmp - a
+}
+
+@test "the manual names every command and every file that reduce writes" {
+    local file
+    "$MR_BUILD/tests/gen_events" --events 500 --users 50 --types 3 --out lake
+    mr map -q -o s.mrs lake
+    mr reduce -q -o kpis s.mrs
+    for file in kpis/*; do
+        grep -q "Pa ${file##*/}\$" "$MR_SOURCE/docs/mr.1"
+    done
+}
+
+@test "the manual gives every exit status" {
+    local code
+    for code in 0 1 2 3 4 5 6 7 128+N; do
+        grep -qx "\.It $code" "$MR_SOURCE/docs/mr.1"
+    done
+}

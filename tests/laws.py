@@ -1,0 +1,332 @@
+#!/usr/bin/env python3
+"""The laws of the contract as properties of random lakes.
+
+Usage: laws.py [--lakes N] [--first SEED] [--law N]... [--keep FOLDER]
+
+One line is printed for each law, and one for each comparison that fails; the
+lake of a failure is kept.  Exit status 1 if any fails.
+
+  1 merging states is a union: any order, grouping, repetition, overlap
+  2 mapping parts and merging is mapping all: threads, order, splits, shards
+  3 a state does not depend on where the lake lies, nor on the environment
+  4 nothing counts twice: mapped twice, or under two names
+  5 what cannot be read adds nothing, and its repair completes the state
+  6 lines = events + rejected + blank, in each partition and in total
+  7 every figure is marked exact, or an estimate with its error
+"""
+
+import argparse
+import gzip
+import itertools
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+
+from mr_program import Run, number, program, read_csv
+from random_lake import make_lake
+
+
+class Failed(Exception):
+    """A comparison that failed, or a run that went wrong."""
+
+
+class Lake:
+    """A random lake and the means to map and merge it."""
+
+    def __init__(self, mr, law, seed, folder, damage):
+        self.mr, self.rng = mr, random.Random(law * 1000003 + seed)
+        self.folder, self.lake = folder, os.path.join(folder, "lake")
+        self.compared, self.files = 0, 0
+        os.makedirs(self.lake)
+        self.paths = make_lake(seed, self.lake, damage)
+        os.chdir(self.lake)
+
+    def new_path(self, ending):
+        self.files += 1
+        return os.path.join(self.folder, "%03d%s" % (self.files, ending))
+
+    def run(self, *args, env=None):
+        run = Run(self.mr, *args, env=env)
+        if run.status not in (0, 3):
+            raise Failed("%s; expected 0 or 3" % run)
+        return run.status
+
+    def map(self, *args, env=None):
+        """The path of the state that mapping the arguments gives."""
+        state = self.new_path(".mrs")
+        self.run("map", "-q", "-o", state, *args, env=env)
+        return state
+
+    def map_paths(self, paths, threads=None):
+        name = self.new_path(".list")
+        with open(name, "w", encoding="utf-8") as file:
+            file.writelines(x + "\n" for x in paths)
+        threads = threads or self.rng.choice((1, 2, 7))
+        return self.map("-j", str(threads), "@" + name)
+
+    def merge(self, *states, threads=2):
+        merged = self.new_path(".mrs")
+        jobs = ["-j", str(threads)]
+        self.run("reduce", "-q", *jobs, "--merged", merged, *states)
+        return merged
+
+    def reduce(self, *states):
+        out = self.new_path(".out")
+        self.run("reduce", "-q", "-o", out, *states)
+        return out
+
+    def split(self, n):
+        """The paths in n parts, none empty."""
+        parts = [[] for _ in range(n)]
+        for path in self.paths:
+            self.rng.choice(parts).append(path)
+        for part in parts:
+            if not part:
+                part.append(self.rng.choice(self.paths))
+            self.rng.shuffle(part)
+        return parts
+
+    def same(self, what, a, b):
+        """Two files are alike to the byte."""
+        self.compared += 1
+        with open(a, "rb") as x, open(b, "rb") as y:
+            if x.read() != y.read():
+                raise Failed("%s: %s and %s differ" % (what, a, b))
+
+    def same_figures(self, what, a, b, status_too=True):
+        """Two outputs agree on everything but coverage."""
+        for name in ("daily.csv", "daily_by_type.csv", "rejects.csv"):
+            x = read_csv(os.path.join(a, name))
+            y = read_csv(os.path.join(b, name))
+            for row in () if status_too else x + y:
+                row.pop("status", None)
+            self.compared += 1
+            if x != y:
+                raise Failed("%s: %s of %s and %s differ" % (what, name, a, b))
+
+    def true(self, what, condition):
+        self.compared += 1
+        if not condition:
+            raise Failed(what)
+
+
+def law_1(lake):
+    parts = lake.split(3)
+    parts.append(lake.rng.sample(lake.paths, (len(lake.paths) + 1) // 2))
+    a, b, c, d = states = [lake.map_paths(x) for x in parts]
+    whole = lake.merge(*states)
+    for order in lake.rng.sample(list(itertools.permutations(states)), 4):
+        lake.same("any order", whole, lake.merge(*order))
+    for threads in (1, 7):
+        lake.same("any threads", whole, lake.merge(*states, threads=threads))
+    ab, cd, bc = lake.merge(a, b), lake.merge(c, d), lake.merge(b, c)
+    lake.same("(a + b) + (c + d)", whole, lake.merge(ab, cd))
+    lake.same("((a + b) + c) + d", whole, lake.merge(lake.merge(ab, c), d))
+    lake.same("(a + (b + c)) + d", whole, lake.merge(lake.merge(a, bc), d))
+    lake.same("b + a", ab, lake.merge(b, a))
+    lake.same("a + a", lake.merge(a), lake.merge(a, a))
+    lake.same("a alone is settled", a, lake.merge(a))
+    lake.same("overlap", whole, lake.merge(ab, bc, cd, d))
+    lake.same("repetition", whole, lake.merge(whole, a, whole, d, d))
+
+
+def law_2(lake):
+    whole = lake.map_paths(lake.paths, 1)
+    figures = lake.reduce(whole)
+    for threads in (2, 7):
+        lake.same("threads", whole, lake.map_paths(lake.paths, threads))
+    for _ in range(2):
+        paths = lake.rng.sample(lake.paths, len(lake.paths))
+        lake.same("shuffled list", whole, lake.map_paths(paths))
+    lake.same("walked", whole, lake.map("."))
+    for _ in range(5):
+        states = [lake.map_paths(x) for x in lake.split(lake.rng.randint(2, 4))]
+        lake.same("split", whole, lake.merge(*states))
+        lake.same_figures("split", figures, lake.reduce(*states))
+    n = lake.rng.choice((2, 3, 5))
+    shards = [lake.map("--shard", "%d/%d" % (k + 1, n), ".") for k in range(n)]
+    lake.same("shards", whole, lake.merge(*shards))
+
+
+def law_3(lake):
+    whole = lake.map(".")
+    lake.same("absolute path", whole, lake.map(lake.lake))
+    lake.same("slash at the end", whole, lake.map(lake.lake + "/"))
+    parent, name = os.path.split(lake.lake)
+    elsewhere = os.path.join(parent, "another place", "of the lake")
+    shutil.copytree(lake.lake, elsewhere)
+    lake.same("lies elsewhere", whole, lake.map(elsewhere))
+    os.chdir(parent)
+    lake.same("relative path", whole, lake.map(name))
+    dotted = "./%s/../%s" % (name, name)
+    lake.same("relative path with dots", whole, lake.map(dotted))
+    env = {"TZ": "Asia/Kolkata", "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "3"}
+    lake.same("environment", whole, lake.map(name, env=env))
+
+
+def law_4(lake):
+    whole = lake.map(".")
+    figures = lake.reduce(whole)
+    path = lake.rng.choice(lake.paths)
+    # Last in byte order, so that the name that stays is the one it had.
+    copy = "~copy/~type=other/" + os.path.basename(path)
+    os.makedirs(os.path.dirname(copy))
+    shutil.copyfile(path, copy)
+    both = lake.reduce(lake.map("."))
+    lake.same_figures("two names", figures, both)
+    apart = lake.reduce(whole, lake.map_paths([copy]))
+    lake.same_figures("two names by two laptops", figures, apart)
+    twice = lake.reduce(whole, lake.map("."))
+    lake.same_figures("mapped twice", figures, twice)
+    for out in (both, apart):
+        old = read_csv(os.path.join(figures, "partitions.csv"))
+        new = read_csv(os.path.join(out, "partitions.csv"))
+        lake.true(
+            "two names: another number of partitions in %s" % out,
+            len([x for x in old if x["status"] == "read"])
+            == len([x for x in new if x["status"] == "read"]),
+        )
+    os.unlink(copy)
+    os.removedirs(os.path.dirname(copy))
+
+
+def law_5(lake):
+    path = "date=2024-02-28/whole.json.gz"
+    line = '{"data":{"id":"%d","type":"t","attributes":{"user_id":"%d"}},'
+    line += '"meta":{"created_at":%d}}\n'
+    events = (line % (i, i % 7, 1709078400000 + 977 * i) for i in range(500))
+    good = gzip.compress("".join(events).encode(), mtime=0)
+    figures = lake.reduce(lake.map("."))
+    broken = lake.rng.choice(
+        (
+            good[: lake.rng.randrange(20, len(good) - 1)],
+            good[:-8] + b"\0\0\0\0" + good[-4:],
+            good[:100] + bytes([good[100] ^ 0x55]) + good[101:],
+            good + b"rubbish",
+        )
+    )
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    write(path, broken)
+    partial = lake.map(".")
+    out = lake.reduce(partial)
+    lake.same_figures("a failure adds nothing", figures, out, status_too=False)
+    failed = [x for x in read_csv(os.path.join(out, "partitions.csv"))
+              if x["status"] == "failed" and x["name"] == path]  # fmt: skip
+    lake.true("the failure is not listed in %s" % out, len(failed) == 1)
+    lake.true("no reason in %s" % out, failed[0]["reason"] != "")
+    lake.true(
+        "not PARTIAL", Run(lake.mr, "reduce", "-q", partial).status == 3
+    )
+    write(path, good)
+    repair, whole = lake.map(path), lake.map(".")
+    lake.same("repaired", whole, lake.merge(partial, repair))
+    lake.same("repaired first", whole, lake.merge(repair, partial))
+    lake.same("mapped again", whole, lake.merge(partial, whole))
+    lake.true(
+        "still PARTIAL", Run(lake.mr, "reduce", "-q", repair, partial).status
+        == Run(lake.mr, "reduce", "-q", whole).status,
+    )  # fmt: skip
+
+
+def law_6(lake):
+    out = lake.reduce(*[lake.map_paths(x) for x in lake.split(2)])
+    total = dict.fromkeys(("lines", "events", "rejected", "blank"), 0)
+    for row in read_csv(os.path.join(out, "partitions.csv")):
+        if row["status"] != "read":
+            continue
+        x = {key: int(row[key]) for key in total}
+        lake.true(
+            "%s: %s" % (row["name"], x),
+            x["lines"] == x["events"] + x["rejected"] + x["blank"],
+        )
+        for key in total:
+            total[key] += x[key]
+    for name, column, key in (
+        ("daily.csv", "events", "events"),
+        ("daily_by_type.csv", "events", "events"),
+        ("rejects.csv", "lines", "rejected"),
+    ):
+        rows = read_csv(os.path.join(out, name))
+        lake.true(
+            "%s does not sum up in %s" % (name, out),
+            sum(int(x[column]) for x in rows) == total[key],
+        )
+
+
+def law_7(lake):
+    out = lake.reduce(*[lake.map_paths(x) for x in lake.split(2)])
+    with open(os.path.join(out, "kpis.json"), encoding="utf-8") as file:
+        kpis = json.load(file)
+    days = read_csv(os.path.join(out, "daily.csv"))
+    figures = set(days[0] if days else ()) - {"day", "status"}
+    for name in figures:
+        mark = kpis["figures"].get(name, {})
+        lake.true(
+            "%s is neither exact nor an estimate with its error" % name,
+            mark.get("kind") == "exact"
+            or (mark.get("kind") == "estimate" and mark["standard_error"] > 0),
+        )
+    for row, day in zip(days, kpis["days"]):
+        for name in figures:
+            lake.true(
+                "%s: %s is not the same in kpis.json" % (row["day"], name),
+                number(row[name]) == day[name],
+            )
+
+
+def write(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+LAWS = {1: law_1, 2: law_2, 3: law_3, 4: law_4, 5: law_5, 6: law_6, 7: law_7}
+# These put in damage of their own, or none.
+SOUND = {4, 5}
+
+
+def check_law(mr, law, seeds, base):
+    compared = failed = 0
+    for seed in seeds:
+        folder = os.path.join(base, "law%d-%d" % (law, seed))
+        shutil.rmtree(folder, ignore_errors=True)
+        lake = Lake(mr, law, seed, folder, law not in SOUND)
+        try:
+            LAWS[law](lake)
+        except Failed as problem:
+            failed += 1
+            print("law %d: lake %d: %s" % (law, seed, problem))
+        else:
+            shutil.rmtree(folder)
+        finally:
+            os.chdir("/")
+        compared += lake.compared
+    print(
+        "law %d: %d lakes, %d comparisons, %s"
+        % (law, len(seeds), compared, "%d failed" % failed if failed else "ok"),
+        flush=True,
+    )
+    return failed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lakes", type=int, default=25)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--law", type=int, action="append", choices=LAWS)
+    parser.add_argument("--keep", metavar="FOLDER", help="for lakes that fail")
+    args = parser.parse_args()
+    mr = program()
+    base = os.path.realpath(args.keep or tempfile.mkdtemp(prefix="mr-laws-"))
+    os.makedirs(base, exist_ok=True)
+    seeds = range(args.first, args.first + args.lakes)
+    failed = sum(check_law(mr, x, seeds, base) for x in args.law or LAWS)
+    if not failed and not args.keep:
+        os.rmdir(base)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

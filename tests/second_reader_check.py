@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""mrs_read.py against mr: do they find the same in a state file?
+
+Usage: second_reader_check.py STATE FOLDER
+       second_reader_check.py [--lakes N] [--first SEED]
+
+FOLDER is what "mr reduce -o FOLDER STATE" wrote.  Without the two, N random
+lakes (random_lake.py) are mapped and reduced by the program that the
+environment variable MR names, as one state and merged from two.  Each line
+printed is a difference; exit status 1 if there is one.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+
+import mrs_read
+from mr_program import Run, program, read_csv
+from random_lake import make_lake
+
+PARTITION_NUMBERS = (
+    "stored_bytes", "text_bytes", "lines", "events", "rejected", "blank",
+    "other_day", "other_type",
+)  # fmt: skip
+
+
+def as_csv(figure):
+    """A figure as it stands in the files."""
+    if figure is None:
+        return ""
+    return "%.0f" % figure if isinstance(figure, float) else str(figure)
+
+
+def compare_rows(what, rows, wanted):
+    """Row by row and column by column; further columns do not matter."""
+    if len(rows) != len(wanted):
+        yield "%s has %d rows, not %d" % (what, len(rows), len(wanted))
+        return
+    for i, (row, one) in enumerate(zip(rows, wanted), 2):
+        for key, figure in one.items():
+            if row[key] != as_csv(figure):
+                yield "%s line %d: %s is %r, not %r" % (
+                    what, i, key, row[key], as_csv(figure)
+                )  # fmt: skip
+
+
+def partition_rows(state):
+    rows = []
+    for p in state.partitions:
+        row = {key: p[key] for key in PARTITION_NUMBERS}
+        row["name"] = os.fsdecode(p["names"][0])
+        row.update(digest=p["digest"], status="read", names=len(p["names"]))
+        rows.append(row)
+    for name, offset, cause in state.failures:
+        row = {"name": os.fsdecode(name), "digest": "", "status": "failed"}
+        row.update(offset=offset, reason=cause.decode("utf-8"))
+        rows.append(row)
+    return sorted(rows, key=lambda x: (os.fsencode(x["name"]), x["digest"]))
+
+
+def compare_sketches(state):
+    """The registers must be those that the exact users leave."""
+    p = int(state.spec["sketch_bits"])
+    for cell, members, registers in zip(
+        state.cells, state.members, state.sketches
+    ):
+        if mrs_read.sketch_of(members, p) != (registers or {}):
+            yield "the sketch of %s is not that of its users" % (cell,)
+
+
+def compare_users(state):
+    """Who is in a set has intervals on that day, and the other way round."""
+    per_day = {}
+    for (day, _), members in zip(state.cells, state.members):
+        per_day.setdefault(day, set()).update(members)
+    for h, intervals in state.users.items():
+        if not any(h in members for members in per_day.values()):
+            yield "user %016x is in no set" % h
+        for time in (t for interval in intervals for t in interval):
+            if h not in per_day.get(time // mrs_read.MS_PER_DAY, ()):
+                yield "user %016x has no event on the day of %d" % (h, time)
+
+
+def compare(path, folder):
+    state = mrs_read.read_state(path)
+    csv = lambda name: read_csv(os.path.join(folder, name))
+    days, by_type = mrs_read.kpis(state)
+    yield from compare_rows("daily.csv", csv("daily.csv"), days)
+    yield from compare_rows(
+        "daily_by_type.csv", csv("daily_by_type.csv"), by_type
+    )
+    rejects = {x["reason"]: int(x["lines"]) for x in csv("rejects.csv")}
+    if rejects != mrs_read.reasons(state):
+        yield "rejects.csv is %s, not %s" % (rejects, mrs_read.reasons(state))
+    partitions = sorted(
+        csv("partitions.csv"),
+        key=lambda x: (os.fsencode(x["name"]), x["digest"]),
+    )
+    yield from compare_rows(
+        "partitions.csv (sorted)", partitions, partition_rows(state)
+    )
+    yield from compare_sketches(state)
+    yield from compare_users(state)
+    stem, ending = os.path.splitext(os.path.basename(path))
+    if ending == ".mrs" and len(stem) == 32 and stem != state.name:
+        yield "the file's name is %s, its content's %s" % (stem, state.name)
+
+
+def compare_reduced(mr, work, states, what):
+    """Reduce states and read what comes out."""
+    merged = os.path.join(work, what + ".mrs")
+    out = os.path.join(work, what + ".out")
+    run = Run(mr, "reduce", "-q", "-o", out, "--merged", merged, *states)
+    if run.status not in (0, 3):
+        yield str(run)
+        return
+    for problem in compare(merged, out):
+        yield "%s: %s" % (what, problem)
+
+
+def check(mr, seed, folder):
+    lake, work = os.path.join(folder, "lake"), os.path.join(folder, "work")
+    os.makedirs(lake)
+    os.makedirs(work)
+    make_lake(seed, lake)
+    for shard in ("1/1", "1/2", "2/2"):
+        run = Run(mr, "map", "-q", "-o", os.path.join(work, shard[2]),
+                  "--shard", shard, lake)  # fmt: skip
+        if run.status not in (0, 3):
+            yield str(run)
+            return
+    yield from compare_reduced(mr, work, [os.path.join(work, "1")], "whole")
+    yield from compare_reduced(mr, work, [os.path.join(work, "2")], "merged")
+    with open(os.path.join(work, "whole.mrs"), "rb") as whole:
+        with open(os.path.join(work, "merged.mrs"), "rb") as merged:
+            if whole.read() != merged.read():
+                yield "one state and two merged ones differ"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lakes", type=int, default=10)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("state", nargs="?")
+    parser.add_argument("folder", nargs="?")
+    args = parser.parse_args()
+    if args.state and not args.folder:
+        parser.error("STATE needs the FOLDER that was made of it")
+    problems = []
+    if args.state:
+        problems += compare(args.state, args.folder)
+    else:
+        mr = program()
+        for seed in range(args.first, args.first + args.lakes):
+            with tempfile.TemporaryDirectory(prefix="mr-second-") as folder:
+                problems += (
+                    "lake %d: %s" % (seed, x) for x in check(mr, seed, folder)
+                )
+    for problem in problems[:20]:
+        print(problem)
+    print("second reader: %d differences" % len(problems))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mr/fields.h"
+#include "mr/kernels.h"
+
+/*
+ * A check of all levels that needs no test library, for machines that are
+ * only emulated: pseudo-random texts go through the fuzz target (which
+ * compares each level with the reference and aborts where they differ), and
+ * the arithmetic kernels are compared with the portable ones.
+ */
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static uint64_t seed = 1;
+
+static uint64_t next_random(void)
+{
+    uint64_t x = seed += UINT64_C(0x9E3779B97F4A7C15);
+
+    x = (x ^ (x >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return x ^ (x >> 31);
+}
+
+/* Pieces of events in random order, some bytes of them spoiled. */
+static size_t random_text(uint8_t *p, size_t cap)
+{
+    static const char *const some[] = {"{\"data\":{\"id\":\"a1b2\"}}\n",
+        "{\"data\":", "{\"id\":", "\"meta\"", "\"created_at\" : ", "{", "}",
+        "[", "]", ":", ",", "\"", "\\", "\"\\u00e9\\\\\"", "1549650668000",
+        "-1.5e10", "true", "null", "\n", "\r\n", " ", "\"\xe2\x82\xac\"",
+        "\"\xf0\x9f\x98\x80\"", "[1,2,[true,{\"a\":{\"b\":{\"c\":0}}}]]\n",
+        "{\"a\":{\"b\":{\"c\":\"a longer string to fill a block\"}}}\r\n"};
+    size_t want = next_random() % cap;
+    size_t n = 0;
+
+    for (;;) {
+        const char *s = some[next_random() % (sizeof some / sizeof *some)];
+        size_t length = strlen(s);
+
+        if (n + length > want)
+            break;
+        memcpy(p + n, s, length);
+        if (next_random() % 16 == 0)
+            p[n + next_random() % length] = (uint8_t)next_random();
+        n += length;
+    }
+    return n;
+}
+
+static int check_arithmetic(const struct mr_kernels *k)
+{
+    uint8_t a[300], b[300], c[300];
+    uint64_t x[40], y[40];
+    uint64_t count = 0;
+    size_t i;
+
+    for (i = 0; i < sizeof a; i++) {
+        a[i] = c[i] = (uint8_t)next_random();
+        b[i] = (uint8_t)next_random();
+    }
+    k->max_u8(c, b, 299);
+    for (i = 0; i < sizeof a; i++) {
+        if (c[i] != (i < 299 && b[i] > a[i] ? b[i] : a[i]))
+            return 1;
+    }
+    for (i = 0; i < 40; i++) {
+        x[i] = next_random() & next_random();
+        y[i] = next_random() & next_random();
+    }
+    for (i = 0; i < 39 * 64; i++)
+        count += (x[i / 64] | y[i / 64]) >> (i % 64) & 1;
+    k->or_u64(x, y, 39);
+    return k->popcount_u64(x, 39) != count;
+}
+
+int main(int argc, char **argv)
+{
+    static uint8_t text[12000];
+    long rounds = argc > 1 ? atol(argv[1]) : 2000;
+    int level;
+    long i;
+
+    for (i = 0; i < rounds; i++) {
+        size_t n = random_text(text, i % 10 ? 600 : sizeof text);
+        uint8_t *exact = malloc(n ? n : 1);
+
+        if (!exact)
+            return 99;
+        memcpy(exact, text, n);
+        (void)LLVMFuzzerTestOneInput(exact, n);
+        free(exact);
+    }
+    for (level = 0; level < MR_KERNEL_LEVELS; level++) {
+        if (!mr_kernels_force((enum mr_kernel_level)level))
+            continue;
+        for (i = 0; i < 100; i++) {
+            if (check_arithmetic(mr_kernels())) {
+                fprintf(stderr, "%s: arithmetic differs\n",
+                    mr_kernels()->name);
+                return 1;
+            }
+        }
+        printf("%s: ok\n", mr_kernels()->name);
+    }
+    return 0;
+}

@@ -1,0 +1,225 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mr/bitmap.h"
+
+/*
+ * A set is kept beside an array of truth values, through random additions
+ * while the universe grows, slowly and by leaps, so that it changes between
+ * its two forms in both directions.
+ */
+
+static uint64_t seed;
+
+/* xorshift64*, Vigna 2016. */
+static uint32_t any(uint32_t below)
+{
+    seed ^= seed >> 12;
+    seed ^= seed << 25;
+    seed ^= seed >> 27;
+    return (uint32_t)((seed * UINT64_C(2685821657736338717) >> 33) % below);
+}
+
+#define UNIVERSE_MAX 300000
+
+struct model {
+    uint8_t is_member[UNIVERSE_MAX];
+    uint32_t n, universe;
+    uint32_t next; /* member that a visit must bring, or a later one */
+    uint32_t visits;
+};
+
+static struct model model;
+
+static enum mr_status visit(void *context, uint32_t number)
+{
+    struct model *m = context;
+
+    assert_true(number < m->universe);
+    assert_true(number >= m->next);
+    assert_true(m->is_member[number]);
+    m->next = number + 1;
+    m->visits++;
+    return MR_OK;
+}
+
+static void check(const struct mr_bitmap *b)
+{
+    size_t held = b->is_words ? b->cap * sizeof(uint64_t)
+                              : b->cap * sizeof(uint32_t);
+    size_t few = 4 * (size_t)model.n, many = model.universe / 8;
+
+    assert_int_equal(b->n, model.n);
+    model.next = model.visits = 0;
+    assert_int_equal(mr_bitmap_each(b, visit, &model), MR_OK);
+    assert_int_equal(model.visits, model.n); /* ascending, so all of them */
+    /* The smaller of both forms, a quarter more, and a little. */
+    assert_true(held <= (few < many ? few : many) * 5 / 4 + 144);
+}
+
+static void add(struct mr_bitmap *b, uint32_t number)
+{
+    assert_int_equal(mr_bitmap_add(b, number, model.universe), MR_OK);
+    model.n += !model.is_member[number];
+    model.is_member[number] = 1;
+}
+
+/* What the next number is, by one of several habits. */
+static uint32_t choose(unsigned habit, uint32_t before)
+{
+    uint32_t u = model.universe;
+
+    switch (habit) {
+    case 0: /* anywhere */
+        return any(u);
+    case 1: /* ascending, as users come for the first time */
+        return before + 1 < u ? before + 1 : any(u);
+    case 2: /* the newest */
+        return u - 1 - any(u < 70 ? u : 70);
+    case 3: /* the same few, again and again */
+        return any(u < 40 ? u : 40);
+    default: /* the last of a word, the first of the next */
+        return (any(u) | 63) < u - 1 ? (any(u) | 63) % u : 0;
+    }
+}
+
+static unsigned forms_left[2]; /* how often each form was given up */
+
+static void one_set(uint32_t start, uint32_t per_mille, uint32_t leap)
+{
+    struct mr_bitmap b = {.n = 0};
+    uint32_t number = 0;
+    bool was_words = false;
+
+    memset(&model, 0, sizeof model);
+    model.universe = start;
+    for (unsigned i = 0; i < 6000; i++) {
+        number = choose(any(5), number);
+        add(&b, number);
+        if (b.is_words != was_words)
+            forms_left[was_words]++;
+        was_words = b.is_words;
+        if (any(1000) < per_mille)
+            model.universe += 1 + any(leap);
+        if (model.universe > UNIVERSE_MAX)
+            model.universe = UNIVERSE_MAX;
+        if (any(500) == 0)
+            check(&b);
+    }
+    check(&b);
+    mr_bitmap_release(&b);
+    assert_int_equal(b.n, 0);
+    assert_null(b.list);
+}
+
+static void sets_are_those_of_an_array(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 120; round++)
+        one_set(1 + any(round % 3 == 0 ? 4 : 2000),
+            round % 2 == 0 ? 1000 : 3, 1 + any(round % 2 == 0 ? 60 : 90000));
+    /* Both ways have been gone, or this has tested little. */
+    assert_true(forms_left[0] > 100);
+    assert_true(forms_left[1] > 20);
+}
+
+/* The first bit beyond the words there are, while the set stays full. */
+static void full_sets_grow_by_one(void **state)
+{
+    struct mr_bitmap b = {.n = 0};
+
+    (void)state;
+    memset(&model, 0, sizeof model);
+    for (uint32_t i = 0; i < 5000; i++) {
+        model.universe = i + 1;
+        add(&b, i);
+        if (i % 64 < 2)
+            check(&b);
+    }
+    assert_true(b.is_words);
+    check(&b);
+    mr_bitmap_release(&b);
+}
+
+/* A universe near the end of 32 bits: few members, then a bitmap's slow
+ * half is not reached, but every size is computed. */
+static void large_universes(void **state)
+{
+    struct mr_bitmap b = {.n = 0};
+
+    (void)state;
+    for (uint32_t i = 0; i < 40; i++)
+        assert_int_equal(
+            mr_bitmap_add(&b, UINT32_MAX - 1 - i, UINT32_MAX), MR_OK);
+    assert_int_equal(b.n, 40);
+    assert_false(b.is_words);
+    for (uint32_t i = 0; i < 40; i++)
+        assert_int_equal(b.list[i], UINT32_MAX - 40 + i);
+    mr_bitmap_release(&b);
+}
+
+static enum mr_status stop_at(void *context, uint32_t number)
+{
+    uint32_t *left = context;
+
+    (void)number;
+    assert_int_not_equal(*left, 0);
+    return --*left == 0 ? MR_STOPPED : MR_OK;
+}
+
+static void visits_stop(void **state)
+{
+    (void)state;
+    for (unsigned words = 0; words < 2; words++) {
+        struct mr_bitmap b = {.n = 0};
+        uint32_t universe = words ? 200 : 100000, left;
+
+        for (uint32_t i = 0; i < 100; i++)
+            assert_int_equal(mr_bitmap_add(&b, 2 * i, universe), MR_OK);
+        assert_int_equal(b.is_words, words);
+        for (uint32_t n = 1; n <= 100; n++) {
+            left = n;
+            assert_int_equal(mr_bitmap_each(&b, stop_at, &left), MR_STOPPED);
+            assert_int_equal(left, 0);
+        }
+        left = 101;
+        assert_int_equal(mr_bitmap_each(&b, stop_at, &left), MR_OK);
+        assert_int_equal(left, 1);
+        mr_bitmap_release(&b);
+    }
+}
+
+static void empty_sets(void **state)
+{
+    struct mr_bitmap b = {.n = 0};
+    uint32_t left = 1;
+
+    (void)state;
+    assert_int_equal(mr_bitmap_each(&b, stop_at, &left), MR_OK);
+    assert_int_equal(left, 1);
+    mr_bitmap_release(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sets_are_those_of_an_array),
+        cmocka_unit_test(full_sets_grow_by_one),
+        cmocka_unit_test(large_universes),
+        cmocka_unit_test(visits_stop),
+        cmocka_unit_test(empty_sets),
+    };
+
+    seed = 88172645463325252;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,392 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mr/coverage.h"
+
+/*
+ * A coverage is made from a list of facts: "these bytes were read under this
+ * name" or "this name could not be read".  Laws are tested by cutting lists
+ * of facts in every way and comparing the settled result as text; what the
+ * text must be is also worked out anew, by plain loops over the facts.
+ */
+
+struct fact {
+    int digest; /* < 0: a failure */
+    char name[24];
+    uint64_t offset;
+    char cause[16];
+};
+
+static uint32_t seed;
+
+static uint32_t any(uint32_t below)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (uint32_t)(((uint64_t)(seed >> 8) * below) >> 24);
+}
+
+/* Events of a digest: two cells, so that counts have something to add up. */
+static uint64_t events_of(int digest)
+{
+    return 10 + (uint64_t)digest;
+}
+
+static void add_partition(struct mr_coverage *c, int digest, const char *name)
+{
+    struct mr_partition p = {0};
+
+    memset(p.digest.b, digest, sizeof p.digest.b);
+    p.name = malloc(sizeof *p.name);
+    p.cell = calloc(2, sizeof *p.cell);
+    p.reason = calloc(1, sizeof *p.reason);
+    assert_true(p.name && p.cell && p.reason);
+    p.name[0] = strdup(name);
+    p.n_names = 1;
+    p.cell[0] = (struct mr_cell_count){0, 4, 1};
+    p.cell[1] = (struct mr_cell_count){2, events_of(digest) - 4, 2};
+    p.n_cells = 2;
+    p.reason[0] = (struct mr_reason_count){MR_REASON_TOO_DEEP, 3};
+    p.n_reasons = 1;
+    p.stored_bytes = 100;
+    p.text_bytes = 1000;
+    p.blank = 5;
+    p.lines = events_of(digest) + 3 + 5;
+    p.other_day = strlen(name); /* depends on the name */
+    p.other_type = (uint64_t)name[0];
+    assert_int_equal(mr_coverage_add(c, &p), MR_OK);
+    assert_null(p.name);
+    assert_int_equal(p.n_cells, 0);
+}
+
+static void add_facts(struct mr_coverage *c, const struct fact *f, size_t n)
+{
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        if (f[i].digest >= 0)
+            add_partition(c, f[i].digest, f[i].name);
+        else
+            assert_int_equal(
+                mr_coverage_add_failure(c, f[i].name, f[i].offset, f[i].cause),
+                MR_OK);
+    }
+}
+
+static char *put(char *text, const char *format, const char *s, uint64_t n)
+{
+    size_t used = text ? strlen(text) : 0;
+    char *grown = realloc(text, used + 128);
+
+    assert_non_null(grown);
+    grown[used] = '\0';
+    snprintf(grown + used, 128, format, s, (unsigned long long)n);
+    return grown;
+}
+
+static char *text_of(const struct mr_coverage *c)
+{
+    char *text = put(NULL, "%s", "", 0);
+    size_t i, j;
+
+    for (i = 0; i < c->n_partitions; i++) {
+        const struct mr_partition *p = &c->partition[i];
+
+        text = put(text, "P%s%llu", "", p->digest.b[7]);
+        for (j = 0; j < p->n_names; j++)
+            text = put(text, " %s", p->name[j], 0);
+        text = put(text, "%s %llu", "", p->other_day);
+        text = put(text, "%s %llu\n", "", p->other_type);
+        assert_int_equal(p->lines, events_of(p->digest.b[7]) + 8);
+        assert_int_equal(p->n_cells, 2);
+        assert_int_equal(p->n_reasons, 1);
+    }
+    for (i = 0; i < c->n_failures; i++) {
+        text =
+            put(text, "F %s %llu ", c->failure[i].name, c->failure[i].offset);
+        text = put(text, "%s\n", c->failure[i].cause, 0);
+    }
+    return text;
+}
+
+/* The least name above "after" for which the facts have the digest (or any
+ * name that was read if digest < 0); NULL if there is none. */
+static const char *next_name(
+    const struct fact *f, size_t n, int digest, const char *after)
+{
+    const char *least = NULL;
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        if (f[i].digest == digest && strcmp(f[i].name, after) > 0 &&
+            (!least || strcmp(f[i].name, least) < 0))
+            least = f[i].name;
+    }
+    return least;
+}
+
+/* The text that settling must give, from the definition. */
+static char *expected_text(const struct fact *f, size_t n)
+{
+    char *text = put(NULL, "%s", "", 0);
+    const char *name, *first;
+    size_t i;
+    int d;
+
+    for (d = 0; d < 256; d++) {
+        first = name = next_name(f, n, d, "");
+        if (!first)
+            continue;
+        text = put(text, "P%s%llu", "", (uint64_t)d);
+        for (; name; name = next_name(f, n, d, name))
+            text = put(text, " %s", name, 0);
+        text = put(text, "%s %llu", "", strlen(first));
+        text = put(text, "%s %llu\n", "", (uint64_t)first[0]);
+    }
+    for (name = next_name(f, n, -1, ""); name;
+         name = next_name(f, n, -1, name)) {
+        const struct fact *least = NULL;
+        int read = 0;
+
+        for (i = 0; i < n; i++) {
+            if (strcmp(f[i].name, name) != 0)
+                continue;
+            read |= f[i].digest >= 0;
+            if (f[i].digest < 0 &&
+                (!least || f[i].offset < least->offset ||
+                    (f[i].offset == least->offset &&
+                        strcmp(f[i].cause, least->cause) < 0)))
+                least = &f[i];
+        }
+        if (read || !least)
+            continue;
+        text = put(text, "F %s %llu ", name, least->offset);
+        text = put(text, "%s\n", least->cause, 0);
+    }
+    return text;
+}
+
+static void make_facts(struct fact *f, size_t n)
+{
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        f[i].digest = any(3) == 0 ? -1 : (int)any(12);
+        snprintf(
+            f[i].name, sizeof f[i].name, "%.*s%u", (int)any(3), "abc", any(14));
+        f[i].offset = any(4) == 0 ? MR_NOWHERE : any(3);
+        snprintf(f[i].cause, sizeof f[i].cause, "cause %u", any(3));
+    }
+}
+
+/* A settled copy of c's content, added to "to". */
+static void pour(struct mr_coverage *to, const struct mr_coverage *from)
+{
+    size_t i, j;
+
+    for (i = 0; i < from->n_partitions; i++) {
+        const struct mr_partition *p = &from->partition[i];
+        struct mr_partition copy = *p;
+
+        copy.name = malloc(p->n_names * sizeof *p->name);
+        copy.cell = malloc(p->n_cells * sizeof *p->cell);
+        copy.reason = malloc(p->n_reasons * sizeof *p->reason);
+        assert_true(copy.name && copy.cell && copy.reason);
+        for (j = 0; j < p->n_names; j++)
+            copy.name[j] = strdup(p->name[j]);
+        memcpy(copy.cell, p->cell, p->n_cells * sizeof *p->cell);
+        memcpy(copy.reason, p->reason, p->n_reasons * sizeof *p->reason);
+        assert_int_equal(mr_coverage_add(to, &copy), MR_OK);
+    }
+    for (i = 0; i < from->n_failures; i++) {
+        const struct mr_failure *f = &from->failure[i];
+
+        assert_int_equal(
+            mr_coverage_add_failure(to, f->name, f->offset, f->cause), MR_OK);
+    }
+}
+
+/* Cut the facts at random, settle the parts, join them in random order and
+ * grouping, some of them twice. */
+static void settle_in_parts(
+    struct mr_coverage *whole, const struct fact *f, size_t n)
+{
+    struct mr_coverage part[5] = {0};
+    size_t i, parts = 1 + any(5);
+
+    for (i = 0; i < n; i++) {
+        add_facts(&part[any((uint32_t)parts)], &f[i], 1);
+        if (any(4) == 0)
+            add_facts(&part[any((uint32_t)parts)], &f[i], 1);
+    }
+    for (i = 0; i < parts; i++)
+        assert_int_equal(mr_coverage_settle(&part[i]), MR_OK);
+    while (parts > 1) {
+        size_t into = any((uint32_t)parts - 1);
+
+        pour(&part[into], &part[parts - 1]);
+        if (any(3) == 0)
+            pour(&part[into], &part[parts - 1]);
+        if (any(2))
+            assert_int_equal(mr_coverage_settle(&part[into]), MR_OK);
+        mr_coverage_release(&part[--parts]);
+    }
+    pour(whole, &part[0]);
+    mr_coverage_release(&part[0]);
+    assert_int_equal(mr_coverage_settle(whole), MR_OK);
+}
+
+static void settling_is_a_union(void **state)
+{
+    struct fact f[40];
+    int round, way;
+
+    (void)state;
+    for (round = 0; round < 400; round++) {
+        size_t n = any(40);
+        char *want;
+
+        make_facts(f, n);
+        want = expected_text(f, n);
+        for (way = 0; way < 6; way++) {
+            struct mr_coverage c = {0};
+            char *text;
+
+            settle_in_parts(&c, f, n);
+            text = text_of(&c);
+            assert_string_equal(text, want);
+            free(text);
+            /* And once more changes nothing. */
+            c.n_repeated = 0;
+            assert_int_equal(mr_coverage_settle(&c), MR_OK);
+            text = text_of(&c);
+            assert_string_equal(text, want);
+            assert_int_equal(c.n_repeated, 0);
+            free(text);
+            mr_coverage_release(&c);
+        }
+        free(want);
+    }
+}
+
+static void repetitions_are_counted(void **state)
+{
+    struct mr_coverage c = {0};
+
+    (void)state;
+    add_partition(&c, 1, "b");
+    add_partition(&c, 2, "c");
+    add_partition(&c, 1, "a");
+    add_partition(&c, 1, "b");
+    assert_int_equal(mr_coverage_settle(&c), MR_OK);
+    assert_int_equal(c.n_partitions, 2);
+    assert_int_equal(c.n_repeated, 2);
+    assert_int_equal(c.partition[0].n_names, 2);
+    assert_string_equal(c.partition[0].name[0], "a");
+    assert_string_equal(c.partition[0].name[1], "b");
+    assert_int_equal(c.partition[0].other_type, 'a');
+    mr_coverage_release(&c);
+}
+
+/* A state that somebody made up may give one digest and name two counts;
+ * which of them stays must not depend on the order. */
+static void contradictions_have_one_outcome(void **state)
+{
+    int round;
+
+    (void)state;
+    for (round = 0; round < 2; round++) {
+        struct mr_coverage c = {0};
+
+        add_partition(&c, 1, "a");
+        add_partition(&c, 1, "a");
+        c.partition[round].cell[1].without_user = 7;
+        assert_int_equal(mr_coverage_settle(&c), MR_OK);
+        assert_int_equal(c.n_partitions, 1);
+        assert_int_equal(c.partition[0].cell[1].without_user, 2);
+        mr_coverage_release(&c);
+    }
+}
+
+static void sums_add_up(void **state)
+{
+    struct mr_coverage c = {0};
+    struct mr_coverage_totals t;
+
+    (void)state;
+    assert_int_equal(mr_coverage_sum(&c, &t), MR_OK);
+    assert_int_equal(t.partitions + t.lines + t.events + t.renamed, 0);
+
+    add_partition(&c, 1, "a");
+    add_partition(&c, 2, "a"); /* repaired or replaced */
+    add_partition(&c, 3, "a");
+    add_partition(&c, 3, "b");
+    add_partition(&c, 4, "cc");
+    assert_int_equal(mr_coverage_add_failure(&c, "d", 9, "broken"), MR_OK);
+    assert_int_equal(mr_coverage_settle(&c), MR_OK);
+    assert_int_equal(mr_coverage_sum(&c, &t), MR_OK);
+    assert_int_equal(t.partitions, 4);
+    assert_int_equal(t.failures, 1);
+    assert_int_equal(t.stored_bytes, 400);
+    assert_int_equal(t.text_bytes, 4000);
+    assert_int_equal(t.events, 11 + 12 + 13 + 14);
+    assert_int_equal(t.events_without_user, 12);
+    assert_int_equal(t.rejected, 12);
+    assert_int_equal(t.reason[MR_REASON_TOO_DEEP], 12);
+    assert_int_equal(t.reason[MR_REASON_JSON], 0);
+    assert_int_equal(t.blank, 20);
+    assert_int_equal(t.lines, t.events + t.rejected + t.blank);
+    assert_int_equal(t.other_day, 1 + 1 + 1 + 2);
+    assert_int_equal(t.other_type, 'a' * 3 + 'c');
+    assert_int_equal(t.renamed, 1);
+    mr_coverage_release(&c);
+}
+
+/* Many empty files are one digest under many names: no square of anything. */
+static void hundred_thousand_names(void **state)
+{
+    struct mr_coverage c = {0};
+    char name[24];
+    int i;
+
+    (void)state;
+    for (i = 0; i < 100000; i++) {
+        snprintf(name, sizeof name, "p%06d", (i * 7919) % 100000);
+        add_partition(&c, 9, name);
+        assert_int_equal(mr_coverage_add_failure(&c, name, 0, "gone"), MR_OK);
+    }
+    assert_int_equal(mr_coverage_settle(&c), MR_OK);
+    assert_int_equal(c.n_partitions, 1);
+    assert_int_equal(c.n_repeated, 99999);
+    assert_int_equal(c.partition[0].n_names, 100000);
+    assert_int_equal(c.n_failures, 0);
+    for (i = 0; i < 100000; i++) {
+        snprintf(name, sizeof name, "p%06d", i);
+        assert_string_equal(c.partition[0].name[i], name);
+    }
+    mr_coverage_release(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(settling_is_a_union),
+        cmocka_unit_test(repetitions_are_counted),
+        cmocka_unit_test(contradictions_have_one_outcome),
+        cmocka_unit_test(sums_add_up),
+        cmocka_unit_test(hundred_thousand_names),
+    };
+
+    seed = 20240611;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,399 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mr/kernels.h"
+
+/* Every level against slow code that does the same one byte at a time. */
+
+static uint64_t seed;
+
+static uint64_t next_random(void)
+{
+    uint64_t x = seed += UINT64_C(0x9E3779B97F4A7C15);
+
+    x = (x ^ (x >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return x ^ (x >> 31);
+}
+
+static unsigned below(unsigned n)
+{
+    return (unsigned)(next_random() % n);
+}
+
+/* Run a check at each level that this machine has. */
+static void at_each_level(void (*check)(const struct mr_kernels *))
+{
+    int level;
+
+    for (level = 0; level < MR_KERNEL_LEVELS; level++) {
+        if (!mr_kernels_available((enum mr_kernel_level)level))
+            continue;
+        assert_true(mr_kernels_force((enum mr_kernel_level)level));
+        assert_int_equal(mr_kernels()->level, level);
+        check(mr_kernels());
+    }
+}
+
+static void levels_are_named(void **state)
+{
+    int level;
+
+    (void)state;
+    assert_true(mr_kernels_available(MR_KERNEL_PORTABLE));
+    assert_false(mr_kernels_available((enum mr_kernel_level)99));
+    assert_false(mr_kernels_force((enum mr_kernel_level)99));
+    /* The first choice is the best there is. */
+    for (level = MR_KERNEL_LEVELS - 1; level >= 0; level--) {
+        if (mr_kernels_available((enum mr_kernel_level)level))
+            break;
+    }
+    assert_int_equal(mr_kernels()->level, level);
+    print_message("the best level here is %s\n", mr_kernels()->name);
+}
+
+/* ---- Tokens ---- */
+
+struct slow_state {
+    bool in_string, escaped, in_scalar;
+};
+
+static bool is_op(int c)
+{
+    return c && strchr("{}[]:,", c);
+}
+
+/* The tokens of n bytes as kernels.h defines them. */
+static size_t slow_tokens(struct slow_state *s, const uint8_t *p, size_t n,
+    uint16_t *pos, uint8_t *kind)
+{
+    size_t n_tokens = 0;
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        bool escaped = s->escaped;
+        bool was_scalar = s->in_scalar;
+        bool take = false;
+
+        s->escaped = p[i] == '\\' && !escaped;
+        s->in_scalar = false;
+        if (p[i] == '\n') {
+            s->in_string = false;
+            take = true;
+        } else if (p[i] == '"' && !escaped) {
+            s->in_string = !s->in_string;
+            take = s->in_string;
+        } else if (!s->in_string) {
+            bool blank = p[i] == ' ' || p[i] == '\t' || p[i] == '\r';
+
+            /* Also a quote that a backslash outside of strings escapes. */
+            s->in_scalar = !blank && !is_op(p[i]);
+            take = is_op(p[i]) || (s->in_scalar && !was_scalar);
+        }
+        if (take) {
+            pos[n_tokens] = (uint16_t)i;
+            kind[n_tokens++] = p[i];
+        }
+    }
+    return n_tokens;
+}
+
+/* Text in which every rule about tokens meets every other. */
+static void random_text(uint8_t *p, size_t n)
+{
+    static const char *const some[] = {"\"", "\"\"", "\"a\\\"b\"", "{", "}",
+        "[", "]", ":", ",", "12.5", "true", " ", "\t", "\r", "\n", "\"\\\\\"",
+        "\"\\\\\\\"\"", "x", "\x0c", "\x1a", "\"long string, {with} [ops]\"",
+        "\xc3\xa9", "\"\xe2\x82\xac\"", "\x01"};
+    size_t at = 0;
+
+    while (at < n) {
+        const char *s = some[below(sizeof some / sizeof *some)];
+        size_t length = strlen(s);
+        size_t repeat = below(10) ? 1 : 1 + below(20);
+
+        for (; repeat > 0 && at + length <= n; repeat--, at += length)
+            memcpy(p + at, s, length);
+        if (n - at < 40) {
+            memset(p + at, ' ', n - at);
+            at = n;
+        }
+    }
+}
+
+static void check_tokens(const struct mr_kernels *k)
+{
+    static struct mr_tokens t;
+    static uint8_t text[3 * MR_WINDOW_BYTES];
+    static uint16_t pos[MR_WINDOW_TOKENS];
+    static uint8_t kind[MR_WINDOW_TOKENS];
+    unsigned round;
+
+    seed = 1;
+    for (round = 0; round < 300; round++) {
+        size_t n = 1 + below(round % 4 ? 300 : sizeof text);
+        struct slow_state slow = {false, false, false};
+        size_t at;
+
+        random_text(text, n);
+        memset(&t.carry, 0, sizeof t.carry);
+        for (at = 0; at < n; at += MR_WINDOW_BYTES) {
+            size_t rest = n - at;
+            size_t size = rest < MR_WINDOW_BYTES ? rest : MR_WINDOW_BYTES;
+            size_t want = slow_tokens(&slow, text + at, size, pos, kind);
+            size_t i;
+
+            k->tokenize(&t, text + at, rest);
+            if (size == rest && text[n - 1] != '\n') {
+                pos[want] = (uint16_t)size;
+                kind[want++] = '\n';
+            }
+            assert_int_equal(t.n, want);
+            for (i = 0; i < want; i++) {
+                assert_int_equal(t.pos[1 + i], pos[i]);
+                if (kind[i] != '"')
+                    assert_int_equal(t.kind[1 + i], kind[i]);
+                else if (at + pos[i] + 1 < n)
+                    assert_int_equal(
+                        t.kind[1 + i], 0x80 | text[at + pos[i] + 1]);
+            }
+        }
+    }
+}
+
+static void tokens(void **state)
+{
+    (void)state;
+    at_each_level(check_tokens);
+}
+
+/* Everything tokenize() gives is the same at each level for any bytes. */
+static void check_tokens_equal(const struct mr_kernels *k)
+{
+    static const uint8_t alphabet[] = "\"\"\"\\\\{}[]:,01-.eEtrue \t\n\r\x0c"
+                                      "\x1a\x01ud8dcDC\xc3\xa9\xe0\xed\xf0\xf4";
+    static struct mr_tokens want, got;
+    static uint8_t text[2 * MR_WINDOW_BYTES];
+    const struct mr_kernels *portable;
+    unsigned round;
+
+    assert_true(mr_kernels_force(MR_KERNEL_PORTABLE));
+    portable = mr_kernels();
+    seed = 2;
+    for (round = 0; round < 2000; round++) {
+        size_t n = 1 + below(round % 20 ? 500 : sizeof text);
+        size_t at;
+
+        for (at = 0; at < n; at++)
+            text[at] = round % 3 ? alphabet[below(sizeof alphabet - 1)]
+                                 : (uint8_t)next_random();
+        memset(&want.carry, 0, sizeof want.carry);
+        memset(&got.carry, 0, sizeof got.carry);
+        for (at = 0; at < n; at += MR_WINDOW_BYTES) {
+            portable->tokenize(&want, text + at, n - at);
+            k->tokenize(&got, text + at, n - at);
+            assert_int_equal(got.n, want.n);
+            assert_true(got.suspect == want.suspect);
+            assert_true(got.backslash == want.backslash);
+            assert_int_equal(got.odd_keys, want.odd_keys);
+            assert_memory_equal(got.pos + 1, want.pos + 1, 2 * want.n);
+            assert_memory_equal(got.kind + 1, want.kind + 1, want.n);
+        }
+    }
+}
+
+static void tokens_are_the_same(void **state)
+{
+    (void)state;
+    at_each_level(check_tokens_equal);
+}
+
+/* ---- Sorting tokens ---- */
+
+static uint64_t bit_if(bool condition, unsigned i)
+{
+    return (uint64_t)condition << i;
+}
+
+static void check_sort(const struct mr_kernels *k)
+{
+    static const uint8_t kinds[] = "{}[]:::,,1tx\n\x0c\x80\xe1\xe4\xff\xf5";
+    static struct mr_tokens t;
+    struct mr_key_filter filter;
+    unsigned round;
+
+    seed = 3;
+    for (round = 0; round < 3000; round++) {
+        size_t first = below(MR_WINDOW_BYTES);
+        struct mr_token_sets want = {0};
+        struct mr_token_sets got;
+        unsigned at = below(65536);
+        unsigned i;
+
+        for (i = 0; i < 64; i++)
+            filter.length[i] = (uint8_t)(next_random() & next_random());
+        for (i = 0; i < 128; i++)
+            filter.first[i] = (uint8_t)(next_random() & next_random());
+        for (i = 0; i < 65; i++) {
+            t.kind[first + i] = kinds[below(sizeof kinds - 1)];
+            t.pos[first + i] = (uint16_t)at;
+            at += 1 + below(below(4) ? 12 : 300);
+        }
+        for (i = 0; i < 64; i++) {
+            uint8_t c = t.kind[first + 1 + i];
+            uint16_t n = (uint16_t)(t.pos[first + 1 + i] - t.pos[first + i]);
+
+            n = (uint16_t)(n - 2);
+            want.open |= bit_if(c == '{' || c == '[', i);
+            want.close |= bit_if(c == '}' || c == ']', i);
+            want.curly |= bit_if(c == '{' || c == '}', i);
+            want.colon |= bit_if(c == ':', i);
+            want.comma |= bit_if(c == ',', i);
+            want.string |= bit_if(c >= 0x80, i);
+            want.newline |= bit_if(c == '\n', i);
+            want.scalar |= bit_if(c < 0x80 && !is_op(c) && c != '\n', i);
+            want.wanted |= bit_if(c == ':' &&
+                    (filter.length[n < 63 ? n : 63] &
+                        filter.first[t.kind[first + i] & 0x7F]) != 0,
+                i);
+        }
+        k->sort(&t, first, &filter, &got);
+        assert_memory_equal(&got, &want, sizeof want);
+    }
+}
+
+static void sorting(void **state)
+{
+    (void)state;
+    at_each_level(check_sort);
+}
+
+/* ---- Scalars ---- */
+
+static void check_scalars(const struct mr_kernels *k)
+{
+    static const struct {
+        const char *text;
+        bool good;
+    } some[] = {{"true", true}, {"false", true}, {"null", true}, {"tru", false},
+        {"truex", false}, {"True", false}, {"nul", false}, {"falsy", false},
+        {"0", true}, {"-0", true}, {"00", false}, {"01", false}, {"-01", false},
+        {"-", false}, {"+1", false}, {".5", false}, {"5.", false},
+        {"5.e1", false}, {"5.0", true}, {"5e", false}, {"5e+", false},
+        {"5e1", true}, {"5E-10", true}, {"5e+00", true}, {"5e1.5", false},
+        {"1234567", true}, {"12345678", true}, {"123456789", true},
+        {"1234567x", false}, {"12345678x", false}, {"1234567890123456", true},
+        {"12345678901234567890123456789012345", true}, {"1-2", false},
+        {"1e5e5", false}, {"1.2.3", false}, {"0x10", false}, {"1\xc3", false},
+        {"0.00000000000001", true}, {"-1.5e-300", true}, {"NaN", false},
+        {"-Infinity", false}, {"1\x0c", false}, {"1\x1a", false},
+        {"1\\", false}, {"\x01", false}, {"1/", false}, {"1;", false}};
+    static const char *const ends[] = {
+        "", ",", "}", "]", " ", "\n", "\r", "\t", ":", "\"", "{", "["};
+    size_t i;
+    size_t j;
+
+    for (i = 0; i < sizeof some / sizeof *some; i++) {
+        for (j = 0; j < sizeof ends / sizeof *ends; j++) {
+            size_t n = strlen(some[i].text) + strlen(ends[j]);
+            uint8_t *text = malloc(3 + n + 1);
+            uint16_t pos[64] = {0};
+
+            /* "7, " first, and memory that ends with the text. */
+            memcpy(text, "7, ", 3);
+            memcpy(text + 3, some[i].text, strlen(some[i].text));
+            memcpy(text + 3 + strlen(some[i].text), ends[j], strlen(ends[j]));
+            text = realloc(text, 3 + n);
+            assert_non_null(text);
+            pos[17] = 3;
+            pos[63] = 3;
+            assert_true(k->scalars(text, 3 + n, pos, 0));
+            assert_true(k->scalars(text, 3 + n, pos, 1 | 1 << 5));
+            assert_int_equal(
+                k->scalars(text, 3 + n, pos, 1 << 17), some[i].good);
+            assert_int_equal(k->scalars(text, 3 + n, pos,
+                                 1 | UINT64_C(1) << 63),
+                some[i].good);
+            free(text);
+        }
+    }
+}
+
+static void scalars(void **state)
+{
+    (void)state;
+    at_each_level(check_scalars);
+}
+
+/* ---- Arithmetic ---- */
+
+static void check_arithmetic(const struct mr_kernels *k)
+{
+    static const size_t sizes[] = {0, 1, 7, 8, 9, 63, 64, 65, 127, 200, 1024};
+    size_t i;
+    size_t j;
+
+    seed = 4;
+    for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        size_t n = sizes[i];
+        uint8_t *a = malloc(n + 1);
+        uint8_t *b = malloc(n + 1);
+        uint8_t *most = malloc(n + 1);
+        uint64_t *x = malloc((n + 1) * sizeof *x);
+        uint64_t *y = malloc((n + 1) * sizeof *y);
+        uint64_t *either = malloc((n + 1) * sizeof *either);
+        uint64_t count = 0;
+
+        for (j = 0; j <= n; j++) {
+            a[j] = (uint8_t)next_random();
+            b[j] = (uint8_t)next_random();
+            x[j] = next_random();
+            y[j] = next_random() & next_random();
+            most[j] = j < n && b[j] > a[j] ? b[j] : a[j];
+            either[j] = j < n ? x[j] | y[j] : x[j];
+        }
+        k->max_u8(a, b, n);
+        assert_memory_equal(a, most, n + 1);
+        k->or_u64(x, y, n);
+        assert_memory_equal(x, either, (n + 1) * sizeof *x);
+        for (j = 0; j < 64 * n; j++)
+            count += x[j / 64] >> (j % 64) & 1;
+        assert_true(k->popcount_u64(x, n) == count);
+        free(a);
+        free(b);
+        free(most);
+        free(x);
+        free(y);
+        free(either);
+    }
+}
+
+static void arithmetic(void **state)
+{
+    (void)state;
+    at_each_level(check_arithmetic);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(levels_are_named),
+        cmocka_unit_test(tokens),
+        cmocka_unit_test(tokens_are_the_same),
+        cmocka_unit_test(sorting),
+        cmocka_unit_test(scalars),
+        cmocka_unit_test(arithmetic),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,537 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mr/calendar.h"
+#include "mr/kpi.h"
+
+/*
+ * A small world: users, cells, who was in which cell, and intervals.  Blocks
+ * are cut from it; what the figures must be is counted from it with plain
+ * loops.
+ */
+#define USERS_MAX 300
+#define CELLS_MAX 64
+#define INTERVALS_MAX 8
+
+static struct world {
+    struct mr_cells cells;
+    struct mr_cell cell[CELLS_MAX];
+    struct mr_span type[4];
+    size_t n_users;
+    bool in[USERS_MAX][CELLS_MAX];
+    size_t n_intervals[USERS_MAX];
+    struct mr_interval interval[USERS_MAX][INTERVALS_MAX];
+    uint64_t hash[USERS_MAX];
+    struct mr_hll hll[CELLS_MAX];
+    const struct mr_hll *sketch[CELLS_MAX];
+} w;
+
+static uint64_t seed;
+
+static uint64_t random64(void)
+{
+    uint64_t x = seed += UINT64_C(0x9E3779B97F4A7C15);
+
+    x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
+    return x ^ x >> 31;
+}
+
+static unsigned below(unsigned n)
+{
+    return (unsigned)(random64() % n);
+}
+
+static void clear_world(void)
+{
+    size_t i;
+
+    for (i = 0; i < CELLS_MAX; i++)
+        mr_hll_release(&w.hll[i]);
+    memset(&w, 0, sizeof(w));
+    w.cells.cell = w.cell;
+    w.cells.type = w.type;
+    w.cells.n_types = 4;
+    for (i = 0; i < CELLS_MAX; i++)
+        mr_hll_init(&w.hll[i], 14);
+    for (i = 0; i < USERS_MAX; i++)
+        w.hash[i] = (i << 48) + i; /* ascending; not evenly spread */
+}
+
+/* The memory of one block cut from the world. */
+struct cut {
+    struct mr_user_block block;
+    struct mr_user_set sets[CELLS_MAX];
+    uint16_t list[CELLS_MAX][USERS_MAX];
+    uint64_t words[CELLS_MAX][MR_BLOCK_WORDS];
+    uint32_t first[USERS_MAX + 1];
+    struct mr_interval interval[USERS_MAX * INTERVALS_MAX];
+};
+
+/* Cut users from to (not included) as a block; sets are lists or bitmaps by
+ * chance. */
+static const struct mr_user_block *cut_block(
+    struct cut *c, size_t from, size_t to)
+{
+    size_t cell, u, k, n = 0;
+
+    memset(c, 0, sizeof(*c));
+    for (cell = 0; cell < w.cells.n_cells; cell++) {
+        struct mr_user_set *set = &c->sets[c->block.n_sets];
+
+        set->n = 0;
+        for (u = from; u < to; u++) {
+            if (!w.in[u][cell])
+                continue;
+            c->words[cell][(u - from) / 64] |= UINT64_C(1) << (u - from) % 64;
+            c->list[cell][set->n++] = (uint16_t)(u - from);
+        }
+        if (set->n == 0)
+            continue;
+        set->cell = (uint32_t)cell;
+        if (below(2))
+            set->list = c->list[cell];
+        else
+            set->words = c->words[cell];
+        c->block.n_sets++;
+    }
+    for (u = from; u < to; u++) {
+        c->first[u - from] = (uint32_t)n;
+        for (k = 0; k < w.n_intervals[u]; k++)
+            c->interval[n++] = w.interval[u][k];
+    }
+    c->first[to - from] = (uint32_t)n;
+    c->block.n = to - from;
+    c->block.hash = w.hash + from;
+    c->block.sets = c->sets;
+    c->block.first = c->first;
+    c->block.interval = c->interval;
+    return &c->block;
+}
+
+static void compute(struct mr_kpi_tally *tally,
+    const struct mr_coverage *coverage, struct mr_kpis *kpis)
+{
+    struct mr_error err;
+    size_t i, u;
+
+    for (i = 0; i < w.cells.n_cells; i++) {
+        w.sketch[i] = NULL;
+        for (u = 0; u < w.n_users; u++) {
+            if (!w.in[u][i])
+                continue;
+            /* Sketches want a hash that is spread well. */
+            assert_int_equal(
+                mr_hll_add(&w.hll[i], w.hash[u] * UINT64_C(0x9E3779B97F4A7C15)),
+                MR_OK);
+            w.sketch[i] = &w.hll[i];
+        }
+    }
+    assert_int_equal(
+        mr_kpis_compute(&w.cells, tally, coverage, w.sketch, 14, kpis, &err),
+        MR_OK);
+}
+
+static struct mr_kpi_tally *new_tally(void)
+{
+    struct mr_kpi_tally *tally = NULL;
+    struct mr_error err;
+
+    assert_int_equal(mr_kpi_tally_new(&w.cells, &tally, &err), MR_OK);
+    return tally;
+}
+
+static int64_t at(int32_t day, int hour, int minute, int ms)
+{
+    return day * MR_MS_PER_DAY + hour * 3600000 + minute * 60000 + ms;
+}
+
+static void add_interval(size_t user, int64_t start_ms, int64_t end_ms)
+{
+    w.interval[user][w.n_intervals[user]++] =
+        (struct mr_interval){start_ms, end_ms};
+}
+
+/* The worked example of docs/kpis.md. */
+static void make_example_world(void)
+{
+    enum { A, B, C, D };
+
+    clear_world();
+    w.n_users = 4;
+    w.cells.n_cells = 4;
+    w.cell[0] = (struct mr_cell){100, 1};
+    w.cell[1] = (struct mr_cell){101, 0};
+    w.cell[2] = (struct mr_cell){101, 1};
+    w.cell[3] = (struct mr_cell){103, 1};
+    w.in[A][0] = w.in[A][1] = w.in[A][2] = true;
+    w.in[B][0] = w.in[B][1] = true;
+    w.in[C][2] = w.in[C][3] = true;
+    w.in[D][3] = true;
+    add_interval(A, at(100, 10, 0, 0), at(100, 10, 20, 0));
+    add_interval(A, at(101, 9, 0, 0), at(101, 9, 30, 0));
+    add_interval(A, at(101, 10, 0, 1), at(101, 10, 0, 1));
+    add_interval(B, at(100, 23, 50, 0), at(101, 0, 10, 0));
+    add_interval(C, at(101, 11, 0, 0), at(101, 11, 0, 0));
+    add_interval(C, at(103, 8, 0, 0), at(103, 8, 0, 0));
+    add_interval(D, at(103, 8, 0, 0), at(103, 8, 0, 0));
+}
+
+static void test_example(void **state)
+{
+    static const struct mr_kpi_day want[] = {
+        {100, false, 4, 1, 2, 2, 0, 0, 0, 0, 2},
+        {101, true, 5, 0, 3, 3, 2, 0, 0, 1, 3},
+        {102, true, 0, 0, 0, 0, 0, 0, 3, 0, 0},
+        {103, true, 2, 0, 2, 2, 0, 2, 0, 2, 2},
+    };
+    static const struct mr_kpi_day_type want_types[] = {{100, 1, 4, 2, 2},
+        {101, 0, 2, 2, 2}, {101, 1, 3, 2, 2}, {103, 1, 2, 2, 2}};
+    struct mr_cell_count one[] = {{0, 3, 1}, {1, 2, 0}, {2, 3, 0}};
+    struct mr_cell_count two[] = {{0, 1, 0}, {3, 2, 0}};
+    struct mr_partition partitions[2] = {
+        {.cell = one, .n_cells = 3}, {.cell = two, .n_cells = 2}};
+    struct mr_coverage coverage = {.partition = partitions, .n_partitions = 2};
+    struct mr_kpi_tally *tally;
+    struct mr_kpis kpis;
+    struct cut *c = malloc(sizeof(*c));
+    size_t i;
+
+    (void)state;
+    assert_non_null(c);
+    make_example_world();
+    tally = new_tally();
+    mr_kpi_tally_block(tally, cut_block(c, 0, 3));
+    mr_kpi_tally_block(tally, cut_block(c, 3, 4));
+    compute(tally, &coverage, &kpis);
+    assert_int_equal(kpis.n_days, 4);
+    for (i = 0; i < 4; i++) {
+        struct mr_kpi_day got = kpis.day[i];
+
+        assert_true(fabs(got.users_estimate - (double)got.users) < 0.01);
+        assert_int_equal(got.day, want[i].day);
+        assert_int_equal(got.has_before, want[i].has_before);
+        assert_int_equal(got.events, want[i].events);
+        assert_int_equal(got.events_without_user, want[i].events_without_user);
+        assert_int_equal(got.users, want[i].users);
+        assert_int_equal(got.active, want[i].active);
+        assert_int_equal(got.inactive, want[i].inactive);
+        assert_int_equal(got.churned, want[i].churned);
+        assert_int_equal(got.reactivated, want[i].reactivated);
+        assert_int_equal(got.sessions, want[i].sessions);
+    }
+    assert_int_equal(kpis.n_day_types, 4);
+    for (i = 0; i < 4; i++) {
+        assert_int_equal(kpis.day_type[i].day, want_types[i].day);
+        assert_int_equal(kpis.day_type[i].type, want_types[i].type);
+        assert_int_equal(kpis.day_type[i].events, want_types[i].events);
+        assert_int_equal(kpis.day_type[i].users, want_types[i].users);
+        assert_true(fabs(kpis.day_type[i].users_estimate - 2) < 0.01);
+    }
+    assert_true(fabs(kpis.users_estimate_error - 0.008125) < 1e-9);
+    mr_kpis_release(&kpis);
+    mr_kpi_tally_free(tally);
+    free(c);
+}
+
+/* A world of random days (some next to each other, some far apart), types,
+ * users and sessions; some cells without users. */
+static void make_random_world(void)
+{
+    int32_t day = (int32_t)below(50000);
+    size_t u, i, k;
+
+    clear_world();
+    w.n_users = below(USERS_MAX + 1);
+    while (w.cells.n_cells < CELLS_MAX - 4 && below(20) != 0) {
+        size_t before = w.cells.n_cells;
+
+        for (k = 0; k < 4; k++) {
+            if (below(2))
+                w.cell[w.cells.n_cells++] = (struct mr_cell){day, (uint32_t)k};
+        }
+        if (w.cells.n_cells > before)
+            day += below(3) ? 1 : (int32_t)(1 + below(4));
+        else
+            day++;
+    }
+    for (u = 0; u < w.n_users; u++) {
+        unsigned rarity = 1 + below(12);
+
+        for (i = 0; i < w.cells.n_cells; i++)
+            w.in[u][i] = below(rarity) == 0;
+        for (i = 0; i < w.cells.n_cells; i++) {
+            int64_t start = w.cell[i].day * MR_MS_PER_DAY;
+
+            if (!w.in[u][i] || w.n_intervals[u] == INTERVALS_MAX)
+                continue;
+            /* At the day's first, last or any millisecond. */
+            start += below(3) == 0 ? 0
+                     : below(2)    ? MR_MS_PER_DAY - 1
+                                   : (int64_t)below(86400000);
+            add_interval(u, start, start);
+        }
+    }
+}
+
+static bool on_day(size_t u, int32_t day)
+{
+    size_t i;
+
+    for (i = 0; i < w.cells.n_cells; i++) {
+        if (w.cell[i].day == day && w.in[u][i])
+            return true;
+    }
+    return false;
+}
+
+static bool is_loaded(int32_t day)
+{
+    size_t i;
+
+    for (i = 0; i < w.cells.n_cells; i++) {
+        if (w.cell[i].day == day)
+            return true;
+    }
+    return false;
+}
+
+/* Count a day's figures by the words of the contract. */
+static struct mr_kpi_day count_plainly(int32_t day)
+{
+    struct mr_kpi_day row = {.day = day};
+    size_t u, k, i;
+
+    for (u = 0; u < w.n_users; u++) {
+        bool today = on_day(u, day), yesterday = on_day(u, day - 1);
+        bool known = false;
+
+        for (i = 0; i < w.cells.n_cells; i++)
+            known |= w.cell[i].day <= day && w.in[u][i];
+        row.users += today;
+        row.active += today && yesterday;
+        row.churned += !today && yesterday;
+        row.reactivated += today && !yesterday;
+        row.inactive += known && !today && !yesterday;
+        for (k = 0; k < w.n_intervals[u]; k++)
+            row.sessions += w.interval[u][k].start_ms / 86400000 == day;
+    }
+    return row;
+}
+
+static void check_against_plain_count(const struct mr_kpis *kpis)
+{
+    size_t row = 0, i, u;
+    int32_t first = w.cell[0].day;
+    int32_t last = w.cell[w.cells.n_cells - 1].day, day;
+
+    for (day = first; day <= last; day++) {
+        struct mr_kpi_day want = count_plainly(day), got;
+
+        if (!is_loaded(day) && !is_loaded(day - 1))
+            continue;
+        assert_true(row < kpis->n_days);
+        got = kpis->day[row++];
+        assert_int_equal(got.day, day);
+        assert_int_equal(got.users, want.users);
+        assert_int_equal(got.sessions, want.sessions);
+        assert_true(fabs(got.users_estimate - (double)want.users) < 12);
+        assert_int_equal(got.has_before, day != first);
+        if (day == first)
+            continue;
+        assert_int_equal(got.active, want.active);
+        assert_int_equal(got.churned, want.churned);
+        assert_int_equal(got.reactivated, want.reactivated);
+        assert_int_equal(got.inactive, want.inactive);
+    }
+    assert_int_equal(row, kpis->n_days);
+    assert_int_equal(kpis->n_day_types, w.cells.n_cells);
+    for (i = 0; i < w.cells.n_cells; i++) {
+        uint64_t users = 0;
+
+        for (u = 0; u < w.n_users; u++)
+            users += w.in[u][i];
+        assert_int_equal(kpis->day_type[i].users, users);
+        assert_int_equal(kpis->day_type[i].day, w.cell[i].day);
+        assert_int_equal(kpis->day_type[i].type, w.cell[i].type);
+    }
+}
+
+/* Any cut into blocks, shared out over any tallies, gives the same. */
+static void test_random_worlds(void **state)
+{
+    struct cut *c = malloc(sizeof(*c));
+    int round;
+
+    (void)state;
+    assert_non_null(c);
+    for (round = 0; round < 300; round++) {
+        struct mr_coverage coverage = {0};
+        struct mr_kpi_tally *tally[2];
+        struct mr_kpis kpis;
+        size_t from = 0, to;
+
+        seed = (uint64_t)round;
+        make_random_world();
+        if (w.cells.n_cells == 0)
+            continue;
+        tally[0] = new_tally();
+        tally[1] = new_tally();
+        while (from < w.n_users) {
+            to = from + 1 + below(below(2) ? 100 : 1000);
+            if (to > w.n_users)
+                to = w.n_users;
+            mr_kpi_tally_block(tally[below(2)], cut_block(c, from, to));
+            from = to;
+        }
+        mr_kpi_tally_merge(tally[0], tally[1]);
+        compute(tally[0], &coverage, &kpis);
+        check_against_plain_count(&kpis);
+        mr_kpis_release(&kpis);
+        mr_kpi_tally_free(tally[0]);
+        mr_kpi_tally_free(tally[1]);
+    }
+    free(c);
+}
+
+static void test_nothing(void **state)
+{
+    struct mr_coverage coverage = {0};
+    struct mr_kpi_tally *tally;
+    struct mr_kpis kpis;
+
+    (void)state;
+    clear_world();
+    tally = new_tally();
+    compute(tally, &coverage, &kpis);
+    assert_int_equal(kpis.n_days, 0);
+    assert_int_equal(kpis.n_day_types, 0);
+    mr_kpis_release(&kpis);
+    mr_kpi_tally_free(tally);
+}
+
+/* The last user of a full block, and a day of 65,536 users. */
+static void test_full_block(void **state)
+{
+    static uint64_t hash[MR_BLOCK_USERS], words[2][MR_BLOCK_WORDS];
+    static uint32_t first[MR_BLOCK_USERS + 1];
+    static struct mr_interval interval[MR_BLOCK_USERS];
+    const uint16_t last = MR_BLOCK_USERS - 1;
+    struct mr_user_set sets[] = {{0, MR_BLOCK_USERS, NULL, words[0]},
+        {1, 1, &last, NULL}, {2, MR_BLOCK_USERS / 2, NULL, words[1]}};
+    struct mr_user_block block = {
+        MR_BLOCK_USERS, hash, 3, sets, first, interval};
+    struct mr_coverage coverage = {0};
+    struct mr_kpi_tally *tally;
+    struct mr_kpis kpis;
+    size_t i;
+
+    (void)state;
+    clear_world();
+    w.cells.n_cells = 3;
+    w.cell[0] = (struct mr_cell){10, 0};
+    w.cell[1] = (struct mr_cell){11, 0};
+    w.cell[2] = (struct mr_cell){11, 1};
+    memset(words[0], 0xFF, sizeof(words[0]));
+    memset(words[1], 0x55, sizeof(words[1]));
+    for (i = 0; i < MR_BLOCK_USERS; i++) {
+        hash[i] = i;
+        first[i + 1] = (uint32_t)(i + 1);
+        interval[i].start_ms = at(10, 0, 0, 0);
+    }
+    tally = new_tally();
+    mr_kpi_tally_block(tally, &block);
+    compute(tally, &coverage, &kpis);
+    assert_int_equal(kpis.day[0].users, 65536);
+    assert_int_equal(kpis.day[0].sessions, 65536);
+    assert_int_equal(kpis.day[1].users, 32769);
+    assert_int_equal(kpis.day[1].active, 32769);
+    assert_int_equal(kpis.day[1].churned, 32767);
+    mr_kpis_release(&kpis);
+    mr_kpi_tally_free(tally);
+}
+
+/* What no sound state holds is left out, without harm. */
+static void test_out_of_place(void **state)
+{
+    const uint16_t zero = 0;
+    const uint64_t hash = 1;
+    const uint32_t first[] = {0, 4};
+    const struct mr_interval interval[] = {{at(9, 23, 59, 59999), 0},
+        {at(10, 0, 0, 0), 0}, {at(11, 0, 0, 0), 0}, {at(13, 0, 0, 0), 0}};
+    const struct mr_user_set sets[] = {
+        {0, 1, &zero, NULL}, {9, 1, &zero, NULL}};
+    const struct mr_user_block block = {1, &hash, 2, sets, first, interval};
+    struct mr_cell_count count[] = {{0, 7, 0}, {7, 7, 7}};
+    struct mr_partition partition = {.cell = count, .n_cells = 2};
+    struct mr_coverage coverage = {.partition = &partition, .n_partitions = 1};
+    struct mr_kpi_tally *tally;
+    struct mr_kpis kpis;
+
+    (void)state;
+    clear_world();
+    w.cells.n_cells = 2;
+    w.cell[0] = (struct mr_cell){10, 0};
+    w.cell[1] = (struct mr_cell){12, 0};
+    tally = new_tally();
+    mr_kpi_tally_block(tally, &block);
+    compute(tally, &coverage, &kpis);
+    assert_int_equal(kpis.n_days, 3);
+    assert_int_equal(kpis.day[0].sessions, 1);
+    assert_int_equal(kpis.day[0].events, 7);
+    assert_int_equal(kpis.day[2].sessions, 0);
+    mr_kpis_release(&kpis);
+    mr_kpi_tally_free(tally);
+}
+
+static void test_unlike_sketch(void **state)
+{
+    struct mr_coverage coverage = {0};
+    const struct mr_hll *sketch = &w.hll[0];
+    struct mr_kpi_tally *tally;
+    struct mr_kpis kpis;
+    struct mr_error err;
+
+    (void)state;
+    clear_world();
+    w.cells.n_cells = 1;
+    tally = new_tally();
+    assert_int_equal(
+        mr_kpis_compute(&w.cells, tally, &coverage, &sketch, 13, &kpis, &err),
+        MR_MISMATCH);
+    assert_int_equal(err.status, MR_MISMATCH);
+    mr_kpis_release(&kpis);
+    mr_kpi_tally_free(tally);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    clear_world();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_example),
+        cmocka_unit_test(test_random_worlds),
+        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_full_block),
+        cmocka_unit_test(test_out_of_place),
+        cmocka_unit_test(test_unlike_sketch),
+    };
+
+    return cmocka_run_group_tests_name("kpi", tests, NULL, teardown);
+}

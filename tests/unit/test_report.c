@@ -1,0 +1,460 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mr/report.h"
+
+/*
+ * The worked example of docs/kpis.md as the report gets it, with two read
+ * partitions and room for failures.  2024-03-01 is day 19783.
+ */
+#define D1 19783
+
+static struct mr_spec spec;
+static struct mr_span types[2];
+static struct mr_cell cell[4] = {
+    {D1, 1}, {D1 + 1, 0}, {D1 + 1, 1}, {D1 + 3, 1}};
+static struct mr_cells cells = {types, 2, cell, 4};
+static struct mr_kpi_day days[4];
+static struct mr_kpi_day_type day_types[4];
+static struct mr_kpis kpis;
+static char a_name[] = "dt=2024-03-01/a.gz", b_name[] = "dt=2024-03-01/b.gz";
+static char *first_names[] = {a_name, b_name};
+static char quoted_name[] = "a,\"quoted\"\n.gz";
+static char *second_names[] = {quoted_name};
+static struct mr_cell_count first_cells[] = {{0, 4, 1}, {1, 2, 0}};
+static struct mr_cell_count second_cells[] = {{2, 3, 0}, {3, 2, 0}};
+static struct mr_reason_count first_reasons[] = {
+    {MR_REASON_JSON, 2}, {MR_REASON_MISSING(MR_FIELD_ID), 1}};
+static struct mr_partition partitions[2];
+static struct mr_failure failures[12];
+static struct mr_coverage coverage;
+static struct mr_coverage_totals totals;
+static struct mr_report report;
+
+/* Failure i, its strings in memory that is no constant. */
+static void set_failure(
+    size_t i, const char *name, uint64_t offset, const char *cause)
+{
+    static char names[12][64], causes[12][64];
+
+    snprintf(names[i], sizeof(names[i]), "%s", name);
+    snprintf(causes[i], sizeof(causes[i]), "%s", cause);
+    failures[i] = (struct mr_failure){names[i], offset, causes[i]};
+}
+
+static int setup(void **state)
+{
+    static const struct mr_kpi_day day_rows[] = {
+        {D1, false, 4, 1, 2, 2.00006, 0, 0, 0, 0, 2},
+        {D1 + 1, true, 5, 0, 3, 3.4999, 2, 0, 0, 1, 3},
+        {D1 + 2, true, 0, 0, 0, 0, 0, 0, 3, 0, 0},
+        {D1 + 3, true, 2, 0, 2, 1.5001, 0, 2, 0, 2, 2},
+    };
+    static const struct mr_kpi_day_type type_rows[] = {{D1, 1, 4, 2, 2.0001},
+        {D1 + 1, 0, 2, 2, 2.0001}, {D1 + 1, 1, 3, 2, 2.0001},
+        {D1 + 3, 1, 2, 2, 2.0001}};
+    size_t i;
+
+    (void)state;
+    assert_int_equal(mr_spec_builtin("lake", &spec, NULL), MR_OK);
+    types[0] = (struct mr_span){(const uint8_t *)"b,uy", 4};
+    types[1] = (struct mr_span){(const uint8_t *)"view", 4};
+    memcpy(days, day_rows, sizeof(days));
+    memcpy(day_types, type_rows, sizeof(day_types));
+    kpis = (struct mr_kpis){days, 4, day_types, 4, 0.008125};
+    memset(partitions, 0, sizeof(partitions));
+    memset(partitions[0].digest.b, 0xAB, MR_DIGEST_BYTES);
+    memset(partitions[1].digest.b, 0xCD, MR_DIGEST_BYTES);
+    partitions[0].name = first_names;
+    partitions[0].n_names = 2;
+    partitions[0].stored_bytes = 1000;
+    partitions[0].text_bytes = 4000;
+    partitions[0].lines = 10;
+    partitions[0].blank = 1;
+    partitions[0].other_day = 2;
+    partitions[0].cell = first_cells;
+    partitions[0].n_cells = 2;
+    partitions[0].reason = first_reasons;
+    partitions[0].n_reasons = 2;
+    partitions[1].name = second_names;
+    partitions[1].n_names = 1;
+    partitions[1].stored_bytes = 500;
+    partitions[1].text_bytes = 600;
+    partitions[1].lines = 5;
+    partitions[1].cell = second_cells;
+    partitions[1].n_cells = 2;
+    coverage = (struct mr_coverage){
+        .partition = partitions, .n_partitions = 2, .failure = failures};
+    totals = (struct mr_coverage_totals){.partitions = 2,
+        .stored_bytes = 1500,
+        .text_bytes = 4600,
+        .lines = 15,
+        .events = 11,
+        .rejected = 3,
+        .blank = 1,
+        .events_without_user = 1,
+        .other_day = 2};
+    totals.reason[MR_REASON_JSON] = 2;
+    totals.reason[MR_REASON_MISSING(MR_FIELD_ID)] = 1;
+    for (i = 0; i < 12; i++)
+        set_failure(
+            i, "dt=2024-03-01/\033bad\xff.gz", 91, "truncated gzip member");
+    report = (struct mr_report){
+        &spec, &cells, &kpis, &coverage, &totals, 4, 1, INT32_MIN, INT32_MAX};
+    return 0;
+}
+
+static void make_partial(size_t n)
+{
+    coverage.n_failures = n;
+    totals.failures = n;
+}
+
+static void assert_report(
+    enum mr_status (*make)(const struct mr_report *, struct mr_buffer *),
+    const char *want)
+{
+    struct mr_buffer b = {0};
+
+    assert_int_equal(mr_buffer_add(&b, "kept\n", 5), MR_OK);
+    assert_int_equal(make(&report, &b), MR_OK);
+    assert_int_equal(mr_buffer_add(&b, "", 1), MR_OK);
+    assert_memory_equal(b.p, "kept\n", 5);
+    assert_string_equal((char *)b.p + 5, want);
+    mr_buffer_release(&b);
+}
+
+static void test_daily_csv(void **state)
+{
+    (void)state;
+    assert_report(mr_report_daily_csv,
+        "day,events,events_without_user,users,users_estimate,active,inactive,"
+        "churned,reactivated,sessions,status\n"
+        "2024-03-01,4,1,2,2,,,,,2,complete\n"
+        "2024-03-02,5,0,3,3,2,0,0,1,3,complete\n"
+        "2024-03-03,0,0,0,0,0,0,3,0,0,complete\n"
+        "2024-03-04,2,0,2,2,0,2,0,2,2,complete\n");
+    make_partial(1);
+    report.day_first = D1 + 1;
+    report.day_last = D1 + 2;
+    assert_report(mr_report_daily_csv,
+        "day,events,events_without_user,users,users_estimate,active,inactive,"
+        "churned,reactivated,sessions,status\n"
+        "2024-03-02,5,0,3,3,2,0,0,1,3,partial\n"
+        "2024-03-03,0,0,0,0,0,0,3,0,0,partial\n");
+}
+
+static void test_daily_by_type_csv(void **state)
+{
+    (void)state;
+    report.day_first = D1 + 1;
+    assert_report(mr_report_daily_by_type_csv,
+        "day,type,events,users,users_estimate,status\n"
+        "2024-03-02,\"b,uy\",2,2,2,complete\n"
+        "2024-03-02,view,3,2,2,complete\n"
+        "2024-03-04,view,2,2,2,complete\n");
+}
+
+static void test_partitions_csv(void **state)
+{
+    (void)state;
+    make_partial(2);
+    set_failure(0, "zz.gz", MR_NOWHERE, "vanished, \"gone\"");
+    set_failure(1, "b", 0, "Permission denied");
+    assert_report(mr_report_partitions_csv,
+        "name,digest,status,offset,reason,stored_bytes,text_bytes,lines,events,"
+        "rejected,blank,other_day,other_type,names\n"
+        "\"a,\"\"quoted\"\"\n.gz\",cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd,read,,,"
+        "500,600,5,5,0,0,0,0,1\n"
+        "b,,failed,0,Permission denied,,,,,,,,,\n"
+        "dt=2024-03-01/a.gz,abababababababababababababababab,read,,,"
+        "1000,4000,10,6,3,1,2,0,2\n"
+        "zz.gz,,failed,,\"vanished, \"\"gone\"\"\",,,,,,,,,\n");
+}
+
+static void test_rejects_csv(void **state)
+{
+    (void)state;
+    totals.reason[MR_REASON_TOO_LONG] = 7;
+    totals.reason[MR_REASON_MALFORMED(MR_FIELD_ID)] = 5;
+    assert_report(mr_report_rejects_csv, "reason,lines\n"
+                                         "json,2\n"
+                                         "malformed:data.id,5\n"
+                                         "missing:data.id,1\n"
+                                         "too-long,7\n");
+    /* Two fields with one path have one reason. */
+    strcpy(spec.field[MR_FIELD_TYPE], "data.id");
+    totals.reason[MR_REASON_MALFORMED(MR_FIELD_TYPE)] = 6;
+    assert_report(mr_report_rejects_csv, "reason,lines\n"
+                                         "json,2\n"
+                                         "malformed:data.id,11\n"
+                                         "missing:data.id,1\n"
+                                         "too-long,7\n");
+    memset(totals.reason, 0, sizeof(totals.reason));
+    assert_report(mr_report_rejects_csv, "reason,lines\n");
+}
+
+static char *text_of(
+    enum mr_status (*make)(const struct mr_report *, struct mr_buffer *))
+{
+    struct mr_buffer b = {0};
+
+    assert_int_equal(make(&report, &b), MR_OK);
+    assert_int_equal(mr_buffer_add(&b, "", 1), MR_OK);
+    return (char *)b.p;
+}
+
+static void assert_holds(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("no '%s' in: %s", part, text);
+}
+
+static void test_json(void **state)
+{
+    char *text;
+
+    (void)state;
+    report.day_last = D1 + 1;
+    coverage.n_repeated = 3;
+    text = text_of(mr_report_json);
+    assert_holds(text, "{\n\"schema\": \"mr-kpis\",\n\"schema_version\": 1,\n"
+                       "\"status\": \"complete\",\n\"spec\": {\"digest\": \"");
+    assert_holds(text, "\", \"text\": \"format: json\\nzone: UTC\\n");
+    assert_holds(text, "\"states\": 1,\n");
+    assert_holds(text, "  \"events\": {\"kind\": \"exact\"},\n");
+    assert_holds(text, "  \"users_estimate\": {\"kind\": \"estimate\", "
+                       "\"standard_error\": 0.008125},\n");
+    assert_holds(text, "\"users_of_all_days\": 4,\n");
+    assert_holds(text,
+        "\"days\": [\n"
+        "  {\"day\": \"2024-03-01\", \"events\": 4, \"events_without_user\": 1,"
+        " \"users\": 2, \"users_estimate\": 2, \"active\": null,"
+        " \"inactive\": null, \"churned\": null, \"reactivated\": null,"
+        " \"sessions\": 2},\n"
+        "  {\"day\": \"2024-03-02\", \"events\": 5, \"events_without_user\": 0,"
+        " \"users\": 3, \"users_estimate\": 3, \"active\": 2,"
+        " \"inactive\": 0, \"churned\": 0, \"reactivated\": 1,"
+        " \"sessions\": 3}\n],\n"
+        "\"days_by_type\": [\n"
+        "  {\"day\": \"2024-03-01\", \"type\": \"view\", \"events\": 4,"
+        " \"users\": 2, \"users_estimate\": 2},\n"
+        "  {\"day\": \"2024-03-02\", \"type\": \"b,uy\", \"events\": 2,"
+        " \"users\": 2, \"users_estimate\": 2},\n");
+    assert_holds(text, "\"coverage\": {\n"
+                       "  \"partitions\": 2,\n"
+                       "  \"failures\": [],\n"
+                       "  \"repeated\": 3,\n"
+                       "  \"renamed\": 0,\n"
+                       "  \"stored_bytes\": 1500,\n"
+                       "  \"text_bytes\": 4600,\n"
+                       "  \"lines\": 15,\n"
+                       "  \"events\": 11,\n"
+                       "  \"rejected\": 3,\n"
+                       "  \"blank\": 1,\n"
+                       "  \"rejects_by_reason\": {\"json\": 2, "
+                       "\"missing:data.id\": 1},\n"
+                       "  \"events_without_user\": 1,\n"
+                       "  \"other_day\": 2,\n"
+                       "  \"other_type\": 0\n}\n}\n");
+    free(text);
+    make_partial(2);
+    set_failure(1, "x\"", MR_NOWHERE, "vanished");
+    text = text_of(mr_report_json);
+    assert_holds(text, "\"status\": \"partial\"");
+    assert_holds(text, "  \"failures\": [\n"
+                       "    {\"name\": \"dt=2024-03-01/\\u001bbad\xef\xbf\xbd"
+                       ".gz\", \"offset\": 91, \"reason\": "
+                       "\"truncated gzip member\"},\n"
+                       "    {\"name\": \"x\\\"\", \"offset\": null, "
+                       "\"reason\": \"vanished\"}\n  ],\n");
+    free(text);
+}
+
+static enum mr_status wide_table(
+    const struct mr_report *r, struct mr_buffer *out)
+{
+    return mr_report_table(r, 0, false, out);
+}
+
+static enum mr_status table_of_80(
+    const struct mr_report *r, struct mr_buffer *out)
+{
+    return mr_report_table(r, 80, false, out);
+}
+
+static enum mr_status table_of_30(
+    const struct mr_report *r, struct mr_buffer *out)
+{
+    return mr_report_table(r, 30, false, out);
+}
+
+static enum mr_status coloured_table(
+    const struct mr_report *r, struct mr_buffer *out)
+{
+    return mr_report_table(r, 0, true, out);
+}
+
+static void test_table(void **state)
+{
+    (void)state;
+    assert_report(wide_table,
+        "day         events  no user  users  ~users  active  inactive  churned"
+        "  reactivated  sessions\n"
+        "2024-03-01       4        1      2       2       -         -        -"
+        "            -         2\n"
+        "2024-03-02       5        0      3       3       2         0        0"
+        "            1         3\n"
+        "2024-03-03       0        0      0       0       0         0        3"
+        "            0         0\n"
+        "2024-03-04       2        0      2       2       0         2        0"
+        "            2         2\n"
+        "~ is an estimate with a standard error of 0.81%; all other figures are"
+        " exact\n"
+        "\n"
+        "users       4 on all days together\n"
+        "partitions  2 read, 0 not read, from 1 state\n"
+        "bytes       1500 stored, 4600 unpacked\n"
+        "lines       15 = 11 events + 3 rejected + 1 blank\n"
+        "rejected    2 json\n"
+        "rejected    1 missing:data.id\n"
+        "folders     2 events of another day, 0 of another type than their"
+        " folder says\n");
+}
+
+static void test_narrow_tables(void **state)
+{
+    static const char want[] =
+        "day         events  no user  users  ~users\n"
+        "2024-03-02       5        0      3       3\n"
+        "\n"
+        "day         active  inactive  churned  reactivated  sessions\n"
+        "2024-03-02       2         0        0            1         3\n"
+        "~ is an estimate";
+    char *text;
+
+    (void)state;
+    report.day_first = report.day_last = D1 + 1;
+    text = text_of(table_of_80);
+    assert_int_equal(strncmp(text, want, strlen(want)), 0);
+    free(text);
+    text = text_of(table_of_30);
+    assert_holds(text, "day         events  no user\n"
+                       "2024-03-02       5        0\n"
+                       "\n"
+                       "day         users  ~users\n"
+                       "2024-03-02      3       3\n"
+                       "\n"
+                       "day         active  inactive\n"
+                       "2024-03-02       2         0\n"
+                       "\n"
+                       "day         churned\n"
+                       "2024-03-02        0\n"
+                       "\n"
+                       "day         reactivated\n");
+    free(text);
+}
+
+/* Columns grow with their figures, up to the largest there are. */
+static void test_large_figures(void **state)
+{
+    char *text;
+
+    (void)state;
+    report.day_first = report.day_last = D1 + 1;
+    days[1].events = UINT64_MAX;
+    days[1].users_estimate = 0x1p64;
+    text = text_of(wide_table);
+    assert_holds(text, "day                       events  no user  users"
+                       "                ~users  active");
+    assert_holds(text, "2024-03-02  18446744073709551615        0      3"
+                       "  18446744073709551616       2");
+    free(text);
+}
+
+/* PARTIAL is said first and last; names cannot steer the terminal. */
+static void test_partial_table(void **state)
+{
+    static const char first[] =
+        "PARTIAL: 12 partitions could not be read and count in no figure\n\n";
+    static const char last[] =
+        "not read    dt=2024-03-01/?bad?.gz at byte 91: truncated gzip member\n"
+        "not read    and 2 more; partitions.csv lists all\n"
+        "PARTIAL: 12 partitions could not be read and count in no figure\n";
+    size_t i, n = 0;
+    char *text;
+
+    (void)state;
+    make_partial(12);
+    coverage.n_repeated = 1;
+    totals.renamed = 2;
+    text = text_of(wide_table);
+    assert_int_equal(strncmp(text, first, strlen(first)), 0);
+    assert_string_equal(text + strlen(text) - strlen(last), last);
+    for (i = 0; text[i]; i++)
+        n += strncmp(text + i, "\nnot read    dt=", 16) == 0;
+    assert_int_equal(n, 10);
+    assert_holds(text, "partitions  2 read, 12 not read");
+    assert_holds(text, "\nrepeated    1 ");
+    assert_holds(text, "\nrenamed     2 ");
+    assert_null(strchr(text, '\033'));
+    free(text);
+    make_partial(1);
+    failures[0].offset = MR_NOWHERE;
+    text = text_of(coloured_table);
+    assert_int_equal(
+        strncmp(text, "\033[1;31mPARTIAL: 1 partition could", 33), 0);
+    assert_holds(text, "no figure\033[0m\n");
+    assert_holds(text, "?bad?.gz: truncated gzip member\n\033[1;31mPARTIAL");
+    free(text);
+}
+
+static void test_nothing(void **state)
+{
+    char *text;
+
+    (void)state;
+    kpis.n_days = kpis.n_day_types = 0;
+    coverage.n_partitions = 0;
+    memset(&totals, 0, sizeof(totals));
+    assert_report(mr_report_daily_by_type_csv,
+        "day,type,events,users,users_estimate,status\n");
+    text = text_of(mr_report_json);
+    assert_holds(text, "\"days\": [\n],\n\"days_by_type\": [\n],\n");
+    assert_holds(text, "\"rejects_by_reason\": {},\n");
+    free(text);
+    text = text_of(wide_table);
+    assert_holds(text, "lines       0 = 0 events + 0 rejected + 0 blank\n");
+    free(text);
+}
+
+#define TEST(f) cmocka_unit_test_setup(f, setup)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_daily_csv),
+        TEST(test_daily_by_type_csv),
+        TEST(test_partitions_csv),
+        TEST(test_rejects_csv),
+        TEST(test_json),
+        TEST(test_table),
+        TEST(test_narrow_tables),
+        TEST(test_large_figures),
+        TEST(test_partial_table),
+        TEST(test_nothing),
+    };
+
+    return cmocka_run_group_tests_name("report", tests, NULL, NULL);
+}

@@ -1,0 +1,550 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mr/batch.h"
+#include "mr/cells.h"
+#include "mr/types.h"
+#include "mr/users.h"
+
+/*
+ * The tables that give numbers while mapping (users, types, cells) and the
+ * counts of a batch: each against a plain search through all there is.
+ */
+
+static uint64_t seed;
+
+static uint64_t any64(void)
+{
+    seed ^= seed >> 12;
+    seed ^= seed << 25;
+    seed ^= seed >> 27;
+    return seed * UINT64_C(2685821657736338717);
+}
+
+static uint64_t any(uint64_t below)
+{
+    return (any64() >> 11) % below;
+}
+
+/* ---- users ---- */
+
+/* Hashes that meet in the table: equal low bits, equal tags, or both. */
+static uint64_t any_hash(unsigned habit)
+{
+    switch (habit) {
+    case 0:
+        return any64();
+    case 1: /* neighbours */
+        return any(3000);
+    case 2: /* one place, many tags */
+        return any64() << 20;
+    case 3: /* one place, one tag */
+        return any(300) << 20 | any(4) << 60;
+    default: /* around the end of any table */
+        return UINT64_MAX - any(500);
+    }
+}
+
+static void users_are_numbered_by_first_sight(void **state)
+{
+    static uint64_t known[4000];
+
+    (void)state;
+    for (unsigned round = 0; round < 30; round++) {
+        struct mr_users users = {.n = 0};
+        uint32_t n = 0;
+
+        while (n < 2000 && any(3000) != 0) {
+            uint32_t more = 1 + (uint32_t)any(any(9) == 0 ? 700 : 32);
+
+            assert_int_equal(mr_users_reserve(&users, more), MR_OK);
+            for (uint32_t i = 0; i < more; i++) {
+                uint64_t hash = any_hash(round % 6 == 5 ? (unsigned)any(5)
+                                                        : round % 6);
+                uint32_t want = 0;
+
+                while (want < n && known[want] != hash)
+                    want++;
+                if (want == n)
+                    known[n++] = hash;
+                mr_users_prefetch(&users, hash);
+                assert_true(users.n == 0 ||
+                    mr_users_peek(&users, hash) < users.n);
+                assert_int_equal(mr_users_add(&users, hash), want);
+                assert_int_equal(users.n, n);
+                assert_int_equal(mr_users_add(&users, hash), want);
+            }
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            assert_int_equal(users.hash[i], known[i]);
+            assert_int_equal(mr_users_add(&users, known[i]), i);
+        }
+        mr_users_release(&users);
+        assert_null(users.entry);
+    }
+}
+
+/* The header's promise of memory, as users come in groups of 32. */
+static void users_take_few_bytes(void **state)
+{
+    struct mr_users users = {.n = 0};
+
+    (void)state;
+    for (uint64_t hash = 0; hash < 100000; hash++) {
+        if (hash % 32 == 0)
+            assert_int_equal(mr_users_reserve(&users, 32), MR_OK);
+        (void)mr_users_add(&users, hash * UINT64_C(0x9e3779b97f4a7c15));
+        assert_true(users.n <= users.cap);
+        assert_true(4 * (uint64_t)users.n <= 3 * (users.mask + 1));
+        if (users.n > 500) {
+            assert_true(3 * (users.mask + 1) <= 8 * ((uint64_t)users.n + 32));
+            assert_true(users.cap <= (users.n + 32) * 5 / 4);
+        }
+    }
+    mr_users_release(&users);
+}
+
+static void users_have_a_limit(void **state)
+{
+    struct mr_users users = {.n = 0};
+
+    (void)state;
+    assert_int_equal(mr_users_reserve(&users, MR_USERS_MAX + 1), MR_LIMIT);
+    assert_int_equal(mr_users_reserve(&users, UINT32_MAX), MR_LIMIT);
+    assert_null(users.hash);
+    assert_int_equal(mr_users_reserve(&users, 1), MR_OK);
+    assert_int_equal(mr_users_add(&users, 7), 0);
+    assert_int_equal(mr_users_reserve(&users, MR_USERS_MAX), MR_LIMIT);
+    assert_int_equal(mr_users_reserve(&users, UINT32_MAX), MR_LIMIT);
+    assert_int_equal(mr_users_add(&users, 7), 0);
+    mr_users_release(&users);
+}
+
+/* ---- types ---- */
+
+#define TYPES 3000
+#define THREADS 4
+
+static size_t type_text(unsigned k, char out[2048])
+{
+    int n;
+
+    /* One that fills a chunk's rest, some long, the others short. */
+    if (k % 97 == 0) {
+        memset(out, 'a' + (int)(k % 26), 1000);
+        return 1000 +
+            (size_t)snprintf(out + 1000, 100, "%u", k);
+    }
+    n = snprintf(out, 100, "event.%u%s", k, k % 3 == 0 ? "\xc3\xa4" : "");
+    return (size_t)n;
+}
+
+struct interner {
+    struct mr_types *types;
+    uint64_t seed;
+    uint32_t id[TYPES]; /* number + 1, 0 if never asked for */
+    bool failed;
+};
+
+static void *intern_some(void *context)
+{
+    struct interner *x = context;
+    struct mr_type_cache *cache;
+    uint64_t s = x->seed;
+    char text[2048];
+
+    if (mr_type_cache_new(x->types, &cache) != MR_OK) {
+        x->failed = true;
+        return NULL;
+    }
+    for (unsigned i = 0; i < 20000; i++) {
+        unsigned k;
+        uint32_t id;
+        struct mr_span span = {(const uint8_t *)text, 0};
+
+        s = s * UINT64_C(6364136223846793005) + 1442695040888963407;
+        k = (unsigned)((s >> 33) % TYPES);
+        span.n = type_text(k, text);
+        if (mr_type_id(cache, span, &id) != MR_OK ||
+            (x->id[k] != 0 && x->id[k] != id + 1)) {
+            x->failed = true;
+            break;
+        }
+        x->id[k] = id + 1;
+        memset(text, 0, span.n); /* the table keeps its own copy */
+        if (mr_type_id(cache, mr_types_text(x->types, id), &id) != MR_OK ||
+            id + 1 != x->id[k]) {
+            x->failed = true;
+            break;
+        }
+    }
+    mr_type_cache_free(cache);
+    return NULL;
+}
+
+static void threads_agree_on_types(void **state)
+{
+    static struct interner x[THREADS];
+    pthread_t thread[THREADS];
+    struct mr_types *types;
+    uint32_t n = 0;
+
+    (void)state;
+    assert_int_equal(mr_types_new(&types), MR_OK);
+    for (unsigned t = 0; t < THREADS; t++) {
+        memset(&x[t], 0, sizeof x[t]);
+        x[t].types = types;
+        x[t].seed = any64();
+        assert_int_equal(
+            pthread_create(&thread[t], NULL, intern_some, &x[t]), 0);
+    }
+    for (unsigned t = 0; t < THREADS; t++) {
+        assert_int_equal(pthread_join(thread[t], NULL), 0);
+        assert_false(x[t].failed);
+    }
+    for (unsigned k = 0; k < TYPES; k++) {
+        uint32_t id1 = 0;
+        char text[2048];
+        size_t length = type_text(k, text);
+
+        for (unsigned t = 0; t < THREADS; t++) {
+            if (x[t].id[k] == 0)
+                continue;
+            assert_true(id1 == 0 || id1 == x[t].id[k]);
+            id1 = x[t].id[k];
+        }
+        if (id1 == 0)
+            continue;
+        n++;
+        assert_true(id1 <= mr_types_count(types));
+        assert_int_equal(mr_types_text(types, id1 - 1).n, length);
+        assert_memory_equal(
+            mr_types_text(types, id1 - 1).p, text, length);
+    }
+    assert_int_equal(mr_types_count(types), n);
+    mr_types_free(types);
+}
+
+static void types_are_told_apart(void **state)
+{
+    static const char *const like[] = {"a", "A", "a ", "aa", "b"};
+    struct mr_type_cache *cache;
+    struct mr_types *types;
+    char *huge = malloc(200000);
+    uint32_t id;
+
+    (void)state;
+    assert_non_null(huge);
+    memset(huge, 'x', 200000);
+    assert_int_equal(mr_types_new(&types), MR_OK);
+    assert_int_equal(mr_type_cache_new(types, &cache), MR_OK);
+    for (unsigned round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < 5; i++) {
+            struct mr_span text = {
+                (const uint8_t *)like[i], strlen(like[i])};
+
+            assert_int_equal(mr_type_id(cache, text, &id), MR_OK);
+            assert_int_equal(id, i);
+        }
+    }
+    /* Longer than any chunk, and one that has a NUL. */
+    for (size_t n = 199999; n <= 200000; n++) {
+        struct mr_span text = {(const uint8_t *)huge, n};
+
+        assert_int_equal(mr_type_id(cache, text, &id), MR_OK);
+        assert_int_equal(id, 5 + n - 199999);
+        assert_int_equal(mr_types_text(types, id).n, n);
+    }
+    assert_int_equal(
+        mr_type_id(cache, (struct mr_span){(const uint8_t *)"a\0b", 3}, &id),
+        MR_OK);
+    assert_int_equal(id, 7);
+    assert_int_equal(mr_types_count(types), 8);
+    mr_type_cache_free(cache);
+    mr_types_free(types);
+    free(huge);
+}
+
+static void types_have_a_limit(void **state)
+{
+    struct mr_type_cache *cache;
+    struct mr_types *types;
+    char text[16];
+    uint32_t id = 1;
+
+    (void)state;
+    assert_int_equal(mr_types_new(&types), MR_OK);
+    assert_int_equal(mr_type_cache_new(types, &cache), MR_OK);
+    for (uint32_t k = 0; k <= MR_TYPES_MAX; k++) {
+        struct mr_span span = {(const uint8_t *)text,
+            (size_t)snprintf(text, sizeof text, "%x", (unsigned)k)};
+        enum mr_status status = mr_type_id(cache, span, &id);
+
+        if (status != (k < MR_TYPES_MAX ? MR_OK : MR_LIMIT) ||
+            (status == MR_OK && id != k))
+            fail();
+    }
+    /* What is known stays known. */
+    assert_int_equal(
+        mr_type_id(cache, (struct mr_span){(const uint8_t *)"ff", 2}, &id),
+        MR_OK);
+    assert_int_equal(id, 0xff);
+    assert_int_equal(mr_tuple_type(mr_tuple_pack(0, MR_TYPES_MAX - 1)),
+        MR_TYPES_MAX - 1);
+    mr_type_cache_free(cache);
+    mr_types_free(types);
+}
+
+/* ---- cells ---- */
+
+static int compare_known(const struct mr_types *types,
+    const struct mr_cell *a, const struct mr_cell *b)
+{
+    if (a->day != b->day)
+        return a->day < b->day ? -1 : 1;
+    return mr_span_compare(
+        mr_types_text(types, a->type), mr_types_text(types, b->type));
+}
+
+static void check_sorted(const struct mr_cellbook *book,
+    const struct mr_types *types, const struct mr_cell *cell, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct mr_cell *sorted = &book->sorted[book->final[i]];
+        struct mr_span text = mr_types_text(types, cell[i].type);
+        uint32_t less = 0;
+
+        for (size_t k = 0; k < n; k++)
+            less += compare_known(types, &cell[k], &cell[i]) < 0;
+        assert_int_equal(book->final[i], less);
+        assert_int_equal(sorted->day, cell[i].day);
+        assert_true(sorted->type < book->n_types);
+        assert_int_equal(
+            mr_span_compare(book->type[sorted->type], text), 0);
+    }
+    for (size_t i = 1; i < book->n_types; i++)
+        assert_true(
+            mr_span_compare(book->type[i - 1], book->type[i]) < 0);
+}
+
+/* Types that occur in no cell must not stand in a state. */
+static size_t count_used(const struct mr_cell *cell, size_t n, uint32_t types)
+{
+    size_t used = 0;
+
+    for (uint32_t t = 0; t < types; t++) {
+        size_t i = 0;
+
+        while (i < n && cell[i].type != t)
+            i++;
+        used += i < n;
+    }
+    return used;
+}
+
+static void cells_are_numbered_and_sorted(void **state)
+{
+    static struct mr_cell cell[700];
+
+    (void)state;
+    for (unsigned round = 0; round < 25; round++) {
+        struct mr_cellbook book = {.n = 0};
+        struct mr_type_cache *cache;
+        struct mr_types *types;
+        uint32_t n_types = 1 + (uint32_t)any(60), number;
+        size_t n = 0, draws = round == 0 ? 0 : any(700);
+
+        assert_int_equal(mr_types_new(&types), MR_OK);
+        assert_int_equal(mr_type_cache_new(types, &cache), MR_OK);
+        for (unsigned k = 0; mr_types_count(types) < n_types; k++) {
+            char text[2048];
+            struct mr_span span = {(const uint8_t *)text,
+                type_text((unsigned)any(500), text)};
+
+            assert_int_equal(mr_type_id(cache, span, &number), MR_OK);
+        }
+        for (size_t d = 0; d < draws; d++) {
+            struct mr_cell c = {(int32_t)any(any(2) ? 5 : MR_DAY_END),
+                (uint32_t)any(n_types)};
+            size_t want = 0;
+
+            while (want < n &&
+                (cell[want].day != c.day || cell[want].type != c.type))
+                want++;
+            if (want == n)
+                cell[n++] = c;
+            assert_int_equal(
+                mr_cellbook_number(&book, c.day, c.type, &number), MR_OK);
+            assert_int_equal(number, want);
+            assert_int_equal(mr_cellbook_find(&book, c.day, c.type), want);
+        }
+        assert_int_equal(book.n, n);
+        assert_int_equal(mr_cellbook_sort(&book, types), MR_OK);
+        assert_int_equal(book.n_types, count_used(cell, n, n_types));
+        check_sorted(&book, types, cell, n);
+        mr_cellbook_release(&book);
+        mr_type_cache_free(cache);
+        mr_types_free(types);
+    }
+}
+
+/* ---- batches ---- */
+
+struct seen {
+    int32_t day;
+    uint32_t type;
+    uint64_t events, without_user;
+};
+
+static void note(struct seen *seen, size_t *n, int32_t day, uint32_t type,
+    bool has_user)
+{
+    size_t i = 0;
+
+    while (i < *n && (seen[i].day != day || seen[i].type != type))
+        i++;
+    if (i == *n)
+        seen[(*n)++] = (struct seen){day, type, 0, 0};
+    seen[i].events++;
+    seen[i].without_user += !has_user;
+}
+
+static void check_cells(
+    const struct mr_batch *b, const struct seen *seen, size_t n)
+{
+    size_t found = 0;
+
+    for (size_t i = 0; b->cell != NULL && i <= b->cell_mask; i++) {
+        const struct mr_cell_tally *c = &b->cell[i];
+        size_t k = 0;
+
+        if (c->key1 == 0)
+            continue;
+        while (k < n && mr_cell_key(seen[k].day, seen[k].type) + 1 != c->key1)
+            k++;
+        assert_true(k < n);
+        assert_int_equal(c->events, seen[k].events);
+        assert_int_equal(c->without_user, seen[k].without_user);
+        found++;
+    }
+    assert_int_equal(found, n);
+    assert_int_equal(b->n_cells, n);
+}
+
+#define BATCH_EVENTS 1000
+
+/* Times near midnight, at both ends, and anywhere. */
+static int64_t any_time(void)
+{
+    int64_t day = (int64_t)any(any(2) ? 4 : (uint64_t)MR_DAY_END);
+
+    switch (any(4)) {
+    case 0:
+        return day * MR_MS_PER_DAY;
+    case 1:
+        return day * MR_MS_PER_DAY + MR_MS_PER_DAY - 1;
+    case 2:
+        return any(2) ? 0 : MR_TIME_END_MS - 1;
+    default:
+        return (int64_t)any((uint64_t)MR_TIME_END_MS);
+    }
+}
+
+static void one_batch(struct mr_batch *b, struct mr_batch *sum,
+    struct mr_tuple *tuple, size_t *n_tuples, struct seen *seen,
+    size_t *n_seen)
+{
+    static struct seen own[BATCH_EVENTS];
+    size_t n_own = 0, first = *n_tuples, n = any(BATCH_EVENTS);
+    uint32_t n_types = 1 + (uint32_t)any(any(2) ? 3 : MR_TYPES_MAX);
+
+    for (size_t i = 0; i < n; i++) {
+        int64_t time = any_time();
+        uint32_t type = n_types - 1 - (uint32_t)any(n_types < 20 ? n_types : 20);
+        uint64_t user = any64();
+        bool has_user = any(5) != 0;
+
+        note(own, &n_own, (int32_t)(time / 86400000), type, has_user);
+        note(seen, n_seen, (int32_t)(time / 86400000), type, has_user);
+        assert_int_equal(
+            mr_batch_event(b, time, type, user, has_user), MR_OK);
+        if (has_user) {
+            tuple[(*n_tuples)++] = b->tuple[b->n_tuples - 1];
+            assert_int_equal(b->tuple[b->n_tuples - 1].user, user);
+            assert_int_equal(
+                mr_tuple_time(tuple[*n_tuples - 1].what), time);
+            assert_int_equal(
+                mr_tuple_type(tuple[*n_tuples - 1].what), type);
+        }
+    }
+    b->lines = n;
+    b->blank = b->text_bytes = b->other_day = b->other_type = 1;
+    b->reason[MR_REASON_JSON] = 2;
+    b->reason[MR_REASON_COUNT - 1] = 3;
+    check_cells(b, own, n_own);
+    assert_int_equal(b->n_tuples, *n_tuples - first);
+    assert_int_equal(mr_batch_count(sum, b), MR_OK);
+    assert_int_equal(mr_batch_append(sum, b), MR_OK);
+    check_cells(b, own, n_own); /* stays as it is */
+    mr_batch_clear(b);
+    check_cells(b, own, 0);
+    assert_int_equal(b->n_tuples + b->lines + b->reason[0], 0);
+}
+
+static void batches_add_up(void **state)
+{
+    static struct seen seen[8 * BATCH_EVENTS];
+    static struct mr_tuple tuple[8 * BATCH_EVENTS];
+
+    (void)state;
+    for (unsigned round = 0; round < 6; round++) {
+        struct mr_batch b = {.n_tuples = 0}, sum = {.n_tuples = 0};
+        size_t n_tuples = 0, n_seen = 0, batches = any(8);
+
+        for (size_t k = 0; k < batches; k++)
+            one_batch(&b, &sum, tuple, &n_tuples, seen, &n_seen);
+        check_cells(&sum, seen, n_seen);
+        assert_int_equal(sum.n_tuples, n_tuples);
+        if (n_tuples > 0)
+            assert_memory_equal(
+                sum.tuple, tuple, n_tuples * sizeof *tuple);
+        assert_int_equal(sum.other_day, batches);
+        assert_int_equal(sum.blank, batches);
+        assert_int_equal(sum.text_bytes, batches);
+        assert_int_equal(sum.other_type, batches);
+        assert_int_equal(sum.reason[MR_REASON_JSON], 2 * batches);
+        assert_int_equal(sum.reason[MR_REASON_COUNT - 1], 3 * batches);
+        mr_batch_release(&b);
+        mr_batch_release(&sum);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(users_are_numbered_by_first_sight),
+        cmocka_unit_test(users_take_few_bytes),
+        cmocka_unit_test(users_have_a_limit),
+        cmocka_unit_test(threads_agree_on_types),
+        cmocka_unit_test(types_are_told_apart),
+        cmocka_unit_test(types_have_a_limit),
+        cmocka_unit_test(cells_are_numbered_and_sorted),
+        cmocka_unit_test(batches_add_up),
+    };
+
+    seed = 88172645463325252;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
