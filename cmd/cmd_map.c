@@ -20,10 +20,10 @@ static void say_summary(struct console *c, const struct mr_result *r)
     console_bytes(text, t->text_bytes);
     console_bytes(state, r->state_bytes);
     console_say(c,
-        "%" PRIu64 " partition%s, %" PRIu64 " lines = %" PRIu64
-        " events + %" PRIu64 " rejected + %" PRIu64 " blank",
-        t->partitions, plural(t->partitions), t->lines, t->events, t->rejected,
-        t->blank);
+        "%" PRIu64 " partition%s, %" PRIu64 " line%s = %" PRIu64
+        " event%s + %" PRIu64 " rejected + %" PRIu64 " blank",
+        t->partitions, plural(t->partitions), t->lines, plural(t->lines),
+        t->events, plural(t->events), t->rejected, t->blank);
     console_say(c, "%" PRIu64 " user%s, %" PRIu64 " type%s, %" PRIu64 " day%s",
         r->users, plural(r->users), r->types, plural(r->types), r->days,
         plural(r->days));
@@ -49,7 +49,7 @@ static void say_too_many_bad(
 
     console_error(c,
         "%" PRIu64 " of %" PRIu64 " lines were rejected (%.3f %%), more than "
-        "--max-bad %g; 'mr map --rejects FILE' shows them",
+        "--max-bad %.9g; 'mr map --rejects FILE' shows them",
         t->rejected, lines, 100.0 * (double)t->rejected / (double)lines,
         limit.millionths / (double)OPTION_PERCENT_SCALE);
 }

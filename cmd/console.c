@@ -43,8 +43,10 @@ void console_catch_signals(struct console *c)
             before.sa_handler != SIG_IGN)
             sigaction(numbers[i], &action, NULL);
     }
+    /* What these two tell of, the failing write tells as well. */
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
+    sigaction(SIGXFSZ, &action, NULL);
     c->observer.stop = &caught_signal;
 }
 
@@ -197,9 +199,12 @@ static void on_progress(void *context, const struct mr_progress *p)
     console_bytes(done, p->bytes_done);
     console_bytes(all, p->bytes);
     format_left(left, sizeof(left), p, seconds);
+    /* How much a pipe will give, nobody knows. */
     n = snprintf(line, sizeof(line),
-        "%" PRIu64 " of %" PRIu64 " partitions, %s of %s, %.0f MB/s%s",
-        p->partitions_done, p->partitions, done, all,
+        "%" PRIu64 " of %" PRIu64 " partitions, %s%s%s, %.0f MB/s%s",
+        p->partitions_done, p->partitions, done,
+        p->bytes < p->bytes_done ? "" : " of ",
+        p->bytes < p->bytes_done ? "" : all,
         seconds > 0 ? (double)p->bytes_done / 1e6 / seconds : 0.0, left);
     /* A line that wraps could not be taken back. */
     if (width > 0 && n >= (int)width)

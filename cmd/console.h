@@ -34,7 +34,8 @@ void console_init(struct console *c, bool quiet);
 
 /** console_catch_signals(c): From now on the first SIGINT, SIGTERM or SIGHUP
  * sets the observer's stop flag and the second ends the process at once.  A
- * closed pipe shows as an error of the write. */
+ * closed pipe and a file above the limit of size (ulimit -f) show as errors of
+ * the write. */
 void console_catch_signals(struct console *c);
 
 /** The signal that was caught, or 0. */

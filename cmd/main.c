@@ -2,7 +2,11 @@
 #include "config.h"
 #endif
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "cmd/command.h"
 
@@ -75,6 +79,28 @@ static int run(const struct options *options, struct console *console)
     }
 }
 
+/* A file that is opened later must not come to stand in the place of a
+ * standard one that the caller had closed, to be read as input or written
+ * messages into.  What holds the place can be neither read nor written. */
+static void hold_standard_places(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF)
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+/* Each state that is merged stays open, and the usual limit is there for
+ * programs of old that would not bear more. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -82,6 +108,8 @@ int main(int argc, char **argv)
     char message[OPTIONS_MESSAGE];
     bool understood = options_parse(argc, argv, &options, message);
 
+    hold_standard_places();
+    raise_file_limit();
     console_init(&console, options.quiet);
     console_catch_signals(&console);
     if (!understood) {

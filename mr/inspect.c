@@ -19,7 +19,6 @@
 #include "mr/state.h"
 #include "mr/statelist.h"
 #include "mr/text.h"
-#include "mr/work.h"
 
 /* The version of the JSON's form; members are only ever added. */
 #define SCHEMA 1
@@ -44,19 +43,10 @@ static void put_json(struct writer *w, struct mr_span text)
         w->status = mr_text_json(&w->out, text);
 }
 
-/* Text for a terminal: what could steer it, or is no UTF-8, becomes '?'. */
-static void put_masked(struct writer *w, struct mr_span s)
+static void put_masked(struct writer *w, struct mr_span text)
 {
-    size_t i, n;
-
-    for (i = 0; i<s.n; i += n> 0 ? n : 1) {
-        n = mr_text_character(s.p + i, s.n - i);
-        if (n == 0 || s.p[i] < 0x20 || s.p[i] == 0x7F ||
-            (s.p[i] == 0xC2 && s.p[i + 1] < 0xA0))
-            PUT(w, "?");
-        else if (w->status == MR_OK)
-            w->status = mr_buffer_add(&w->out, s.p + i, n);
-    }
+    if (w->status == MR_OK)
+        w->status = mr_text_masked(&w->out, text);
 }
 
 /* A state, and what has been counted in it. */
@@ -605,7 +595,7 @@ enum mr_status mr_inspect(const struct mr_inspect_options *options,
     const struct mr_sink *sink, const struct mr_observer *observer,
     struct mr_result *result_out, struct mr_error *err)
 {
-    double start = mr_work_clock();
+    double start = mr_clock();
     struct mr_state_list list;
     enum mr_status status;
 
@@ -618,6 +608,6 @@ enum mr_status mr_inspect(const struct mr_inspect_options *options,
         status =
             inspect_all(&list, options, sink, observer->stop, result_out, err);
     mr_state_list_release(&list);
-    result_out->seconds = mr_work_clock() - start;
+    result_out->seconds = mr_clock() - start;
     return status;
 }

@@ -25,7 +25,7 @@ static int peek(const struct text *t)
 static void skip_space(struct text *t)
 {
     while (t->p < t->end &&
-        (*t->p == ' ' || *t->p == '\t' || *t->p == '\n' || *t->p == '\r'))
+           (*t->p == ' ' || *t->p == '\t' || *t->p == '\n' || *t->p == '\r'))
         t->p++;
 }
 

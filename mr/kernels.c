@@ -16,6 +16,11 @@
  * level, and the choice.
  */
 
+/* How far ahead memory is asked for: text that is read for the first time
+ * comes from afar, and windows make its reading a series of short runs that
+ * processors do not see through. */
+#define PREFETCH_BYTES 2048
+
 /* What every block of text is asked for. */
 struct scan_sets {
     uint64_t quote;
@@ -34,16 +39,15 @@ struct scan_state {
     struct mr_token_carry carry;
     uint64_t suspect;   /* bit i: block i */
     uint64_t backslash; /* bit i: block i may have one */
-    uint64_t odd_keys;  /* not 0: there are some */
 };
 
 /* What a block with bytes of 0x80 and above is asked for. */
 struct utf8_sets {
-    uint64_t cont;  /* 80 to BF */
-    uint64_t lead2; /* C0 and above: at least one byte follows */
-    uint64_t lead3; /* E0 and above: at least two */
-    uint64_t lead4; /* F0 and above: three */
-    uint64_t never; /* C0, C1, F5 and above */
+    uint64_t cont;   /* 80 to BF */
+    uint64_t lead2;  /* C0 and above: at least one byte follows */
+    uint64_t lead3;  /* E0 and above: at least two */
+    uint64_t lead4;  /* F0 and above: three */
+    uint64_t never;  /* C0, C1, F5 and above */
     uint64_t narrow; /* E0, ED, F0, F4: not every second byte will do */
 };
 
@@ -51,8 +55,9 @@ struct utf8_sets {
 static inline bool is_delimiter(uint8_t c)
 {
     static const uint64_t low = UINT64_C(1) << ' ' | UINT64_C(1) << '\t' |
-        UINT64_C(1) << '\n' | UINT64_C(1) << '\r' | UINT64_C(1) << ':' |
-        UINT64_C(1) << ',' | UINT64_C(1) << '"';
+                                UINT64_C(1) << '\n' | UINT64_C(1) << '\r' |
+                                UINT64_C(1) << ':' | UINT64_C(1) << ',' |
+                                UINT64_C(1) << '"';
 
     if (c < 64)
         return low >> c & 1;
@@ -136,43 +141,107 @@ static inline bool is_scalar(const uint8_t *p, size_t n)
     return at == n || is_delimiter(p[at]);
 }
 
-/* The colons whose key passes the filter, one by one. */
-static inline uint64_t wanted_colons(const struct mr_tokens *t, size_t first,
-    uint64_t colon, const struct mr_key_filter *filter)
+/* Mark suspect the block of a window's offset. */
+static inline void suspect(struct mr_tokens *t, size_t at)
 {
-    uint64_t wanted = 0;
-
-    for (; colon; colon &= colon - 1) {
-        unsigned i = (unsigned)__builtin_ctzll(colon);
-        /* Two quotes' distance, without them. */
-        uint16_t n =
-            (uint16_t)(t->pos[first + i + 1] - t->pos[first + i] - 2);
-        uint8_t key = t->kind[first + i];
-        uint64_t hit = filter->length[n < 63 ? n : 63] &
-            filter->first[key & 0x7F];
-
-        wanted |= (uint64_t)(hit != 0) << i;
-    }
-    return wanted;
+    t->suspect |= UINT64_C(1) << (at / 64);
 }
 
-/* The scalars that are not plainly rows of digits, one by one. */
-static inline uint64_t complex_scalars(
-    const struct mr_tokens *t, size_t first, uint64_t scalar)
+/* Check the scalar of a token. */
+static inline void check_scalar(
+    struct mr_tokens *t, const uint8_t *text, size_t n, size_t at)
 {
-    uint64_t complex = 0;
+    if (!is_scalar(text + at, n - at))
+        suspect(t, at);
+}
 
-    for (; scalar; scalar &= scalar - 1) {
-        unsigned i = (unsigned)__builtin_ctzll(scalar);
-        size_t at = first + i + 1;
+/* Whether the key before a colon may be wanted; token is the colon. */
+static inline bool is_wanted(
+    const struct mr_tokens *t, size_t token, const struct mr_key_filter *filter)
+{
+    const uint16_t *pos = &t->pos[1 + token];
+    /* Two quotes' distance, without them. */
+    uint16_t n = (uint16_t)(pos[0] - pos[-1] - 2);
 
-        /* The bits of tokens that do not exist may be set, so their position
-         * may be anything.  A row of digits that begins with 0 may be bad. */
-        complex |= (uint64_t)(t->complex[t->pos[at] / 64 % MR_WINDOW_BLOCKS] ||
-                       t->kind[at] == '0')
-            << i;
+    return (t->flags[pos[0] / 64] & MR_BLOCK_ODD) ||
+           (filter->length[n < 63 ? n : 63] &
+               filter->first[t->kind[token] & 0x7F]);
+}
+
+/* What sort() does with a group beside its sets, token by token. */
+static inline void list_each(struct mr_tokens *t, const uint8_t *text,
+    size_t n_text, const struct mr_key_filter *filter, struct mr_sorted *sorted,
+    size_t group)
+{
+    const struct mr_token_sets *s = &sorted->sets[group];
+    size_t n = t->n - 64 * group;
+    uint64_t range = n < 64 ? (UINT64_C(1) << n) - 1 : UINT64_MAX;
+    uint64_t rest;
+
+    for (rest = s->scalar & range; rest; rest &= rest - 1) {
+        size_t at = t->pos[1 + 64 * group + (size_t)__builtin_ctzll(rest)];
+
+        /* A row of digits that begins with 0 may be bad. */
+        if ((t->flags[at / 64] & MR_BLOCK_COMPLEX) || text[at] == '0')
+            check_scalar(t, text, n_text, at);
     }
-    return complex;
+    for (rest = s->colon & range; rest; rest &= rest - 1) {
+        size_t token = 64 * group + (size_t)__builtin_ctzll(rest);
+
+        sorted->key[sorted->n_keys] = (uint16_t)token;
+        sorted->n_keys += is_wanted(t, token, filter);
+    }
+    for (rest = s->newline & range; rest; rest &= rest - 1)
+        sorted->end[sorted->n_ends++] =
+            (uint16_t)(64 * group + (size_t)__builtin_ctzll(rest));
+}
+
+/* nest(), one bracket after the other. */
+static inline void nest_each(const struct mr_token_sets *s, size_t n,
+    int32_t limit, struct mr_nesting *out)
+{
+    uint64_t range = UINT64_MAX >> (64 - n);
+    uint64_t events =
+        (s->open | s->close | s->comma | s->newline | s->colon) & range;
+    uint64_t types = out->types;
+    int32_t depth = out->depth;
+
+    out->bad = out->object_comma = out->outermost = 0;
+    memset(out->opens, 0, sizeof out->opens);
+    for (; events; events &= events - 1) {
+        unsigned i = (unsigned)__builtin_ctzll(events);
+        uint64_t bit = events & (~events + 1);
+        uint64_t curly = s->curly >> i & 1;
+
+        if (s->open & bit) {
+            if (++depth > limit) {
+                out->bad |= bit;
+                break;
+            }
+            types = (types & ~(UINT64_C(1) << depth)) | curly << depth;
+            if (depth <= MR_NEST_LEVELS)
+                out->opens[depth] |= bit;
+        } else if (s->close & bit) {
+            if (depth == 0 || (types >> depth & 1) != curly) {
+                out->bad |= bit;
+                break;
+            }
+            if (depth == 1)
+                out->outermost |= bit;
+            types &= ~(UINT64_C(1) << depth--);
+        } else if (s->comma & bit) {
+            out->object_comma |= types >> depth << i & bit;
+        } else if (s->newline & bit) {
+            if (depth != 0) {
+                out->bad |= bit;
+                break;
+            }
+        } else {
+            out->level[i] = (uint8_t)depth;
+        }
+    }
+    out->types = types;
+    out->depth = depth;
 }
 
 /* Append tokens one by one; text[i] holds the kind of a token at i. */
@@ -401,12 +470,11 @@ static size_t emit_portable(struct mr_tokens *t, size_t n, const uint8_t *b,
     return end;
 }
 
-static void sort_portable(const struct mr_tokens *t, size_t first,
-    const struct mr_key_filter *filter, struct mr_token_sets *out)
+static inline void sets_portable(const uint8_t *p, struct mr_token_sets *out)
 {
     uint64_t set[8];
 
-    look_up_64(t->kind + 1 + first, sort_class, set);
+    look_up_64(p, sort_class, set);
     out->open = set[0];
     out->close = set[1];
     out->curly = set[2];
@@ -415,8 +483,6 @@ static void sort_portable(const struct mr_tokens *t, size_t first,
     out->string = set[5];
     out->newline = set[6];
     out->scalar = ~(set[0] | set[1] | set[3] | set[4] | set[5] | set[6]);
-    out->complex = complex_scalars(t, first, out->scalar);
-    out->wanted = wanted_colons(t, first, out->colon, filter);
 }
 
 #include "mr/kernels_template.h"
@@ -458,7 +524,7 @@ const struct mr_kernels *mr_kernels(void)
 
     /* Threads that come here at once all choose the same. */
     while (!k)
-        k = kernels_of((enum mr_kernel_level)--level);
+        k = kernels_of((enum mr_kernel_level)-- level);
     if (level != MR_KERNEL_LEVELS)
         atomic_store_explicit(&chosen, k, memory_order_release);
     return k;

@@ -60,12 +60,8 @@ struct mr_tokens {
      * fault, never less. */
     uint64_t suspect;
     uint64_t backslash; /* bit i: block i may have a backslash */
-    /* Some key has a backslash, or white space before its colon. */
-    bool odd_keys;
     struct mr_token_carry carry;
-    /* complex[i] is not 0: a scalar that begins in block i may be other than
-     * a row of digits. */
-    uint8_t complex[MR_WINDOW_BLOCKS];
+    uint8_t flags[MR_WINDOW_BLOCKS]; /* of the blocks, as below */
     /* Token i is at offset pos[i + 1] of the window.  pos[0] stands for the
      * token before the window, modulo 65536. */
     uint16_t pos[MR_WINDOW_TOKENS];
@@ -73,6 +69,12 @@ struct mr_tokens {
      * byte after it if it is an opening quote; kind[0] the token before. */
     uint8_t kind[MR_WINDOW_TOKENS];
 };
+
+/* A scalar that begins in the block may be other than a row of digits. */
+#define MR_BLOCK_COMPLEX 1
+/* A key whose colon is in the block has a backslash, or white space between
+ * it and the colon. */
+#define MR_BLOCK_ODD 2
 
 /**
  * Which keys are wanted, by length and first byte: a key may be wanted when
@@ -84,7 +86,7 @@ struct mr_key_filter {
     uint8_t first[128];
 };
 
-/** Bit i stands for the i-th of 64 tokens. */
+/** A group is 64 tokens in a row; bit i stands for the i-th. */
 struct mr_token_sets {
     uint64_t open;    /* { [ */
     uint64_t close;   /* } ] */
@@ -94,10 +96,42 @@ struct mr_token_sets {
     uint64_t string;  /* " */
     uint64_t newline; /* LF */
     uint64_t scalar;  /* anything else */
-    uint64_t complex; /* those scalars that must be given to scalars() */
-    /* Colons whose key passes the filter; more may pass, never less.  Counts
-     * only where the tokens' odd_keys is false. */
-    uint64_t wanted;
+};
+
+#define MR_WINDOW_GROUPS (MR_WINDOW_BYTES / 64 + 1)
+
+/** The tokens of a window by kind. */
+struct mr_sorted {
+    struct mr_token_sets sets[MR_WINDOW_GROUPS];
+    size_t n_ends;
+    size_t n_keys;
+    uint16_t end[MR_WINDOW_TOKENS]; /* line feeds: numbers of tokens */
+    /* Colons whose key passes the filter, or that stand in a block with
+     * MR_BLOCK_ODD; more may be listed, never less. */
+    uint16_t key[MR_WINDOW_TOKENS];
+};
+
+/* Containers are told apart down to this depth. */
+#define MR_NEST_LEVELS 16
+/* Deeper nesting than this is not followed. */
+#define MR_NEST_DEPTH 62
+
+/**
+ * How the tokens of a group nest.  A token's level is the depth inside of
+ * the bracket that it is, or else inside of the innermost one around it; 0
+ * outside of all.
+ */
+struct mr_nesting {
+    /* From group to group; 0 at the begin of a line. */
+    int32_t depth;  /* open brackets; at most MR_NEST_DEPTH */
+    uint64_t types; /* bit i: the one at level i is a brace */
+
+    uint64_t bad;          /* closed by the other kind; opened too deep; line
+                            * feeds inside of brackets */
+    uint64_t object_comma; /* commas directly within an object */
+    uint64_t outermost;    /* close a bracket of level 1 */
+    uint64_t opens[1 + MR_NEST_LEVELS]; /* by level: opening brackets */
+    uint8_t level[64]; /* of wanted tokens, and maybe of others */
 };
 
 struct mr_kernels {
@@ -113,19 +147,24 @@ struct mr_kernels {
      */
     void (*tokenize)(struct mr_tokens *t, const uint8_t *text, size_t n);
 
-    /** sort(t, first, filter, sets): The kinds of tokens first to first + 63;
-     * bits of tokens that do not exist mean nothing. */
-    void (*sort)(const struct mr_tokens *t, size_t first,
-        const struct mr_key_filter *filter, struct mr_token_sets *sets_out);
+    /**
+     * sort(t, text, n, filter, sorted): The tokens of the window that
+     * tokenize() was given the same text and n for, by kind.  Mark suspect
+     * the blocks in which a scalar begins that is not true, false, null or
+     * a number, as RFC 8259 writes them.  Bits of the last group's sets that
+     * stand for no token mean nothing.
+     */
+    void (*sort)(struct mr_tokens *t, const uint8_t *text, size_t n,
+        const struct mr_key_filter *filter, struct mr_sorted *sorted_out);
 
     /**
-     * scalars(text, n, pos, set): Whether the scalar at text[pos[i]] is
-     * true, false, null or a number, as RFC 8259 writes them, for each i in
-     * the set of bits.  text[n] is the first byte that may not be read.
-     * Scalars that sort() does not call complex are good.
+     * nest(sets, n, limit, nesting): Match the brackets of the first n
+     * tokens of a group, n > 0, nesting being that of the group before;
+     * limit, at most MR_NEST_DEPTH, is the depth that is not too deep.  What
+     * is said of tokens behind the first bad one means nothing.
      */
-    bool (*scalars)(
-        const uint8_t *text, size_t n, const uint16_t *pos, uint64_t set);
+    void (*nest)(const struct mr_token_sets *sets, size_t n, int32_t limit,
+        struct mr_nesting *nesting);
 
     /** max_u8(dst, src, n): Raise each dst[i] to at least src[i].  The two
      * must not overlap. */

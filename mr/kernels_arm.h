@@ -24,10 +24,8 @@ static inline uint64_t bits_neon(
 {
     const uint8x16_t weight = {
         1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-    uint8x16_t ab =
-        vpaddq_u8(vandq_u8(a, weight), vandq_u8(b, weight));
-    uint8x16_t cd =
-        vpaddq_u8(vandq_u8(c, weight), vandq_u8(d, weight));
+    uint8x16_t ab = vpaddq_u8(vandq_u8(a, weight), vandq_u8(b, weight));
+    uint8x16_t cd = vpaddq_u8(vandq_u8(c, weight), vandq_u8(d, weight));
     uint8x16_t sum = vpaddq_u8(ab, cd);
 
     sum = vpaddq_u8(sum, sum);
@@ -74,9 +72,10 @@ static inline void scan_neon(uint8x16x4_t b, struct scan_sets *s)
     s->control = range_neon(b, 0, 0x1F);
     s->quote = equal_neon(b, '"');
     s->backslash = equal_neon(b, '\\');
-    s->op = bits_neon(member_neon(ops, b.val[0], 0x20),
-        member_neon(ops, b.val[1], 0x20), member_neon(ops, b.val[2], 0x20),
-        member_neon(ops, b.val[3], 0x20)) &
+    s->op =
+        bits_neon(member_neon(ops, b.val[0], 0x20),
+            member_neon(ops, b.val[1], 0x20), member_neon(ops, b.val[2], 0x20),
+            member_neon(ops, b.val[3], 0x20)) &
         ~s->control;
     s->space = bits_neon(member_neon(spaces, b.val[0], 0),
         member_neon(spaces, b.val[1], 0), member_neon(spaces, b.val[2], 0),
@@ -95,7 +94,7 @@ static inline void scan_utf8_neon(uint8x16x4_t b, struct utf8_sets *s)
     s->lead4 = range_neon(b, 0xF0, 0xFF);
     s->never = range_neon(b, 0xC0, 0xC1) | range_neon(b, 0xF5, 0xFF);
     s->narrow = equal_neon(b, 0xE0) | equal_neon(b, 0xED) |
-        equal_neon(b, 0xF0) | equal_neon(b, 0xF4);
+                equal_neon(b, 0xF0) | equal_neon(b, 0xF4);
 }
 
 static inline uint64_t prefix_xor_neon(uint64_t x)
@@ -115,16 +114,14 @@ static inline size_t emit_neon(struct mr_tokens *t, size_t n, uint8x16x4_t b,
         uint8x16_t quote = vceqq_u8(b.val[i], vdupq_n_u8('"'));
 
         vst1q_u8(kinds + 16 * i,
-            vbslq_u8(quote, vorrq_u8(next.val[i], vdupq_n_u8(0x80)),
-                b.val[i]));
+            vbslq_u8(quote, vorrq_u8(next.val[i], vdupq_n_u8(0x80)), b.val[i]));
     }
     return emit_each(t, n, kinds, tokens, base);
 }
 
-static void sort_neon(const struct mr_tokens *t, size_t first,
-    const struct mr_key_filter *filter, struct mr_token_sets *out)
+static inline void sets_neon(const uint8_t *p, struct mr_token_sets *out)
 {
-    uint8x16x4_t kind = load_neon(t->kind + 1 + first);
+    uint8x16x4_t kind = load_neon(p);
     uint64_t brace_open = equal_neon(kind, '{');
     uint64_t brace_close = equal_neon(kind, '}');
 
@@ -136,9 +133,7 @@ static void sort_neon(const struct mr_tokens *t, size_t first,
     out->newline = equal_neon(kind, '\n');
     out->string = range_neon(kind, 0x80, 0xFF);
     out->scalar = ~(out->open | out->close | out->colon | out->comma |
-        out->newline | out->string);
-    out->complex = complex_scalars(t, first, out->scalar);
-    out->wanted = wanted_colons(t, first, out->colon, filter);
+                    out->newline | out->string);
 }
 
 #include "mr/kernels_template.h"

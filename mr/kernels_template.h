@@ -12,7 +12,9 @@
  *   scan_utf8(...)  the sets that a block beyond ASCII is asked for
  *   prefix_xor(x)   bit i is the parity of bits 0 to i of x
  *   emit(...)       append tokens
- *   sort(...)       as in kernels.h
+ *   sets(p, sets)   the kinds of the 64 tokens whose kinds are at p
+ *
+ * or, with OWN_SORT_AND_NEST, its own sort() and nest()
  *
  * (each but the first three through LEVEL()).
  *
@@ -43,17 +45,17 @@ static inline TARGET uint64_t LEVEL(check_utf8)(
     uint64_t bad;
 
     LEVEL(scan_utf8)(b, &s);
-    bad = s.never | (s.cont ^ (s.lead2 << 1 | s.lead3 << 2 | s.lead4 << 3 |
-        c->lead));
+    bad = s.never |
+          (s.cont ^ (s.lead2 << 1 | s.lead3 << 2 | s.lead4 << 3 | c->lead));
     if (s.narrow || (first && c->last >= 0xE0)) {
         bad |= (LEVEL(equal)(b, 0xE0) << 1 | (first & (c->last == 0xE0))) &
-            LEVEL(range)(b, 0x80, 0x9F);
+               LEVEL(range)(b, 0x80, 0x9F);
         bad |= (LEVEL(equal)(b, 0xED) << 1 | (first & (c->last == 0xED))) &
-            LEVEL(range)(b, 0xA0, 0xBF);
+               LEVEL(range)(b, 0xA0, 0xBF);
         bad |= (LEVEL(equal)(b, 0xF0) << 1 | (first & (c->last == 0xF0))) &
-            LEVEL(range)(b, 0x80, 0x8F);
+               LEVEL(range)(b, 0x80, 0x8F);
         bad |= (LEVEL(equal)(b, 0xF4) << 1 | (first & (c->last == 0xF4))) &
-            LEVEL(range)(b, 0x90, 0xBF);
+               LEVEL(range)(b, 0x90, 0xBF);
     }
     c->lead = s.lead2 >> 63 | s.lead3 >> 62 | s.lead4 >> 61;
     c->last = last_byte;
@@ -78,7 +80,7 @@ static inline TARGET uint64_t LEVEL(check_unicode_escapes)(
     uint64_t high = second & (LEVEL(range)(b, '8', '9') | a_b);
     uint64_t low = second & c_f;
     uint64_t need_hex = LEVEL(later)(u, 1, c->u) | LEVEL(later)(u, 2, c->u) |
-        LEVEL(later)(u, 3, c->u) | LEVEL(later)(u, 4, c->u);
+                        LEVEL(later)(u, 3, c->u) | LEVEL(later)(u, 4, c->u);
     uint64_t bad = need_hex & ~(digit | a_b | c_f);
 
     bad |= LEVEL(later)(high, 3, c->high) & ~starts;
@@ -124,10 +126,9 @@ static inline TARGET uint64_t LEVEL(check_escapes)(BLOCK b, uint64_t backslash,
     *escaped_out = escaped;
     rest &= ~(u | LEVEL(equal)(b, 'n'));
     if (rest)
-        bad = rest &
-            ~(LEVEL(equal)(b, '/') | LEVEL(equal)(b, 'b') |
-                LEVEL(equal)(b, 'f') | LEVEL(equal)(b, 'r') |
-                LEVEL(equal)(b, 't'));
+        bad = rest & ~(LEVEL(equal)(b, '/') | LEVEL(equal)(b, 'b') |
+                         LEVEL(equal)(b, 'f') | LEVEL(equal)(b, 'r') |
+                         LEVEL(equal)(b, 't'));
     if (u | (c->u >> 60) | (c->high >> 58))
         bad |= LEVEL(check_unicode_escapes)(b, starts, u, c);
     else
@@ -177,6 +178,7 @@ static inline __attribute__((always_inline)) TARGET size_t LEVEL(
     BLOCK b = LEVEL(load)(p);
     struct scan_sets s;
     uint64_t bad = 0;
+    uint64_t odd = 0;
     uint64_t escaped = 0;
     uint64_t in_string;
     uint64_t scalar;
@@ -197,19 +199,20 @@ static inline __attribute__((always_inline)) TARGET size_t LEVEL(
     }
     c->in_string = 0 - (in_string >> 63);
     if (__builtin_expect((s.backslash | c->escapes) != 0, 0)) {
-        state->odd_keys |= LEVEL(find_escaped_keys)(
+        odd = LEVEL(find_escaped_keys)(
             s.backslash, in_string, s.quote, s.colon, c);
-        c->escapes = c->escaped | c->has_escape | c->end_escape |
-            (c->u >> 60) | (c->high >> 58);
+        c->escapes = c->escaped | c->has_escape | c->end_escape | (c->u >> 60) |
+                     (c->high >> 58);
     }
     strings = s.quote & in_string;
     scalar = ~(s.op | s.space | s.quote | in_string);
-    state->odd_keys |=
-        s.colon & ~in_string & ~(s.quote << 1 | c->after_quote);
+    odd |= s.colon & ~in_string & ~(s.quote << 1 | c->after_quote);
     bad |= (s.control & in_string) | (s.high & scalar);
     state->suspect |= (uint64_t)(bad != 0) << (base / 64);
     /* A scalar at the block's end may go on in the next. */
-    t->complex[base / 64] = ((scalar & ~s.digit) | scalar >> 63) != 0;
+    t->flags[base / 64] =
+        (((scalar & ~s.digit) | scalar >> 63) != 0 ? MR_BLOCK_COMPLEX : 0) |
+        (odd != 0 ? MR_BLOCK_ODD : 0);
     n = LEVEL(emit)(t, n, b, p,
         (s.op & ~in_string) | strings | s.newline |
             (scalar & ~(scalar << 1 | c->in_scalar)),
@@ -227,8 +230,11 @@ static TARGET void LEVEL(tokenize)(
     size_t n_tokens = 0;
     size_t at = 0;
 
-    for (; at < n && n_text - at > 64; at += 64)
+    for (; at < n && n_text - at > 64; at += 64) {
+        if (n_text - at > PREFETCH_BYTES)
+            __builtin_prefetch(text + at + PREFETCH_BYTES);
         n_tokens = LEVEL(tokenize_block)(t, n_tokens, text + at, at, &state);
+    }
     if (at < n) {
         uint8_t tail[65];
 
@@ -244,23 +250,29 @@ static TARGET void LEVEL(tokenize)(
     }
     t->suspect = state.suspect;
     t->backslash = state.backslash;
-    t->odd_keys = state.odd_keys != 0;
     t->carry = state.carry;
     t->n = n_tokens;
 }
 
-static TARGET bool LEVEL(scalars)(
-    const uint8_t *text, size_t n, const uint16_t *pos, uint64_t set)
+#ifndef OWN_SORT_AND_NEST
+static TARGET void LEVEL(sort)(struct mr_tokens *t, const uint8_t *text,
+    size_t n, const struct mr_key_filter *filter, struct mr_sorted *sorted)
 {
-    bool good = true;
+    size_t group;
 
-    for (; set; set &= set - 1) {
-        size_t at = pos[__builtin_ctzll(set)];
-
-        good &= is_scalar(text + at, n - at);
+    sorted->n_ends = sorted->n_keys = 0;
+    for (group = 0; 64 * group < t->n; group++) {
+        LEVEL(sets)(t->kind + 1 + 64 * group, &sorted->sets[group]);
+        list_each(t, text, n, filter, sorted, group);
     }
-    return good;
 }
+
+static TARGET void LEVEL(nest)(const struct mr_token_sets *sets, size_t n,
+    int32_t limit, struct mr_nesting *nesting)
+{
+    nest_each(sets, n, limit, nesting);
+}
+#endif
 
 /* The inner loops below have fixed lengths and restrict pointers so that
  * compilers turn them into vector instructions at -O2 too. */
@@ -304,7 +316,7 @@ static const struct mr_kernels LEVEL(kernels) = {
     LEVEL_NAME,
     LEVEL(tokenize),
     LEVEL(sort),
-    LEVEL(scalars),
+    LEVEL(nest),
     LEVEL(max_u8),
     LEVEL(or_u64),
     LEVEL(popcount_u64),
@@ -315,3 +327,4 @@ static const struct mr_kernels LEVEL(kernels) = {
 #undef LEVEL_NAME
 #undef TARGET
 #undef BLOCK
+#undef OWN_SORT_AND_NEST

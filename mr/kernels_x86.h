@@ -8,18 +8,18 @@
 static bool has_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("pclmul") &&
-        __builtin_cpu_supports("popcnt");
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("pclmul") &&
+           __builtin_cpu_supports("popcnt");
 }
 
 static bool has_avx512(void)
 {
     return has_avx2() && __builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512vbmi") &&
-        __builtin_cpu_supports("avx512vbmi2");
+           __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vbmi") &&
+           __builtin_cpu_supports("avx512vbmi2");
 }
 
 /* ---- AVX2 ---- */
@@ -47,7 +47,7 @@ static inline TARGET struct block_avx2 load_avx2(const uint8_t *p)
 static inline TARGET uint64_t top_bits_avx2(__m256i low, __m256i high)
 {
     return (uint32_t)_mm256_movemask_epi8(low) |
-        (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32;
+           (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32;
 }
 
 static inline TARGET uint64_t equal_avx2(struct block_avx2 b, uint8_t c)
@@ -67,8 +67,7 @@ static inline TARGET uint64_t range_avx2(
     __m256i low = _mm256_sub_epi8(b.low, start);
     __m256i high = _mm256_sub_epi8(b.high, start);
 
-    return top_bits_avx2(
-        _mm256_cmpeq_epi8(_mm256_min_epu8(low, width), low),
+    return top_bits_avx2(_mm256_cmpeq_epi8(_mm256_min_epu8(low, width), low),
         _mm256_cmpeq_epi8(_mm256_min_epu8(high, width), high));
 }
 
@@ -79,23 +78,20 @@ static inline TARGET uint64_t range_avx2(
  * two control characters that become equal to operators by that are left
  * out again.
  */
-static inline TARGET void scan_avx2(
-    struct block_avx2 b, struct scan_sets *s)
+static inline TARGET void scan_avx2(struct block_avx2 b, struct scan_sets *s)
 {
-    const __m256i spaces = _mm256_setr_epi8(' ', 0, 0, 0, 0, 0, 0, 0, 0, '\t',
-        '\n', 0, 0, '\r', 0, 0, ' ', 0, 0, 0, 0, 0, 0, 0, 0, '\t', '\n', 0, 0,
-        '\r', 0, 0);
+    const __m256i spaces =
+        _mm256_setr_epi8(' ', 0, 0, 0, 0, 0, 0, 0, 0, '\t', '\n', 0, 0, '\r', 0,
+            0, ' ', 0, 0, 0, 0, 0, 0, 0, 0, '\t', '\n', 0, 0, '\r', 0, 0);
     const __m256i ops = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{',
-        ',', '}', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{', ',', '}', 0,
-        0);
+        ',', '}', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{', ',', '}', 0, 0);
     const __m256i bit = _mm256_set1_epi8(0x20);
 
     s->control = range_avx2(b, 0, 0x1F);
     s->quote = equal_avx2(b, '"');
     s->backslash = equal_avx2(b, '\\');
-    s->op = top_bits_avx2(
-        _mm256_cmpeq_epi8(
-            _mm256_or_si256(b.low, bit), _mm256_shuffle_epi8(ops, b.low)),
+    s->op = top_bits_avx2(_mm256_cmpeq_epi8(_mm256_or_si256(b.low, bit),
+                              _mm256_shuffle_epi8(ops, b.low)),
         _mm256_cmpeq_epi8(
             _mm256_or_si256(b.high, bit), _mm256_shuffle_epi8(ops, b.high)));
     s->op &= ~s->control;
@@ -117,7 +113,7 @@ static inline TARGET void scan_utf8_avx2(
     s->lead4 = range_avx2(b, 0xF0, 0xFF);
     s->never = range_avx2(b, 0xC0, 0xC1) | range_avx2(b, 0xF5, 0xFF);
     s->narrow = equal_avx2(b, 0xE0) | equal_avx2(b, 0xED) |
-        equal_avx2(b, 0xF0) | equal_avx2(b, 0xF4);
+                equal_avx2(b, 0xF0) | equal_avx2(b, 0xF4);
 }
 
 static inline TARGET uint64_t prefix_xor_avx2(uint64_t x)
@@ -140,17 +136,16 @@ static inline TARGET size_t emit_avx2(struct mr_tokens *t, size_t n,
     __m256i kinds[2];
 
     (void)strings;
-    kinds[0] = _mm256_blendv_epi8(b.low, _mm256_or_si256(next.low, top),
-        _mm256_cmpeq_epi8(b.low, quote));
+    kinds[0] = _mm256_blendv_epi8(
+        b.low, _mm256_or_si256(next.low, top), _mm256_cmpeq_epi8(b.low, quote));
     kinds[1] = _mm256_blendv_epi8(b.high, _mm256_or_si256(next.high, top),
         _mm256_cmpeq_epi8(b.high, quote));
     return emit_each(t, n, (const uint8_t *)kinds, tokens, base);
 }
 
-static TARGET void sort_avx2(const struct mr_tokens *t, size_t first,
-    const struct mr_key_filter *filter, struct mr_token_sets *out)
+static inline TARGET void sets_avx2(const uint8_t *p, struct mr_token_sets *out)
 {
-    struct block_avx2 kind = load_avx2(t->kind + 1 + first);
+    struct block_avx2 kind = load_avx2(p);
     uint64_t brace_open = equal_avx2(kind, '{');
     uint64_t brace_close = equal_avx2(kind, '}');
 
@@ -162,9 +157,7 @@ static TARGET void sort_avx2(const struct mr_tokens *t, size_t first,
     out->newline = equal_avx2(kind, '\n');
     out->string = top_bits_avx2(kind.low, kind.high);
     out->scalar = ~(out->open | out->close | out->colon | out->comma |
-        out->newline | out->string);
-    out->complex = complex_scalars(t, first, out->scalar);
-    out->wanted = wanted_colons(t, first, out->colon, filter);
+                    out->newline | out->string);
 }
 
 #include "mr/kernels_template.h"
@@ -178,6 +171,7 @@ static TARGET void sort_avx2(const struct mr_tokens *t, size_t first,
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,"     \
                           "avx512vbmi2,avx2,bmi,bmi2,pclmul,popcnt")))
 #define BLOCK __m512i
+#define OWN_SORT_AND_NEST
 
 static inline TARGET __m512i load_avx512(const uint8_t *p)
 {
@@ -189,8 +183,7 @@ static inline TARGET uint64_t equal_avx512(__m512i b, uint8_t c)
     return _mm512_cmpeq_epi8_mask(b, _mm512_set1_epi8((char)c));
 }
 
-static inline TARGET uint64_t range_avx512(
-    __m512i b, uint8_t from, uint8_t to)
+static inline TARGET uint64_t range_avx512(__m512i b, uint8_t from, uint8_t to)
 {
     return _mm512_cmple_epu8_mask(
         _mm512_sub_epi8(b, _mm512_set1_epi8((char)from)),
@@ -225,7 +218,7 @@ static inline TARGET void scan_utf8_avx512(__m512i b, struct utf8_sets *s)
     s->lead4 = _mm512_cmpge_epu8_mask(b, _mm512_set1_epi8((char)0xF0));
     s->never = range_avx512(b, 0xC0, 0xC1) | range_avx512(b, 0xF5, 0xFF);
     s->narrow = equal_avx512(b, 0xE0) | equal_avx512(b, 0xED) |
-        equal_avx512(b, 0xF0) | equal_avx512(b, 0xF4);
+                equal_avx512(b, 0xF0) | equal_avx512(b, 0xF4);
 }
 
 static inline TARGET uint64_t prefix_xor_avx512(uint64_t x)
@@ -233,15 +226,16 @@ static inline TARGET uint64_t prefix_xor_avx512(uint64_t x)
     return prefix_xor_avx2(x);
 }
 
+static const uint8_t count64[64] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+    13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+    32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50,
+    51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
+
 static inline TARGET size_t emit_avx512(struct mr_tokens *t, size_t n,
-    __m512i b, const uint8_t *p, uint64_t tokens, uint64_t strings,
-    size_t base)
+    __m512i b, const uint8_t *p, uint64_t tokens, uint64_t strings, size_t base)
 {
-    static const uint8_t count[64] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
-        13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30,
-        31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48,
-        49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
-    __m512i at = _mm512_maskz_compress_epi8(tokens, _mm512_loadu_si512(count));
+    __m512i at =
+        _mm512_maskz_compress_epi8(tokens, _mm512_loadu_si512(count64));
     __m512i start = _mm512_set1_epi16((short)base);
     size_t n_new = (size_t)_mm_popcnt_u64(tokens);
     uint16_t *pos = t->pos + 1 + n;
@@ -249,81 +243,322 @@ static inline TARGET size_t emit_avx512(struct mr_tokens *t, size_t n,
     __m512i kinds = _mm512_mask_blend_epi8(strings, b,
         _mm512_or_si512(
             _mm512_loadu_si512(p + 1), _mm512_set1_epi8((char)0x80)));
+    _mm512_storeu_si512(t->kind + 1 + n, _mm512_permutexvar_epi8(at, kinds));
     _mm512_storeu_si512(
-        t->kind + 1 + n, _mm512_permutexvar_epi8(at, kinds));
-    _mm512_storeu_si512(pos,
-        _mm512_add_epi16(
-            start, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(at))));
+        pos, _mm512_add_epi16(
+                 start, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(at))));
     if (n_new > 32)
         _mm512_storeu_si512(pos + 32,
-            _mm512_add_epi16(start,
-                _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(at, 1))));
+            _mm512_add_epi16(
+                start, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(at, 1))));
     return n + n_new;
 }
 
-/* As wanted_colons, for all tokens at once. */
-static inline TARGET uint64_t passing_avx512(const struct mr_tokens *t,
-    size_t first, const struct mr_key_filter *filter)
+/* Sums of bytes 0 to i, as signed bytes: first within eight bytes, then over
+ * the eight sums. */
+static inline TARGET __m512i running_sums_avx512(__m512i v)
 {
-    const uint16_t *pos = t->pos + first;
+    const __m512i last =
+        _mm512_set_epi64(0x0F0F0F0F0F0F0F0F, 0x0707070707070707,
+            0x0F0F0F0F0F0F0F0F, 0x0707070707070707, 0x0F0F0F0F0F0F0F0F,
+            0x0707070707070707, 0x0F0F0F0F0F0F0F0F, 0x0707070707070707);
+    const __m512i zero = _mm512_setzero_si512();
+    __m512i before;
+
+    v = _mm512_add_epi8(v, _mm512_slli_epi64(v, 8));
+    v = _mm512_add_epi8(v, _mm512_slli_epi64(v, 16));
+    v = _mm512_add_epi8(v, _mm512_slli_epi64(v, 32));
+    before = _mm512_alignr_epi64(_mm512_shuffle_epi8(v, last), zero, 7);
+    before = _mm512_add_epi8(before, _mm512_alignr_epi64(before, zero, 7));
+    before = _mm512_add_epi8(before, _mm512_alignr_epi64(before, zero, 6));
+    before = _mm512_add_epi8(before, _mm512_alignr_epi64(before, zero, 4));
+    return _mm512_add_epi8(v, before);
+}
+
+/*
+ * The depth at each token is a running sum.  The brackets of one level are
+ * opened and closed in turn, so that those of all levels can be matched
+ * level by level instead of one by one: a closing bracket must be of the
+ * same kind as the bracket before it on its level, and a comma is in an
+ * object if there is an odd number of braces before it on its level.
+ */
+static TARGET void nest_avx512(const struct mr_token_sets *s, size_t n,
+    int32_t limit, struct mr_nesting *out)
+{
+    uint64_t range = UINT64_MAX >> (64 - n);
+    uint64_t open = s->open & range;
+    uint64_t close = s->close & range;
+    uint64_t types = out->types;
+    uint64_t comma = 0;
+    __m512i depth = _mm512_mask_mov_epi8(
+        _mm512_maskz_set1_epi8(open, 1), close, _mm512_set1_epi8(-1));
+    __m512i level;
+    uint64_t rest;
+    int d;
+
+    depth = _mm512_add_epi8(
+        running_sums_avx512(depth), _mm512_set1_epi8((char)out->depth));
+    level = _mm512_mask_add_epi8(depth, close, depth, _mm512_set1_epi8(1));
+    _mm512_storeu_si512(out->level, level);
+    _mm512_storeu_si512(out->opens, _mm512_setzero_si512());
+    _mm512_storeu_si512(out->opens + 8, _mm512_setzero_si512());
+    out->opens[16] = 0;
+    out->outermost = close & _mm512_cmpeq_epi8_mask(level, _mm512_set1_epi8(1));
+    out->bad =
+        (s->newline & range & _mm512_test_epi8_mask(depth, depth)) |
+        (open & _mm512_cmpgt_epi8_mask(level, _mm512_set1_epi8((char)limit))) |
+        (close & _mm512_movepi8_mask(depth));
+    rest = (open | close | (s->comma & range)) &
+           _mm512_cmpgt_epi8_mask(level, _mm512_setzero_si512());
+    /* Four levels in any case: it is cheaper than guessing how many. */
+    for (d = 1; d <= 4 || (rest && d <= MR_NEST_DEPTH); d++) {
+        uint64_t here =
+            rest & _mm512_cmpeq_epi8_mask(level, _mm512_set1_epi8((char)d));
+        uint64_t brackets = here & (open | close);
+        uint64_t type = types >> d & 1;
+        uint64_t curly = _pext_u64(s->curly, brackets);
+        uint64_t differ =
+            (curly ^ (curly << 1 | type)) & ~_pext_u64(open, brackets);
+        uint64_t in_object =
+            prefix_xor_avx512(brackets & s->curly) ^ (0 - type);
+
+        rest &= ~here;
+        out->bad |= _pdep_u64(differ, brackets);
+        comma |= here & s->comma & in_object;
+        types ^= ((in_object >> (n - 1) & 1) ^ type) << d;
+        if (d <= MR_NEST_LEVELS)
+            out->opens[d] = here & open;
+    }
+    out->object_comma = comma;
+    out->types = types;
+    out->depth +=
+        (int32_t)_mm_popcnt_u64(open) - (int32_t)_mm_popcnt_u64(close);
+}
+
+/* Four scalars at a time: their first 16 bytes each, a lane, make up a
+ * block.  In sets of its bytes the lowest and highest of each lane are: */
+#define LANE_LOW UINT64_C(0x0001000100010001)
+#define LANE_HIGH UINT64_C(0x8000800080008000)
+
+/* The lanes (by their lowest bit) in which x is 0; without highest bits. */
+static inline TARGET uint64_t empty_lanes(uint64_t x)
+{
+    return (~(x + (LANE_HIGH - LANE_LOW)) & LANE_HIGH) >> 15;
+}
+
+/* In each lane, the bytes before the lowest of x, or but the last. */
+static inline TARGET uint64_t before_lowest(uint64_t x)
+{
+    x |= LANE_HIGH;
+    return (x - LANE_LOW) & ~x;
+}
+
+/*
+ * The lanes that hold RFC 8259's number, as rules for its bytes: which may
+ * stand beside which, and that there is at most one point and one exponent,
+ * in this order.  A mixture of integers, fractions and words takes no branch
+ * for each.  bytes are the scalars', without the last of a lane, so that no
+ * shift leaves its lane.
+ */
+static inline TARGET uint64_t number_lanes(
+    __m512i b, uint64_t digit, uint64_t bytes)
+{
+    uint64_t e =
+        bytes & equal_avx512(_mm512_or_si512(b, _mm512_set1_epi8(0x20)), 'e');
+    uint64_t minus = bytes & equal_avx512(b, '-');
+    uint64_t sign = minus | (bytes & equal_avx512(b, '+'));
+    uint64_t point = bytes & equal_avx512(b, '.');
+    /* The first digit's place, where a 0 must stand alone. */
+    uint64_t first = LANE_LOW + (minus & LANE_LOW);
+    uint64_t bad = bytes & ~(digit | sign | point | e);
+
+    bad |= (sign & ~(e << 1)) ^ (minus & LANE_LOW);
+    bad |= (sign | point) << 1 & ~digit;
+    bad |= (point | e) & ~(digit << 1);
+    bad |= e << 1 & ~(digit | sign);
+    bad |= (first & equal_avx512(b, '0')) << 1 & digit;
+    bad |= (first & ~digit);
+    /* Points and exponents but for the first of each; points behind it. */
+    bad |= point & ((point | LANE_HIGH) - LANE_LOW);
+    bad |= e & ((e | LANE_HIGH) - LANE_LOW);
+    bad |= point & ~before_lowest(e);
+    return empty_lanes((bad | bad >> 1) & ~LANE_HIGH);
+}
+
+/* The lanes that hold a word of n bytes, of which the first four are given. */
+static inline TARGET uint64_t word_lanes(
+    __m512i b, uint64_t bytes, uint32_t word, unsigned n)
+{
+    unsigned same = _mm512_cmpeq_epi32_mask(b, _mm512_set1_epi32((int)word));
+
+    return _pdep_u64(_pext_u32(same, 0x1111), LANE_LOW) &
+           empty_lanes(bytes ^ ((1U << n) - 1) * LANE_LOW);
+}
+
+static inline TARGET __m128i load_lane(const uint8_t *p)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+/* The lanes that hold a good scalar; in long_out those whose scalar has no
+ * end there. */
+static inline TARGET uint64_t scalar_lanes(__m512i b, uint64_t *long_out)
+{
+    __m512i class = _mm512_permutex2var_epi8(
+        _mm512_loadu_si512(scan_class), b, _mm512_loadu_si512(scan_class + 64));
+    uint64_t ends = ~_mm512_movepi8_mask(b) &
+                    _mm512_test_epi8_mask(class,
+                        _mm512_set1_epi8(SCAN_OP | SCAN_SPACE | SCAN_QUOTE));
+    uint64_t bytes = before_lowest(ends);
+    uint64_t digit =
+        bytes & _mm512_test_epi8_mask(class, _mm512_set1_epi8(SCAN_DIGIT));
+    uint64_t fifth_is_e = equal_avx512(b, 'e') >> 4;
+
+    *long_out = empty_lanes(bytes ^ (LANE_HIGH - LANE_LOW));
+    return number_lanes(b, digit, bytes) |
+           word_lanes(b, bytes, 0x65757274, 4) |               /* true */
+           word_lanes(b, bytes, 0x6C6C756E, 4) |               /* null */
+           (word_lanes(b, bytes, 0x736C6166, 5) & fifth_is_e); /* fals */
+}
+
+/* Check the scalars at the n offsets of a list, behind which there is room
+ * for more. */
+static TARGET void check_scalars_avx512(struct mr_tokens *t,
+    const uint8_t *text, size_t n_text, uint16_t *at, size_t n)
+{
+    size_t i;
+    size_t j;
+
+    /* Fill up the last four; if that is none, the loop does not run. */
+    for (i = n; i % 4 != 0; i++)
+        at[i] = at[n - 1];
+    for (i = 0; i < n; i += 4) {
+        uint64_t beyond;
+        uint64_t good;
+        __m512i b;
+
+        if (n_text < 16 || at[i + 3] > n_text - 16) {
+            for (j = i; j < i + 4; j++)
+                check_scalar(t, text, n_text, at[j]);
+            continue;
+        }
+        b = _mm512_castsi128_si512(load_lane(text + at[i]));
+        b = _mm512_inserti64x2(b, load_lane(text + at[i + 1]), 1);
+        b = _mm512_inserti64x2(b, load_lane(text + at[i + 2]), 2);
+        b = _mm512_inserti64x2(b, load_lane(text + at[i + 3]), 3);
+        good = scalar_lanes(b, &beyond);
+        if (__builtin_expect(good != LANE_LOW || beyond, 0)) {
+            for (j = i; j < i + 4; j++)
+                check_scalar(t, text, n_text, at[j]);
+        }
+    }
+}
+
+/* The flags of the blocks of 64 tokens, the first of which is at pos[0]. */
+static inline TARGET __m512i flags_avx512(
+    const struct mr_tokens *t, const uint16_t *pos)
+{
+    __m512i block =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(
+                               _mm512_srli_epi16(_mm512_loadu_si512(pos), 6))),
+            _mm512_cvtepi16_epi8(
+                _mm512_srli_epi16(_mm512_loadu_si512(pos + 32), 6)),
+            1);
+
+    /* The lookup goes by the low six bits. */
+    return _mm512_permutexvar_epi8(block, _mm512_loadu_si512(t->flags));
+}
+
+/* As in is_wanted, for 64 tokens at once: whether the filter lets the key
+ * before each pass; pos and kind are the first's. */
+static inline TARGET uint64_t passing_avx512(const uint16_t *pos,
+    const uint8_t *kind, const struct mr_key_filter *filter)
+{
     const __m512i two = _mm512_set1_epi16(2);
-    __m512i n0 = _mm512_sub_epi16(
-        _mm512_loadu_si512(pos + 1), _mm512_loadu_si512(pos));
+    __m512i n0 =
+        _mm512_sub_epi16(_mm512_loadu_si512(pos), _mm512_loadu_si512(pos - 1));
     __m512i n1 = _mm512_sub_epi16(
-        _mm512_loadu_si512(pos + 33), _mm512_loadu_si512(pos + 32));
+        _mm512_loadu_si512(pos + 32), _mm512_loadu_si512(pos + 31));
     __m512i n = _mm512_inserti64x4(
         _mm512_castsi256_si512(
             _mm512_cvtusepi16_epi8(_mm512_sub_epi16(n0, two))),
         _mm512_cvtusepi16_epi8(_mm512_sub_epi16(n1, two)), 1);
-    __m512i length = _mm512_permutexvar_epi8(
-        _mm512_min_epu8(n, _mm512_set1_epi8(63)),
-        _mm512_loadu_si512(filter->length));
+    __m512i length =
+        _mm512_permutexvar_epi8(_mm512_min_epu8(n, _mm512_set1_epi8(63)),
+            _mm512_loadu_si512(filter->length));
     /* The lookup ignores the top bit, which marks strings. */
-    __m512i first_byte =
-        _mm512_permutex2var_epi8(_mm512_loadu_si512(filter->first),
-            _mm512_loadu_si512(t->kind + first),
-            _mm512_loadu_si512(filter->first + 64));
+    __m512i first = _mm512_permutex2var_epi8(_mm512_loadu_si512(filter->first),
+        _mm512_loadu_si512(kind - 1), _mm512_loadu_si512(filter->first + 64));
 
-    return _mm512_test_epi8_mask(length, first_byte);
+    return _mm512_test_epi8_mask(length, first);
 }
 
-/* As complex_scalars, for all tokens at once. */
-static inline TARGET uint64_t complex_avx512(
-    const struct mr_tokens *t, size_t first, __m512i kind)
+/* Append the members of a set to a list: of 64 numbers, from two registers
+ * on.  Return how long it is then. */
+static inline TARGET size_t append_avx512(
+    uint16_t *list, size_t n, uint64_t set, __m512i low, __m512i high)
 {
-    const uint16_t *pos = t->pos + 1 + first;
-    __m512i block = _mm512_inserti64x4(
-        _mm512_castsi256_si512(_mm512_cvtepi16_epi8(
-            _mm512_srli_epi16(_mm512_loadu_si512(pos), 6))),
-        _mm512_cvtepi16_epi8(
-            _mm512_srli_epi16(_mm512_loadu_si512(pos + 32), 6)),
-        1);
-    /* The lookup goes by the low six bits. */
-    __m512i complex =
-        _mm512_permutexvar_epi8(block, _mm512_loadu_si512(t->complex));
+    size_t n_low = (size_t)_mm_popcnt_u64(set & UINT32_MAX);
 
-    return _mm512_test_epi8_mask(complex, complex) | equal_avx512(kind, '0');
+    _mm512_storeu_si512(
+        list + n, _mm512_maskz_compress_epi16((__mmask32)set, low));
+    _mm512_storeu_si512(list + n + n_low,
+        _mm512_maskz_compress_epi16((__mmask32)(set >> 32), high));
+    return n + (size_t)_mm_popcnt_u64(set);
 }
 
-static TARGET void sort_avx512(const struct mr_tokens *t, size_t first,
-    const struct mr_key_filter *filter, struct mr_token_sets *out)
+static TARGET void sort_avx512(struct mr_tokens *t, const uint8_t *text,
+    size_t n_text, const struct mr_key_filter *filter, struct mr_sorted *sorted)
 {
-    __m512i kind = load_avx512(t->kind + 1 + first);
-    /* Brackets differ from braces in this bit only. */
-    __m512i brace = _mm512_or_si512(kind, _mm512_set1_epi8(0x20));
+    uint16_t scalars[MR_WINDOW_TOKENS];
+    size_t n_scalars = 0;
+    size_t n_ends = 0;
+    size_t n_keys = 0;
+    size_t first;
 
-    out->open = equal_avx512(brace, '{');
-    out->close = equal_avx512(brace, '}');
-    out->curly = _mm512_test_epi8_mask(kind, _mm512_set1_epi8(0x20)) &
-        (out->open | out->close);
-    out->colon = equal_avx512(kind, ':');
-    out->comma = equal_avx512(kind, ',');
-    out->newline = equal_avx512(kind, '\n');
-    out->string = _mm512_movepi8_mask(kind);
-    out->scalar = ~(out->open | out->close | out->colon | out->comma |
-        out->newline | out->string);
-    out->complex = out->scalar & complex_avx512(t, first, kind);
-    out->wanted = out->colon & passing_avx512(t, first, filter);
+    for (first = 0; first < t->n; first += 64) {
+        struct mr_token_sets *s = &sorted->sets[first / 64];
+        const uint16_t *pos = t->pos + 1 + first;
+        const uint8_t *kinds = t->kind + 1 + first;
+        size_t n = t->n - first;
+        uint64_t range = n < 64 ? (UINT64_C(1) << n) - 1 : UINT64_MAX;
+        __m512i kind = load_avx512(kinds);
+        /* Brackets differ from braces in this bit only. */
+        __m512i brace = _mm512_or_si512(kind, _mm512_set1_epi8(0x20));
+        __m512i flags = flags_avx512(t, pos);
+        __m512i low = _mm512_add_epi16(_mm512_set1_epi16((short)first),
+            _mm512_cvtepu8_epi16(_mm256_loadu_si256((const void *)count64)));
+        __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(32));
+        uint64_t complex;
+        uint64_t wanted;
+
+        s->open = equal_avx512(brace, '{');
+        s->close = equal_avx512(brace, '}');
+        s->curly = _mm512_test_epi8_mask(kind, _mm512_set1_epi8(0x20)) &
+                   (s->open | s->close);
+        s->colon = equal_avx512(kind, ':');
+        s->comma = equal_avx512(kind, ',');
+        s->newline = equal_avx512(kind, '\n');
+        s->string = _mm512_movepi8_mask(kind);
+        s->scalar = ~(
+            s->open | s->close | s->colon | s->comma | s->newline | s->string);
+        /* A row of digits that begins with 0 may be bad. */
+        complex =
+            s->scalar & range &
+            (_mm512_test_epi8_mask(flags, _mm512_set1_epi8(MR_BLOCK_COMPLEX)) |
+                equal_avx512(kind, '0'));
+        wanted = s->colon & range &
+                 (_mm512_test_epi8_mask(flags, _mm512_set1_epi8(MR_BLOCK_ODD)) |
+                     passing_avx512(pos, kinds, filter));
+        n_scalars = append_avx512(scalars, n_scalars, complex,
+            _mm512_loadu_si512(pos), _mm512_loadu_si512(pos + 32));
+        n_keys = append_avx512(sorted->key, n_keys, wanted, low, high);
+        n_ends =
+            append_avx512(sorted->end, n_ends, s->newline & range, low, high);
+    }
+    sorted->n_ends = n_ends;
+    sorted->n_keys = n_keys;
+    check_scalars_avx512(t, text, n_text, scalars, n_scalars);
 }
 
 #include "mr/kernels_template.h"

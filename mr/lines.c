@@ -115,15 +115,14 @@ static enum mr_status keep_rest(struct window *w, size_t used)
 }
 
 /*
- * A line above the limit: give its beginning, and read on to its end without
- * keeping what lies between.
+ * A line that is too long to be held: give its beginning, and read on to its
+ * end without keeping what lies between.
  */
 static enum mr_status long_line(
     struct window *w, struct mr_line_block *block)
 {
     uint64_t start = w->lines->offset, passed = 0;
-    size_t kept = w->text.n < MR_LINES_LONG_KEPT ? w->text.n
-                                                 : MR_LINES_LONG_KEPT;
+    const size_t kept = MR_LINES_LONG_KEPT;
     struct mr_span fresh = w->text;
     const uint8_t *end;
     enum mr_status status;
@@ -197,6 +196,8 @@ enum mr_status mr_lines_next(struct mr_lines *lines,
     struct mr_line_block block = {.text = {NULL, 0}};
     enum mr_status status = begin(&w, &block.bytes);
     const uint8_t *end = NULL;
+    /* A CR may belong to a line end that has not been read yet. */
+    uint64_t most = mr_lines_held(lines->max_line_bytes) + 1;
     size_t seen = 0;
 
     while (status == MR_OK) {
@@ -205,7 +206,7 @@ enum mr_status mr_lines_next(struct mr_lines *lines,
         end = mr_lines_last_end(fresh);
         if ((end != NULL && w.text.n >= MR_LINES_BLOCK / 2) || lines->ended)
             break;
-        if (end == NULL && w.text.n > lines->max_line_bytes + 1)
+        if (end == NULL && w.text.n > most)
             break;
         /* Few bytes and a line end: read on, and look at all of it again. */
         seen = end != NULL ? 0 : w.text.n;
@@ -213,7 +214,7 @@ enum mr_status mr_lines_next(struct mr_lines *lines,
     }
     if (status != MR_OK)
         return status;
-    if (end == NULL && w.text.n > lines->max_line_bytes + 1) {
+    if (end == NULL && w.text.n > most) {
         status = long_line(&w, &block);
     } else {
         size_t n = lines->ended || end == NULL

@@ -11,15 +11,24 @@
  */
 
 #define MR_LINES_BLOCK (256 * 1024)
-/* What is kept of a line that is longer than the limit. */
+/* What is kept of a line that is longer than that and above the limit. */
 #define MR_LINES_LONG_KEPT (64 * 1024)
+
+/** The most bytes of a line, its end not counted, that are held: a longer
+ * one is too long, whatever the limit says.  One that is held and above the
+ * limit is for the reader of fields to find. */
+static inline uint64_t mr_lines_held(uint64_t max_line_bytes)
+{
+    return max_line_bytes > MR_LINES_LONG_KEPT ? max_line_bytes
+                                               : MR_LINES_LONG_KEPT;
+}
 
 struct mr_line_block {
     struct mr_span text; /* whole lines; the last may lack its end at the
                           * end of the stream; n = 0: the stream has ended */
     uint64_t offset;     /* of text in the unpacked stream */
-    /* The block is one line above the limit: text is its beginning, of at
-     * most MR_LINES_LONG_KEPT bytes. */
+    /* The block is one line of more than mr_lines_held bytes: text is its
+     * first MR_LINES_LONG_KEPT. */
     bool too_long;
     bool has_end;   /* with too_long: the line's end was found */
     uint64_t bytes; /* unpacked bytes the block stands for, line ends and a

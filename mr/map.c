@@ -324,7 +324,8 @@ static enum mr_status open_plan(
 
 static unsigned count_threads(const struct mr_map_options *o)
 {
-    return o->threads > 0 ? o->threads : (unsigned)omp_get_num_procs();
+    return mr_threads(
+        o->threads > 0 ? o->threads : (unsigned)omp_get_num_procs());
 }
 
 static enum mr_status run_threads(struct mr_work *w, struct mr_error *err)
@@ -373,7 +374,7 @@ enum mr_status mr_map(const struct mr_map_options *options,
     struct mr_error *err)
 {
     struct mr_work w = {.observer = observer};
-    double start = mr_work_clock();
+    double start = mr_clock();
     struct mr_state_writer *writer = NULL;
     struct mr_reject_file *rejects;
     enum mr_status status;
@@ -396,6 +397,6 @@ enum mr_status mr_map(const struct mr_map_options *options,
     else
         mr_reject_file_abort(rejects);
     mr_work_release(&w);
-    result_out->seconds = mr_work_clock() - start;
+    result_out->seconds = mr_clock() - start;
     return status;
 }

@@ -118,6 +118,11 @@ static enum mr_status reject(struct mr_mapper *m, struct mr_batch *batch,
     if (!m->plan->want_rejects)
         return MR_OK;
     r->reason = reason;
+    /* The same as of a line that was too long to be held. */
+    if (reason == MR_REASON_TOO_LONG && r->text.n > MR_LINES_LONG_KEPT) {
+        r->text.n = MR_LINES_LONG_KEPT;
+        r->cut = true;
+    }
     return mr_reject_pack(r, out);
 }
 
@@ -199,6 +204,7 @@ enum mr_status mr_mapper_parse(struct mr_mapper *m,
             return too_many_types(err);
         if (reason != MR_EVENT_OK) {
             r.text = record.line;
+            r.cut = false;
             r.offset = block->offset +
                 (uint64_t)(record.line.p - block->text.p);
             if (reject(m, batch, (unsigned)reason, &r, rejects) != MR_OK)

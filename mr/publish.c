@@ -146,11 +146,34 @@ enum mr_status mr_publish_begin(
     return begin(folder, strlen(folder), pub_out, err);
 }
 
+/* A rename would put the file in the place of a device or a link just as
+ * well as in that of an older file. */
+static enum mr_status check_place(const char *path, struct mr_error *err)
+{
+    struct stat info;
+    size_t n = strlen(path);
+    enum mr_status status;
+
+    if (n > 0 && path[n - 1] == '/')
+        return fail(err, EISDIR, NULL, path);
+    if (lstat(path, &info) != 0 || S_ISREG(info.st_mode))
+        return MR_OK;
+    if (S_ISDIR(info.st_mode))
+        return fail(err, EISDIR, NULL, path);
+    status = mr_fail(err, MR_USAGE, MR_NOWHERE, "choose another name",
+        "it exists and is not a regular file");
+    mr_error_subject(err, "cannot write", path);
+    return status;
+}
+
 enum mr_status mr_publish_begin_file(
     const char *path, struct mr_publish **pub_out, struct mr_error *err)
 {
     const char *slash = strrchr(path, '/');
+    enum mr_status status = check_place(path, err);
 
+    if (status != MR_OK)
+        return status;
     if (slash == NULL)
         return begin(path, 0, pub_out, err);
     return begin(path, (size_t)(slash - path) + 1, pub_out, err);

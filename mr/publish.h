@@ -23,7 +23,9 @@ MR_MUST_CHECK enum mr_status mr_publish_begin(
     const char *folder, struct mr_publish **pub_out, struct mr_error *err);
 
 /** mr_publish_begin_file(path, pub, err): As mr_publish_begin in the folder
- * of path, whose last component is then the name for mr_publish_commit. */
+ * of path, whose last component is then the name for mr_publish_commit.
+ * What has that name already must be a regular file: MR_USAGE for a device
+ * or a link, which would be replaced, not written to. */
 MR_MUST_CHECK enum mr_status mr_publish_begin_file(
     const char *path, struct mr_publish **pub_out, struct mr_error *err);
 

@@ -15,7 +15,6 @@
 #include "mr/report.h"
 #include "mr/result.h"
 #include "mr/statelist.h"
-#include "mr/work.h"
 
 struct reduction {
     const struct mr_reduce_options *options;
@@ -80,6 +79,7 @@ static enum mr_status make_tallies(struct reduction *r, struct mr_error *err)
     r->threads = r->options->threads;
     if (r->threads == 0)
         r->threads = processors > 0 ? (unsigned)processors : 1;
+    r->threads = mr_threads(r->threads);
     r->tally = calloc(r->threads, sizeof(struct mr_kpi_tally *));
     if (r->tally == NULL)
         return mr_fail_nomem(err);
@@ -190,6 +190,35 @@ static enum mr_status print(const struct reduction *r,
     return status;
 }
 
+static bool has_no_row(const struct reduction *r)
+{
+    for (size_t i = 0; i < r->kpis.n_days; i++)
+        if (r->kpis.day[i].day >= r->day_first &&
+            r->kpis.day[i].day <= r->day_last)
+            return false;
+    return r->options->day_first != NULL;
+}
+
+/* The days asked for have no row: say which have. */
+static void note_days(const struct reduction *r)
+{
+    const char *first = r->options->day_first, *last = r->options->day_last;
+    const struct mr_cells *cells = mr_merge_cells(r->merge);
+    bool one = last == NULL || strcmp(first, last) == 0;
+    char from[MR_DAY_TEXT], to[MR_DAY_TEXT];
+
+    if (cells->n_cells == 0) {
+        mr_note(r->observer, "no row for %s%s%s; the states have no events",
+            first, one ? "" : "..", one ? "" : last);
+        return;
+    }
+    mr_day_format(cells->cell[0].day, from);
+    mr_day_format(cells->cell[cells->n_cells - 1].day, to);
+    mr_note(r->observer,
+        "no row for %s%s%s; the states have events from %s to %s", first,
+        one ? "" : "..", one ? "" : last, from, to);
+}
+
 /* What the one who reads the figures should know besides. */
 static void remark(const struct reduction *r, const struct mr_result *result)
 {
@@ -197,15 +226,18 @@ static void remark(const struct reduction *r, const struct mr_result *result)
 
     if (t->repeated > 0)
         mr_note(r->observer,
-            "a partition was met again in another state %llu times; each counts "
-            "once",
-            (unsigned long long)t->repeated);
+            "a partition was met again in another state %llu time%s; each "
+            "counts once",
+            (unsigned long long)t->repeated, t->repeated == 1 ? "" : "s");
     if (t->renamed > 0)
         mr_note(r->observer,
-            "%llu names stand for partitions of different bytes, all of "
-            "which were counted; partitions.csv shows them: remove the wrong "
-            "version and map again",
-            (unsigned long long)t->renamed);
+            "%llu name%s for partitions of different bytes, all of which were "
+            "counted; partitions.csv shows them: remove the wrong version and "
+            "map again",
+            (unsigned long long)t->renamed,
+            t->renamed == 1 ? " stands" : "s stand");
+    if (has_no_row(r))
+        note_days(r);
 }
 
 static enum mr_status report(struct reduction *r,
@@ -250,7 +282,7 @@ enum mr_status mr_reduce(const struct mr_reduce_options *options,
     struct mr_result *result_out, struct mr_error *err)
 {
     struct reduction r = {.options = options, .observer = observer};
-    double start = mr_work_clock();
+    double start = mr_clock();
     enum mr_status status;
 
     memset(result_out, 0, sizeof(*result_out));
@@ -268,6 +300,6 @@ enum mr_status mr_reduce(const struct mr_reduce_options *options,
     if (status == MR_OK)
         status = report(&r, sink, result_out, err);
     release(&r);
-    result_out->seconds = mr_work_clock() - start;
+    result_out->seconds = mr_clock() - start;
     return status;
 }

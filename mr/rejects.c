@@ -27,9 +27,14 @@ void mr_spool_release(struct mr_spool *s)
 
 static enum mr_status no_overflow(struct mr_error *err)
 {
-    return mr_fail_errno(err, errno,
+    int number = errno;
+    enum mr_status status = mr_fail_errno(err, number,
         "free some space for temporary files, or map without rejects",
         "temporary file of rejected lines");
+
+    if (number == ENOSPC || number == EDQUOT || number == EFBIG)
+        status = err->status = MR_LIMIT;
+    return status;
 }
 
 static enum mr_status overflow(struct mr_spool *s, struct mr_error *err)
@@ -41,8 +46,14 @@ static enum mr_status overflow(struct mr_spool *s, struct mr_error *err)
     if (s->overflow == NULL ||
         fwrite(s->text.p, 1, s->text.n, s->overflow) != s->text.n)
         return no_overflow(err);
+    s->overflow_bytes += s->text.n;
     s->text.n = 0;
     return MR_OK;
+}
+
+uint64_t mr_spool_bytes(const struct mr_spool *s)
+{
+    return s->overflow_bytes + s->text.n;
 }
 
 enum mr_status mr_spool_settle(struct mr_spool *s, struct mr_error *err)
@@ -74,6 +85,7 @@ static enum mr_status drain_overflow(struct mr_spool *s, take_text *take,
     free(piece);
     (void)fclose(s->overflow);
     s->overflow = NULL;
+    s->overflow_bytes = 0;
     return status;
 }
 
@@ -188,6 +200,9 @@ struct mr_reject_file {
     char *path;
     z_stream *gzip;
     ZSTD_CCtx *zstd;
+    struct mr_digest *held; /* open-addressed: whose lines are in; all zero
+                             * is a free place */
+    size_t n_held, held_mask;
     uint8_t out[OUT_BYTES];
 };
 
@@ -204,6 +219,7 @@ static void file_free(struct mr_reject_file *file)
         (void)deflateEnd(file->gzip);
     free(file->gzip);
     ZSTD_freeCCtx(file->zstd);
+    free(file->held);
     free(file->path);
     free(file);
 }
@@ -302,26 +318,107 @@ static enum mr_status put(struct mr_reject_file *file, struct mr_span text,
         : mr_publish_write(file->publish, text.p, text.n, err);
 }
 
+/* Where a digest stands among those held, or the free place for it. */
+static struct mr_digest *place_of(
+    const struct mr_reject_file *file, const struct mr_digest *digest)
+{
+    static const struct mr_digest none;
+    uint64_t i;
+
+    /* Its bytes are as good as random. */
+    memcpy(&i, digest->b, sizeof(i));
+    for (;; i++) {
+        struct mr_digest *place = &file->held[i & file->held_mask];
+
+        if (memcmp(place, &none, sizeof(none)) == 0 ||
+            memcmp(place, digest, sizeof(*digest)) == 0)
+            return place;
+    }
+}
+
+/* Double the room for digests. */
+static enum mr_status grow_held(struct mr_reject_file *file)
+{
+    size_t n = file->held == NULL ? 0 : file->held_mask + 1;
+    struct mr_digest *old = file->held;
+    struct mr_digest *held = calloc(n == 0 ? 64 : 2 * n, sizeof(*held));
+
+    if (held == NULL)
+        return MR_NOMEM;
+    file->held = held;
+    file->held_mask = (n == 0 ? 64 : 2 * n) - 1;
+    for (size_t i = 0; i < n; i++)
+        *place_of(file, &old[i]) = old[i];
+    free(old);
+    return MR_OK;
+}
+
+/* Hold a digest; whether it is new. */
+static enum mr_status hold(struct mr_reject_file *file,
+    const struct mr_digest *digest, bool *is_new_out)
+{
+    struct mr_digest *place;
+
+    if (file->held == NULL || 2 * file->n_held > file->held_mask)
+        if (grow_held(file) != MR_OK)
+            return MR_NOMEM;
+    place = place_of(file, digest);
+    *is_new_out = memcmp(place, digest, sizeof(*digest)) != 0;
+    file->n_held += *is_new_out;
+    *place = *digest;
+    return MR_OK;
+}
+
+/* A spool on its way to the file, share by share. */
+struct sharing {
+    struct mr_reject_file *file;
+    const struct mr_reject_share *share;
+    size_t n;
+    uint64_t left; /* of the share at hand */
+    bool wanted;
+};
+
+static enum mr_status next_share(struct sharing *s, struct mr_error *err)
+{
+    while (s->left == 0 && s->n > 0) {
+        if (hold(s->file, &s->share->digest, &s->wanted) != MR_OK)
+            return mr_fail_nomem(err);
+        s->left = s->share->bytes;
+        s->share++;
+        s->n--;
+    }
+    return MR_OK;
+}
+
 /* Stretches as long as zlib's counters can hold. */
 static enum mr_status take_to_file(
     void *context, struct mr_span text, struct mr_error *err)
 {
+    struct sharing *s = context;
     enum mr_status status = MR_OK;
 
     while (text.n > 0 && status == MR_OK) {
         size_t n = text.n < ((size_t)1 << 30) ? text.n : (size_t)1 << 30;
 
-        status = put(context, (struct mr_span){text.p, n}, false, err);
+        status = next_share(s, err);
+        if (n > s->left)
+            n = (size_t)s->left;
+        if (status == MR_OK && s->wanted)
+            status = put(s->file, (struct mr_span){text.p, n}, false, err);
         text.p += n;
         text.n -= n;
+        s->left -= n;
     }
     return status;
 }
 
-enum mr_status mr_reject_file_add(
-    struct mr_reject_file *file, struct mr_spool *spool, struct mr_error *err)
+enum mr_status mr_reject_file_add(struct mr_reject_file *file,
+    struct mr_spool *spool, const struct mr_reject_share *share, size_t n,
+    struct mr_error *err)
 {
-    return drain(spool, take_to_file, file, err);
+    struct sharing s = {.file = file, .share = share, .n = n};
+
+    return drain(spool, take_to_file, &s, err);
 }
 
 enum mr_status mr_reject_file_finish(

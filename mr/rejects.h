@@ -3,13 +3,15 @@
 
 #include <stdio.h>
 
+#include "mr/hash.h"
 #include "mr/spec.h"
 
 /*
  * The file of rejected lines: JSON Lines, packed with gzip or zstd when its
  * name ends in .gz or .zst, under its final name only when complete.  Lines
  * wait in a spool until their partition has been read to its end, so the file
- * holds no line of a partition that counts for nothing.
+ * holds no line of a partition that counts for nothing, and of one whose bytes
+ * came several times it holds the lines once: as many as are counted.
  */
 
 /** Text that waits: in memory, and in a nameless temporary file beyond
@@ -18,6 +20,7 @@
 struct mr_spool {
     struct mr_buffer text;
     FILE *overflow; /* earlier text */
+    uint64_t overflow_bytes;
 };
 
 void mr_spool_release(struct mr_spool *s);
@@ -28,6 +31,7 @@ MR_MUST_CHECK enum mr_status mr_spool_settle(
 /** mr_spool_append(into, from, err): Move all of from to the end of into. */
 MR_MUST_CHECK enum mr_status mr_spool_append(
     struct mr_spool *into, struct mr_spool *from, struct mr_error *err);
+uint64_t mr_spool_bytes(const struct mr_spool *s);
 
 struct mr_reject {
     unsigned reason; /* spec.h */
@@ -56,9 +60,19 @@ MR_MUST_CHECK enum mr_status mr_reject_format(const struct mr_spec *spec,
 struct mr_reject_file;
 MR_MUST_CHECK enum mr_status mr_reject_file_new(const char *path,
     struct mr_reject_file **file_out, struct mr_error *err);
-/** Append a spool and empty it. */
-MR_MUST_CHECK enum mr_status mr_reject_file_add(
-    struct mr_reject_file *file, struct mr_spool *spool, struct mr_error *err);
+
+/** What one partition has in a spool. */
+struct mr_reject_share {
+    struct mr_digest digest;
+    uint64_t bytes;
+};
+
+/** mr_reject_file_add(file, spool, share, n, err): Append a spool, which n
+ * partitions filled one after the other, and empty it.  What a partition of
+ * the same digest has put into the file already is left out. */
+MR_MUST_CHECK enum mr_status mr_reject_file_add(struct mr_reject_file *file,
+    struct mr_spool *spool, const struct mr_reject_share *share, size_t n,
+    struct mr_error *err);
 /** Complete the file and give it its name; frees it in any case. */
 MR_MUST_CHECK enum mr_status mr_reject_file_finish(
     struct mr_reject_file *file, struct mr_error *err);

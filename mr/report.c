@@ -55,21 +55,10 @@ static void put_csv(struct writer *w, struct mr_span text)
         w->status = mr_text_csv(w->out, text);
 }
 
-/* Text for a terminal: what could steer it or is no UTF-8 becomes '?'. */
 static void put_masked(struct writer *w, const char *text)
 {
-    struct mr_span s = mr_text_span(text);
-    size_t i, length;
-
-    for (i = 0; i < s.n; i += length) {
-        length = mr_text_character(s.p + i, s.n - i);
-        if (length == 0 || s.p[i] < 0x20 || s.p[i] == 0x7F ||
-            (s.p[i] == 0xC2 && s.p[i + 1] < 0xA0))
-            PUT(w, "?");
-        else
-            PUT(w, "%.*s", (int)length, text + i);
-        length += length == 0;
-    }
+    if (w->status == MR_OK)
+        w->status = mr_text_masked(w->out, mr_text_span(text));
 }
 
 /* The figures of a day, in the order of the contract. */

@@ -4,8 +4,10 @@
 
 #include "mr/result.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <time.h>
 
 const char *mr_version(void)
 {
@@ -83,4 +85,54 @@ void mr_note(const struct mr_observer *observer, const char *format, ...)
     (void)vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
     observer->note(observer->context, sentence);
+}
+
+double mr_clock(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+struct trial {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    bool is_over;
+};
+
+static void *await_end(void *context)
+{
+    struct trial *trial = context;
+
+    pthread_mutex_lock(&trial->lock);
+    while (!trial->is_over)
+        pthread_cond_wait(&trial->ended, &trial->lock);
+    pthread_mutex_unlock(&trial->lock);
+    return NULL;
+}
+
+unsigned mr_threads(unsigned wanted)
+{
+    struct trial trial = {
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+    pthread_t *thread = malloc(wanted * sizeof(*thread));
+    unsigned n = 0;
+
+    if (thread == NULL)
+        return 1;
+    while (n + 1 < wanted &&
+        pthread_create(&thread[n], NULL, await_end, &trial) == 0)
+        n++;
+    pthread_mutex_lock(&trial.lock);
+    trial.is_over = true;
+    pthread_cond_broadcast(&trial.ended);
+    pthread_mutex_unlock(&trial.lock);
+    for (unsigned i = 0; i < n; i++)
+        (void)pthread_join(thread[i], NULL);
+    free(thread);
+    pthread_cond_destroy(&trial.ended);
+    pthread_mutex_destroy(&trial.lock);
+    /* What was scarce, memory say, is needed for other things too. */
+    return n + 1 < wanted ? 1 + n / 2 : wanted;
 }

@@ -9,6 +9,16 @@
 MR_MUST_CHECK enum mr_status mr_result_fill(struct mr_result *result,
     const struct mr_state_head *head, uint64_t users);
 
+/** mr_clock(): Seconds of a clock that only goes forward. */
+double mr_clock(void);
+
+/**
+ * mr_threads(wanted): How many threads to work with: as many as wanted,
+ * or, where the system does not allow that many, some fewer than it does.
+ * OpenMP would end the process.  Starts and joins wanted - 1 threads.
+ */
+unsigned mr_threads(unsigned wanted);
+
 /** mr_note(observer, format, ...): Hand the observer a remark, if it takes
  * any. */
 void mr_note(const struct mr_observer *observer, const char *format, ...)

@@ -62,6 +62,7 @@ struct mr_source {
     size_t n;
     size_t at;       /* next byte of p to give */
     size_t piece;    /* most bytes to give from p at a time */
+    size_t let_go;   /* pages of p below this need not stay in memory */
     bool in_place;   /* p may be shown as mapped */
     uint8_t *buffer; /* for what is read */
 };
@@ -245,6 +246,27 @@ struct mr_span mr_source_mapped(const struct mr_source *source)
     return source->in_place ? all : none;
 }
 
+/*
+ * Pages of a mapping count as this process's memory until they are given back.
+ * Whoever still looks at some that lie behind (a helper that is late) gets
+ * them from the file again.
+ */
+#define KEEP_BYTES ((size_t)16 << 20)
+
+void mr_source_let_go(struct mr_source *source, size_t at)
+{
+#ifdef MADV_DONTNEED
+    while (source->slot >= 0 && at >= source->let_go + 2 * KEEP_BYTES) {
+        (void)madvise((void *)(uintptr_t)(source->p + source->let_go),
+            KEEP_BYTES, MADV_DONTNEED);
+        source->let_go += KEEP_BYTES;
+    }
+#else
+    (void)source;
+    (void)at;
+#endif
+}
+
 enum mr_status mr_source_read(
     struct mr_source *source, struct mr_span *span_out, struct mr_error *err)
 {
@@ -256,6 +278,7 @@ enum mr_status mr_source_read(
             span_out->n = source->piece;
         span_out->p = span_out->n > 0 ? source->p + source->at : NULL;
         source->at += span_out->n;
+        mr_source_let_go(source, source->at);
         return MR_OK;
     }
     if (source->buffer == NULL)

@@ -104,6 +104,10 @@ struct mr_span mr_source_mapped(const struct mr_source *source);
 MR_MUST_CHECK enum mr_status mr_source_read(
     struct mr_source *source, struct mr_span *span_out, struct mr_error *err);
 
+/** mr_source_let_go(source, at): The bytes before at have been passed: give
+ * pages of a mapping back that lie well behind.  They stay readable. */
+void mr_source_let_go(struct mr_source *source, size_t at);
+
 /**
  * mr_source_close(source, err): Unmap and close.  MR_IO with the cause
  * "changed while it was being read" (or "cut short while ...") when size or

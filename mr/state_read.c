@@ -110,6 +110,9 @@ static enum mr_status check_table_entry(
                 place, "another section should stand here", err);
         if (place->flags != want)
             return fail_section(place, "it has impossible flags", err);
+        if (i == MR_CHUNK_USER && place->checksum != 0)
+            return fail_section(place,
+                "it has a checksum of its own beside those of its blocks", err);
         state->chunk[i].known = true;
         return MR_OK;
     }
@@ -484,7 +487,12 @@ static enum mr_status open_file(struct mr_state *state, struct mr_error *err)
     /* Opening a FIFO must not wait for somebody to write to it. */
     state->fd = open(state->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (state->fd < 0 || fstat(state->fd, &st) < 0)
-        return mr_fail_errno(err, errno, NULL, NULL);
+        return mr_fail_errno(err, errno,
+            errno == EMFILE || errno == ENFILE
+                ? "raise the limit of open files (ulimit -n), or merge some "
+                  "first"
+                : NULL,
+            NULL);
     if (!S_ISREG(st.st_mode))
         return mr_fail(err, MR_USAGE, MR_NOWHERE, "copy it to a file first",
             "it is not a regular file");

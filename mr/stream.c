@@ -540,6 +540,7 @@ enum mr_status mr_stream_next_part(
     mr_digester_add(feed->digester, part->whole.p, part->whole.n);
     stream->next_part += part->whole.n;
     feed->offset = stream->next_part;
+    mr_source_let_go(feed->context, stream->next_part);
     *part_out = part;
     return MR_OK;
 }

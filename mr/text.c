@@ -125,6 +125,23 @@ enum mr_status mr_text_csv(struct mr_buffer *out, struct mr_span text)
     return status != MR_OK ? status : mr_buffer_add(out, "\"", 1);
 }
 
+enum mr_status mr_text_masked(struct mr_buffer *out, struct mr_span text)
+{
+    enum mr_status status = MR_OK;
+
+    for (size_t i = 0; i < text.n && status == MR_OK;) {
+        const uint8_t *p = text.p + i;
+        size_t n = mr_text_character(p, text.n - i);
+
+        if (n == 0 || *p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] < 0xa0))
+            status = mr_buffer_add(out, "?", 1);
+        else
+            status = mr_buffer_add(out, p, n);
+        i += n == 0 ? 1 : n;
+    }
+    return status;
+}
+
 enum mr_status mr_text_printf(struct mr_buffer *out, const char *format, ...)
 {
     va_list arguments;

@@ -26,6 +26,11 @@ MR_MUST_CHECK enum mr_status mr_text_base64(
 MR_MUST_CHECK enum mr_status mr_text_csv(
     struct mr_buffer *out, struct mr_span text);
 
+/** mr_text_masked(out, text): Append text for a terminal: what could steer it
+ * (control characters, C1 included), or is no UTF-8, becomes '?'. */
+MR_MUST_CHECK enum mr_status mr_text_masked(
+    struct mr_buffer *out, struct mr_span text);
+
 /** mr_text_printf(out, format, ...): Append formatted text. */
 MR_MUST_CHECK enum mr_status mr_text_printf(
     struct mr_buffer *out, const char *format, ...) MR_PRINTF(2, 3);

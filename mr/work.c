@@ -32,7 +32,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "mr/result.h"
 
 /* Units of a job between being made and being settled. */
 #define RING 64
@@ -78,6 +79,7 @@ struct job {
     struct mr_work_unit *ring[RING];
     uint64_t n_units, n_settled;
     uint64_t line, offset; /* where the next unit to settle begins */
+    uint64_t *passed;      /* stored bytes told as progress; NULL: not told */
     struct fragment open;  /* the line that runs on */
     uint64_t open_offset;
 };
@@ -94,15 +96,10 @@ struct thread {
 struct group {
     struct mr_coverage coverage;
     struct mr_found found;
+    struct mr_reject_share *share; /* of found's rejects, in turn */
+    size_t n_shares, cap_shares;
+    uint64_t passed; /* of a single file's stored bytes */
 };
-
-double mr_work_clock(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ---- the run as a whole ---- */
 
@@ -139,7 +136,7 @@ static void report_progress(struct mr_work *w)
 
     if (w->observer->progress == NULL)
         return;
-    now = mr_work_clock();
+    now = mr_clock();
     if (now - w->last_progress < 0.2)
         return;
     w->last_progress = now;
@@ -583,6 +580,20 @@ static bool job_failed(struct job *job)
     return failed;
 }
 
+/* Count what the stream has passed since the last time. */
+static void tell_passed(struct job *job, const struct mr_stream *stream)
+{
+    struct mr_work *w = job->work;
+    uint64_t at = mr_stream_stored_bytes(stream);
+
+    if (job->passed == NULL)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->progress.bytes_done += at - *job->passed;
+    pthread_mutex_unlock(&w->lock);
+    *job->passed = at;
+}
+
 static enum mr_status read_blocks(struct thread *t, struct job *job,
     struct mr_stream *stream, struct mr_error *err)
 {
@@ -607,6 +618,7 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
                 status = mr_fail_nomem(err);
             break;
         }
+        tell_passed(job, stream);
         place_unit(t, job, u);
     }
     mr_lines_release(&lines);
@@ -631,6 +643,7 @@ static enum mr_status read_parts(struct thread *t, struct job *job,
             return mr_fail_nomem(err);
         }
         u->part = part;
+        tell_passed(job, stream);
         place_unit(t, job, u);
     }
     return status;
@@ -733,6 +746,29 @@ static enum mr_status add_failure(
     return mr_coverage_add_failure(&group->coverage, name, why->offset, cause);
 }
 
+/* Note how much of the group's rejects will be a partition's. */
+static enum mr_status add_share(struct group *group,
+    const struct mr_digest *digest, const struct mr_spool *rejects)
+{
+    uint64_t bytes = mr_spool_bytes(rejects);
+
+    if (bytes == 0)
+        return MR_OK;
+    if (group->n_shares == group->cap_shares) {
+        size_t cap = 2 * group->cap_shares + 8;
+        struct mr_reject_share *share =
+            realloc(group->share, cap * sizeof(*share));
+
+        if (share == NULL)
+            return MR_NOMEM;
+        group->share = share;
+        group->cap_shares = cap;
+    }
+    group->share[group->n_shares++] =
+        (struct mr_reject_share){*digest, bytes};
+    return MR_OK;
+}
+
 /* A partition has been read or has failed: note it in its group. */
 static enum mr_status end_partition(struct thread *t, struct job *job,
     const struct mr_stream *stream, struct group *group,
@@ -750,6 +786,8 @@ static enum mr_status end_partition(struct thread *t, struct job *job,
     }
     status = fill_partition(t->work, job, stream, &p);
     if (status == MR_OK)
+        status = add_share(group, &p.digest, &job->found.rejects);
+    if (status == MR_OK)
         status = mr_coverage_add(&group->coverage, &p);
     if (status != MR_OK) {
         mr_partition_release(&p);
@@ -760,9 +798,12 @@ static enum mr_status end_partition(struct thread *t, struct job *job,
 }
 
 static enum mr_status map_partition(struct thread *t, size_t input,
-    struct mr_stream *stream, struct group *group, struct mr_error *err)
+    struct mr_stream *stream, bool is_member, struct group *group,
+    struct mr_error *err)
 {
-    struct job job = {.work = t->work, .input = input};
+    struct job job = {.work = t->work,
+        .input = input,
+        .passed = is_member ? NULL : &group->passed};
     enum mr_status status;
 
     job.name = mr_stream_name(stream);
@@ -794,6 +835,7 @@ static enum mr_status spoil(struct group *group, const struct mr_error *why)
         status = add_failure(group, seen.failure[i].name, why);
     mr_coverage_release(&seen);
     mr_found_release(&group->found);
+    group->n_shares = 0;
     return status;
 }
 
@@ -854,7 +896,8 @@ static enum mr_status commit(
     if (share_coverage(w, &group->coverage) != MR_OK)
         status = mr_fail_nomem(err);
     if (status == MR_OK && w->rejects != NULL)
-        status = mr_reject_file_add(w->rejects, &group->found.rejects, err);
+        status = mr_reject_file_add(w->rejects, &group->found.rejects,
+            group->share, group->n_shares, err);
     pthread_mutex_unlock(&w->lock);
     return status;
 }
@@ -889,7 +932,8 @@ static enum mr_status map_container(struct thread *t, size_t input,
         }
         if (stream == NULL)
             break;
-        status = map_partition(t, input, stream, group, err);
+        status = map_partition(t, input, stream,
+            mr_container_is_archive(container), group, err);
         mr_stream_close(stream);
     }
     if (mr_container_close(container, &why) != MR_OK && status == MR_OK &&
@@ -916,9 +960,10 @@ static void map_input(struct thread *t, size_t input)
         set_fatal(t->work, input, &err);
     mr_coverage_release(&group.coverage);
     mr_found_release(&group.found);
+    free(group.share);
     pthread_mutex_lock(&t->work->lock);
     t->work->progress.partitions_done++;
-    t->work->progress.bytes_done += in->size;
+    t->work->progress.bytes_done += in->size - group.passed;
     report_progress(t->work);
     pthread_mutex_unlock(&t->work->lock);
 }

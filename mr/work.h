@@ -58,7 +58,4 @@ void mr_work_release(struct mr_work *w);
  * by each thread.  What goes wrong with the run as a whole is in w->fatal. */
 void mr_work_thread(struct mr_work *w);
 
-/** Seconds of a clock that only goes forward. */
-double mr_work_clock(void);
-
 #endif

@@ -44,7 +44,7 @@ need_packages() {
     export DEBIAN_FRONTEND=noninteractive
     "${sudo[@]}" apt-get -qq update
     "${sudo[@]}" apt-get -qq install -y --no-install-recommends \
-        "${missing[@]}" </dev/null
+        "${missing[@]}" </dev/null >/dev/null
 }
 
 # build FOLDER ARGUMENT... -- TARGET...: Make the targets in FOLDER,

@@ -13,8 +13,9 @@
 /*
  * bench_stages FILE: how fast one core reads a plain JSON Lines file, stage
  * by stage and level by level, in MB (10^6 bytes) of text a second.  The
- * fields are those of the "lake" spec.  Each figure is the best of several
- * runs, because what disturbs a run only ever slows it down.
+ * fields are those of the "lake" spec.  Time is the processor's, and each
+ * figure the best of several runs, because what disturbs a run only ever
+ * slows it down.  "tokens" is the first stage alone, "fields" everything.
  */
 
 #define RUNS 5
@@ -26,7 +27,7 @@ static double now(void)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 

@@ -19,6 +19,20 @@ import mrs_read
 from mr_program import Run, program, read_csv
 from random_lake import make_lake
 
+# The worked example of docs/kpis.md, which good-kpis.mrs was made from.
+SAMPLE = "samples/states/good-kpis.mrs"
+SAMPLE_DAYS = """
+2024-03-01 4 1 2 None None None None 2
+2024-03-02 5 0 3 2 0 0 1 3
+2024-03-03 0 0 0 0 0 3 0 0
+2024-03-04 2 0 2 0 2 0 2 2
+"""
+SAMPLE_TYPES = """
+2024-03-01 view 4 2
+2024-03-02 buy 2 2
+2024-03-02 view 3 2
+2024-03-04 view 2 2
+"""
 PARTITION_NUMBERS = (
     "stored_bytes", "text_bytes", "lines", "events", "rejected", "blank",
     "other_day", "other_type",
@@ -138,6 +152,28 @@ def check(mr, seed, folder):
                 yield "one state and two merged ones differ"
 
 
+def rows_as_text(rows):
+    return "".join(
+        " ".join(str(v) for k, v in row.items() if k != "users_estimate") + "\n"
+        for row in rows
+    )
+
+
+def check_sample():
+    """The second reader itself, against figures found by hand."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    state = mrs_read.read_state(os.path.join(here, SAMPLE))
+    days, by_type = mrs_read.kpis(state)
+    for got, wanted in (
+        (rows_as_text(days), SAMPLE_DAYS),
+        (rows_as_text(by_type), SAMPLE_TYPES),
+    ):
+        if got != wanted.lstrip():
+            yield "%s gives\n%snot%s" % (SAMPLE, got, wanted)
+    if mrs_read.reasons(state) != {"json": 1} or len(state.failures) != 1:
+        yield "%s: bad lines or failures differ" % SAMPLE
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lakes", type=int, default=10)
@@ -151,6 +187,7 @@ def main():
     if args.state:
         problems += compare(args.state, args.folder)
     else:
+        problems += check_sample()
         mr = program()
         for seed in range(args.first, args.first + args.lakes):
             with tempfile.TemporaryDirectory(prefix="mr-second-") as folder:

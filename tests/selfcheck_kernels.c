@@ -104,8 +104,7 @@ int main(int argc, char **argv)
             continue;
         for (i = 0; i < 100; i++) {
             if (check_arithmetic(mr_kernels())) {
-                fprintf(stderr, "%s: arithmetic differs\n",
-                    mr_kernels()->name);
+                fprintf(stderr, "%s: arithmetic differs\n", mr_kernels()->name);
                 return 1;
             }
         }

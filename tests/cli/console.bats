@@ -48,6 +48,8 @@ load helper
 }
 
 @test "colour is for terminals without NO_COLOR" {
+    script -qec true /dev/null </dev/null >/dev/null 2>&1 ||
+        skip 'no pseudo-terminals here'
     small_lake lake
     mr map -q -o s.mrs lake
     NO_COLOR=1 TERM=xterm script -qec "$MR reduce s.mrs" /dev/null </dev/null >out

@@ -45,3 +45,47 @@ small_lake() {
         event '2024-03-02 12:00' cy
     } | zstd -q >"$1/day=2024-03-02/b.json.zst"
 }
+
+# events COUNT [FIRST]: That many lines, a second apart, each by a user of its
+# own, in five types, from number FIRST (1) on.
+events() {
+    awk -v n="$1" -v first="${2:-1}" 'BEGIN {
+        for (i = first; i < first + n; i++)
+            printf "{\"data\":{\"id\":\"e%d\",\"type\":\"t%d\",\"attributes\":" \
+                "{\"user_id\":%d}},\"meta\":{\"created_at\":%.0f}}\n",
+                i, i % 5, i, 1709251200000 + i * 1000
+    }'
+}
+
+# flip FILE BYTE [BITS]: Change one byte (from the end if BYTE is negative) by
+# exclusive or with BITS (1).
+flip() {
+    local at=$2 byte
+    [ "$at" -ge 0 ] || at=$(($(stat -c %s "$1") + at))
+    byte=$(od -An -tu1 -j "$at" -N 1 "$1")
+    # shellcheck disable=SC2059
+    printf "\\x$(printf %02x $((byte ^ ${3:-1})))" |
+        dd of="$1" bs=1 seek="$at" conv=notrunc status=none
+}
+
+# figures STATE...: The daily KPIs as CSV.
+figures() {
+    mr reduce -q --format csv "$@"
+}
+
+# powerless COMMAND...: With permissions that count, even for root.
+powerless() {
+    if [ "$(id -u)" -ne 0 ]; then
+        "$@"
+    else
+        setpriv --bounding-set=-all --inh-caps=-all "$@"
+    fi
+}
+
+# need COMMAND...: Skip the test where one is missing.
+need() {
+    local command
+    for command in "$@"; do
+        command -v "$command" >/dev/null || skip "no $command"
+    done
+}

@@ -31,13 +31,13 @@ static void check_value(const struct mr_value *value, struct mr_span line)
     if (value->text.n == 0)
         return;
     demand(value->text.p >= line.p && value->text.p <= end &&
-        value->text.n <= (size_t)(end - value->text.p));
+           value->text.n <= (size_t)(end - value->text.p));
     if (value->kind != MR_KIND_STRING)
         return;
     plain = malloc(value->text.n);
     demand(plain != NULL);
-    demand(mr_fields_unescape(value->text, plain, value->text.n) <=
-        value->text.n);
+    demand(
+        mr_fields_unescape(value->text, plain, value->text.n) <= value->text.n);
     free(plain);
 }
 

@@ -33,8 +33,8 @@
 
 #define N_PATHS 8
 static const char *const paths[N_PATHS] = {"data.id", "data.type",
-    "data.attributes", "meta.created_at", "data.attributes.user_id", "",
-    "data", LONG_KEY ".x"};
+    "data.attributes", "meta.created_at", "data.attributes.user_id", "", "data",
+    LONG_KEY ".x"};
 
 /* ---- Random numbers: splitmix64. ---- */
 
@@ -172,7 +172,7 @@ static const struct tree *look_up(const struct tree *t, const char *path)
         if (t->kind != MR_KIND_OBJECT)
             return NULL;
         while (i > 0 &&
-            (t->key[i - 1].n != n || memcmp(t->key[i - 1].p, path, n) != 0))
+               (t->key[i - 1].n != n || memcmp(t->key[i - 1].p, path, n) != 0))
             i--;
         if (i == 0)
             return NULL;
@@ -314,9 +314,9 @@ static void put_blanks(struct mr_buffer *b)
 static void put_string(struct mr_buffer *b)
 {
     static const char *const some[] = {"", "a", "user_id", "x y", "\\\"",
-        "\\\\", "\\n", "\\u0041", "\\ud83d\\ude00", "\xc3\xa9",
-        "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xe0\xa0\x80", "\xed\x9f\xbf",
-        "{\\\"a\\\":[1]}", ",", ":", "}{", "][",
+        "\\\\", "\\n", "\\u0041", "\\ud83d\\ude00", "\xc3\xa9", "\xe2\x82\xac",
+        "\xf0\x9f\x98\x80", "\xe0\xa0\x80", "\xed\x9f\xbf", "{\\\"a\\\":[1]}",
+        ",", ":", "}{", "][",
         "a string that is somewhat longer than the others are",
         "\\\\\\\"\\\\\\\\", "\x7f", "\\/\\b\\f\\r\\t", "null", "12"};
     unsigned n = below(3) ? below(3) : below(12);
@@ -332,9 +332,7 @@ static void put_key(struct mr_buffer *b)
     static const char *const some[] = {"\"data\"", "\"id\"", "\"type\"",
         "\"attributes\"", "\"user_id\"", "\"meta\"", "\"created_at\"",
         "\"us\\u0065r_id\"", "\"d\\u0061ta\"", "\"da\\u0074a\"", "\"idd\"",
-        "\"datb\"", "\"\"", "\"\\u0069d\"",
-        "\"" LONG_KEY "\"",
-        "\"x\""};
+        "\"datb\"", "\"\"", "\"\\u0069d\"", "\"" LONG_KEY "\"", "\"x\""};
 
     if (below(6) == 0)
         put_string(b);
@@ -345,8 +343,8 @@ static void put_key(struct mr_buffer *b)
 static void put_scalar(struct mr_buffer *b)
 {
     static const char *const some[] = {"0", "-0", "1", "-12", "1549650668000",
-        "12345678", "123456789012345678901234567890", "0.5", "1.25e10",
-        "1E-7", "3e+2", "-0.0", "true", "false", "null", "99999999.5"};
+        "12345678", "123456789012345678901234567890", "0.5", "1.25e10", "1E-7",
+        "3e+2", "-0.0", "true", "false", "null", "99999999.5"};
 
     if (below(2))
         put_string(b);
@@ -386,8 +384,9 @@ static void put_value(struct mr_buffer *b, unsigned depth)
 /* Spoil some bytes from position from on. */
 static void mutate(struct mr_buffer *b, size_t from)
 {
-    static const uint8_t some[] = "\"\\{}[]:,0-.eEtfnu \t\r\n\x01\x1f\x0c\x1a\x7f"
-                                  "\x80\xbf\xc0\xc3\xe2\xed\xf0\xf4\xff";
+    static const uint8_t some[] =
+        "\"\\{}[]:,0-.eEtfnu \t\r\n\x01\x1f\x0c\x1a\x7f"
+        "\x80\xbf\xc0\xc3\xe2\xed\xf0\xf4\xff";
     unsigned n = 1 + below(3);
 
     while (n-- > 0 && b->n > from) {
@@ -582,10 +581,11 @@ static void last_key_counts(void **state)
 
 static void lines_and_their_ends(void **state)
 {
-    static const char *const some[] = {"", "\n", "\r\n", "\r", "1", "1\r", "\n\n1",
-        " \r\n{}\r\n", "1\n\n\n2", "{}\r\r\n", "\t", "[1\n,2]\n3", "\"\n\"\n",
-        "\"a\\\n\"b\"\n1", "{\"a\":\"x\n{\"data\":{\"id\":1}}\n\"\n2\n",
-        "\"\\\n1\n", "\\\"\n\"a\"\n", "1 2\n3", "\"\n\"\n\"\n1\n\"a\"\n"};
+    static const char *const some[] = {"", "\n", "\r\n", "\r", "1", "1\r",
+        "\n\n1", " \r\n{}\r\n", "1\n\n\n2", "{}\r\r\n", "\t", "[1\n,2]\n3",
+        "\"\n\"\n", "\"a\\\n\"b\"\n1",
+        "{\"a\":\"x\n{\"data\":{\"id\":1}}\n\"\n2\n", "\"\\\n1\n",
+        "\\\"\n\"a\"\n", "1 2\n3", "\"\n\"\n\"\n1\n\"a\"\n"};
     size_t i;
 
     (void)state;
@@ -595,8 +595,8 @@ static void lines_and_their_ends(void **state)
 
 static void every_byte_in_every_place(void **state)
 {
-    static const char *const some[] = {"{\"a\":[1,\"b\"]}", "[true,-1.5e3]",
-        "\"\\u00e9\\n\xc3\xa9\""};
+    static const char *const some[] = {
+        "{\"a\":[1,\"b\"]}", "[true,-1.5e3]", "\"\\u00e9\\n\xc3\xa9\""};
     size_t i;
 
     (void)state;
@@ -768,8 +768,7 @@ static void length_limit(void **state)
     assert_int_equal(
         fast_verdict((struct mr_span){(const uint8_t *)"x23456", 6}, limits),
         MR_LINE_TOO_LONG);
-    check_block(
-        (struct mr_span){(const uint8_t *)"12345\r\n123456\n1\r\n", 17},
+    check_block((struct mr_span){(const uint8_t *)"12345\r\n123456\n1\r\n", 17},
         limits);
 }
 
@@ -793,8 +792,7 @@ static void depth_limit(void **state)
             put(&b, "1");
             for (j = depth; j-- > 0;)
                 put(&b, j % 3 ? "]" : "}");
-            assert_int_equal(
-                fast_verdict((struct mr_span){b.p, b.n}, limits),
+            assert_int_equal(fast_verdict((struct mr_span){b.p, b.n}, limits),
                 depth > limit[i] ? MR_LINE_TOO_DEEP : MR_LINE_VALUE);
             /* The first fault in the text is the one that counts. */
             b.p[b.n - 1] = '!';
@@ -803,8 +801,7 @@ static void depth_limit(void **state)
                     fast_verdict((struct mr_span){b.p, b.n}, limits),
                     depth > limit[i] ? MR_LINE_TOO_DEEP : MR_LINE_INVALID);
             b.p[0] = '!';
-            assert_int_equal(
-                fast_verdict((struct mr_span){b.p, b.n}, limits),
+            assert_int_equal(fast_verdict((struct mr_span){b.p, b.n}, limits),
                 MR_LINE_INVALID);
         }
     }
@@ -819,10 +816,9 @@ static void hostile_nesting(void **state)
     (void)state;
     memset(text, '[', n);
     assert_int_equal(
-        mr_json_check((struct mr_span){text, n}, UINT32_MAX),
-        MR_LINE_TOO_DEEP);
-    assert_int_equal(fast_verdict((struct mr_span){text, n}, usual),
-        MR_LINE_TOO_DEEP);
+        mr_json_check((struct mr_span){text, n}, UINT32_MAX), MR_LINE_TOO_DEEP);
+    assert_int_equal(
+        fast_verdict((struct mr_span){text, n}, usual), MR_LINE_TOO_DEEP);
     memset(text, ']', n);
     assert_int_equal(
         fast_verdict((struct mr_span){text, n}, usual), MR_LINE_INVALID);
@@ -910,10 +906,8 @@ static void impossible_plans(void **state)
     assert_int_equal(mr_fields_plan_new(many, i, 9, 9, &plan, &err), MR_USAGE);
     memset(longest, 'a', MR_FIELDS_PATH_MAX + 1);
     longest[MR_FIELDS_PATH_MAX + 1] = '\0';
-    assert_int_equal(
-        mr_fields_plan_new(&path, 1, 9, 9, &plan, &err), MR_USAGE);
-    assert_int_equal(
-        mr_fields_plan_new(many, 1, 9, 0, &plan, &err), MR_USAGE);
+    assert_int_equal(mr_fields_plan_new(&path, 1, 9, 9, &plan, &err), MR_USAGE);
+    assert_int_equal(mr_fields_plan_new(many, 1, 9, 0, &plan, &err), MR_USAGE);
     assert_int_equal(
         mr_fields_plan_new(many, 1, 9, MR_JSON_DEPTH_MAX + 1, &plan, &err),
         MR_USAGE);
@@ -935,8 +929,7 @@ static void unescape(void **state)
         {"\\\"\\\\\\/\\b\\f\\n\\r\\t", "\"\\/\b\f\n\r\t", 8},
         {"\\u0041\\u00e9\\u20AC\\ud83d\\ude00\\u0000",
             "A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\0", 11},
-        {"\\uD800\\uDC00\\uDBFF\\uDFFF", "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf",
-            8},
+        {"\\uD800\\uDC00\\uDBFF\\uDFFF", "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", 8},
         {"\xc3\xa9\\u007f\\u0080\\u07ff\\u0800\\uffff",
             "\xc3\xa9\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf", 13},
     };
@@ -953,11 +946,10 @@ static void unescape(void **state)
             size_t n = cap < some[i].n ? cap : some[i].n;
 
             memset(out, 0xEE, sizeof out);
-            assert_int_equal(
-                mr_fields_unescape(text, out, cap), some[i].n);
+            assert_int_equal(mr_fields_unescape(text, out, cap), some[i].n);
             /* Whole characters only: go back to where one begins. */
             while (n < some[i].n && n > 0 &&
-                ((uint8_t)some[i].want[n] & 0xC0) == 0x80)
+                   ((uint8_t)some[i].want[n] & 0xC0) == 0x80)
                 n--;
             assert_memory_equal(out, some[i].want, n);
             assert_true(n == sizeof out || out[n] == 0xEE);
@@ -1040,8 +1032,7 @@ static DIR *open_suite(char *folder, size_t size)
     if (shared)
         snprintf(folder, size, "%s/jsontestsuite/test_parsing", shared);
     else
-        snprintf(folder, size,
-            "%s/../shared/data/jsontestsuite/test_parsing",
+        snprintf(folder, size, "%s/../shared/data/jsontestsuite/test_parsing",
             srcdir ? srcdir : ".");
     return opendir(folder);
 }

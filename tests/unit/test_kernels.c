@@ -205,7 +205,9 @@ static void check_tokens_equal(const struct mr_kernels *k)
             assert_int_equal(got.n, want.n);
             assert_true(got.suspect == want.suspect);
             assert_true(got.backslash == want.backslash);
-            assert_int_equal(got.odd_keys, want.odd_keys);
+            assert_memory_equal(got.flags, want.flags,
+                ((n - at < MR_WINDOW_BYTES ? n - at : MR_WINDOW_BYTES) + 63) /
+                    64);
             assert_memory_equal(got.pos + 1, want.pos + 1, 2 * want.n);
             assert_memory_equal(got.kind + 1, want.kind + 1, want.n);
         }
@@ -225,51 +227,102 @@ static uint64_t bit_if(bool condition, unsigned i)
     return (uint64_t)condition << i;
 }
 
+/* The sets of a group of n tokens whose kinds are given. */
+static struct mr_token_sets slow_sets(const uint8_t *kind, size_t n)
+{
+    struct mr_token_sets s = {0};
+    unsigned i;
+
+    for (i = 0; i < n; i++) {
+        uint8_t c = kind[i];
+
+        s.open |= bit_if(c == '{' || c == '[', i);
+        s.close |= bit_if(c == '}' || c == ']', i);
+        s.curly |= bit_if(c == '{' || c == '}', i);
+        s.colon |= bit_if(c == ':', i);
+        s.comma |= bit_if(c == ',', i);
+        s.string |= bit_if(c >= 0x80, i);
+        s.newline |= bit_if(c == '\n', i);
+        s.scalar |= bit_if(c < 0x80 && !is_op(c) && c != '\n', i);
+    }
+    return s;
+}
+
+static void assert_same_sets(
+    const struct mr_token_sets *a, const struct mr_token_sets *b, size_t n)
+{
+    uint64_t range = UINT64_MAX >> (64 - n);
+
+    assert_true((a->open & range) == (b->open & range));
+    assert_true((a->close & range) == (b->close & range));
+    assert_true((a->curly & range) == (b->curly & range));
+    assert_true((a->colon & range) == (b->colon & range));
+    assert_true((a->comma & range) == (b->comma & range));
+    assert_true((a->string & range) == (b->string & range));
+    assert_true((a->newline & range) == (b->newline & range));
+    assert_true((a->scalar & range) == (b->scalar & range));
+}
+
+static void check_sort_of(
+    const struct mr_kernels *k, const uint8_t *text, size_t n)
+{
+    static struct mr_tokens t;
+    static struct mr_sorted s;
+    struct mr_key_filter filter;
+    size_t n_ends = 0;
+    size_t n_keys = 0;
+    size_t i;
+
+    for (i = 0; i < 64; i++)
+        filter.length[i] = (uint8_t)(next_random() & next_random());
+    for (i = 0; i < 128; i++)
+        filter.first[i] = (uint8_t)(next_random() & next_random());
+    memset(&t.carry, 0, sizeof t.carry);
+    t.pos[0] = (uint16_t)next_random();
+    t.kind[0] = (uint8_t)next_random();
+    k->tokenize(&t, text, n);
+    k->sort(&t, text, n, &filter, &s);
+    for (i = 0; i < t.n; i += 64) {
+        size_t n_group = t.n - i < 64 ? t.n - i : 64;
+        struct mr_token_sets want = slow_sets(t.kind + 1 + i, n_group);
+
+        assert_same_sets(&s.sets[i / 64], &want, n_group);
+    }
+    for (i = 0; i < t.n; i++) {
+        uint16_t length = (uint16_t)(t.pos[1 + i] - t.pos[i] - 2);
+
+        if (t.kind[1 + i] == '\n')
+            assert_int_equal(s.end[n_ends++], i);
+        if (t.kind[1 + i] == ':' &&
+            ((t.flags[t.pos[1 + i] / 64] & MR_BLOCK_ODD) ||
+                (filter.length[length < 63 ? length : 63] &
+                    filter.first[t.kind[i] & 0x7F])))
+            assert_int_equal(s.key[n_keys++], i);
+    }
+    assert_int_equal(s.n_ends, n_ends);
+    assert_int_equal(s.n_keys, n_keys);
+}
+
 static void check_sort(const struct mr_kernels *k)
 {
-    static const uint8_t kinds[] = "{}[]:::,,1tx\n\x0c\x80\xe1\xe4\xff\xf5";
-    static struct mr_tokens t;
-    struct mr_key_filter filter;
+    static uint8_t text[MR_WINDOW_BYTES];
     unsigned round;
 
     seed = 3;
-    for (round = 0; round < 3000; round++) {
-        size_t first = below(MR_WINDOW_BYTES);
-        struct mr_token_sets want = {0};
-        struct mr_token_sets got;
-        unsigned at = below(65536);
-        unsigned i;
+    for (round = 0; round < 300; round++) {
+        size_t n = 1 + below(sizeof text);
 
-        for (i = 0; i < 64; i++)
-            filter.length[i] = (uint8_t)(next_random() & next_random());
-        for (i = 0; i < 128; i++)
-            filter.first[i] = (uint8_t)(next_random() & next_random());
-        for (i = 0; i < 65; i++) {
-            t.kind[first + i] = kinds[below(sizeof kinds - 1)];
-            t.pos[first + i] = (uint16_t)at;
-            at += 1 + below(below(4) ? 12 : 300);
-        }
-        for (i = 0; i < 64; i++) {
-            uint8_t c = t.kind[first + 1 + i];
-            uint16_t n = (uint16_t)(t.pos[first + 1 + i] - t.pos[first + i]);
-
-            n = (uint16_t)(n - 2);
-            want.open |= bit_if(c == '{' || c == '[', i);
-            want.close |= bit_if(c == '}' || c == ']', i);
-            want.curly |= bit_if(c == '{' || c == '}', i);
-            want.colon |= bit_if(c == ':', i);
-            want.comma |= bit_if(c == ',', i);
-            want.string |= bit_if(c >= 0x80, i);
-            want.newline |= bit_if(c == '\n', i);
-            want.scalar |= bit_if(c < 0x80 && !is_op(c) && c != '\n', i);
-            want.wanted |= bit_if(c == ':' &&
-                    (filter.length[n < 63 ? n : 63] &
-                        filter.first[t.kind[first + i] & 0x7F]) != 0,
-                i);
-        }
-        k->sort(&t, first, &filter, &got);
-        assert_memory_equal(&got, &want, sizeof want);
+        random_text(text, n);
+        check_sort_of(k, text, n);
     }
+    memset(text, ':', sizeof text);
+    check_sort_of(k, text, sizeof text);
+    memset(text, '\n', sizeof text);
+    check_sort_of(k, text, sizeof text);
+    memset(text, '1', sizeof text);
+    for (round = 1; round < sizeof text; round += 2)
+        text[round] = ' ';
+    check_sort_of(k, text, sizeof text);
 }
 
 static void sorting(void **state)
@@ -278,7 +331,152 @@ static void sorting(void **state)
     at_each_level(check_sort);
 }
 
+/* ---- Nesting ---- */
+
+/* Match the brackets of n tokens up to the first bad one; return how many
+ * are good. */
+static size_t slow_nest(const uint8_t *kind, size_t n, int32_t limit,
+    uint8_t stack[MR_NEST_DEPTH + 1], struct mr_nesting *out)
+{
+    unsigned i;
+
+    memset(out->opens, 0, sizeof out->opens);
+    out->object_comma = out->outermost = 0;
+    for (i = 0; i < n; i++) {
+        out->level[i] = (uint8_t)out->depth;
+        switch (kind[i]) {
+        case '{':
+        case '[':
+            if (out->depth == limit)
+                return i;
+            stack[++out->depth] = kind[i] == '{' ? '}' : ']';
+            if (out->depth <= MR_NEST_LEVELS)
+                out->opens[out->depth] |= UINT64_C(1) << i;
+            break;
+        case '}':
+        case ']':
+            if (out->depth == 0 || stack[out->depth] != kind[i])
+                return i;
+            out->outermost |= bit_if(out->depth == 1, i);
+            out->depth--;
+            break;
+        case ',':
+            out->object_comma |=
+                bit_if(out->depth > 0 && stack[out->depth] == '}', i);
+            break;
+        case '\n':
+            if (out->depth != 0)
+                return i;
+        }
+    }
+    return n;
+}
+
+/* Brackets that mostly fit. */
+static void random_kinds(uint8_t *kind, size_t n, int32_t depth,
+    const uint8_t *stack_before, unsigned error_rate)
+{
+    static const char some[] = "{{[[}}}]]],,,::\x80\x80";
+    uint8_t stack[MR_NEST_DEPTH + 70];
+    size_t i;
+
+    memcpy(stack, stack_before, MR_NEST_DEPTH + 1);
+    for (i = 0; i < n; i++) {
+        uint8_t c = (uint8_t)some[below(sizeof some - 1)];
+
+        if (depth == 0 && (c == '}' || c == ']'))
+            c = '\n';
+        if (c == '}' || c == ']')
+            c = stack[depth--];
+        if (c == '{' || c == '[')
+            stack[++depth] = c == '{' ? '}' : ']';
+        kind[i] = error_rate && below(error_rate) == 0 ? '}' : c;
+    }
+}
+
+static void check_nest(const struct mr_kernels *k)
+{
+    unsigned round;
+
+    seed = 5;
+    for (round = 0; round < 3000; round++) {
+        struct mr_nesting got = {0};
+        struct mr_nesting want = {0};
+        uint8_t stack[MR_NEST_DEPTH + 1] = {0};
+        int32_t limit = below(3) ? MR_NEST_DEPTH : 1 + (int32_t)below(9);
+        size_t good;
+        size_t n;
+
+        for (;;) {
+            uint8_t kind[64];
+            struct mr_token_sets sets;
+            uint64_t range;
+            unsigned i;
+
+            n = 1 + below(64);
+            random_kinds(kind, n, want.depth, stack, round % 3 ? 400 : 0);
+            sets = slow_sets(kind, n);
+            good = slow_nest(kind, n, limit, stack, &want);
+            k->nest(&sets, n, limit, &got);
+            range = good ? UINT64_MAX >> (64 - good) : 0;
+            if (good < n) {
+                assert_true(got.bad != 0);
+                assert_int_equal(__builtin_ctzll(got.bad), good);
+            } else {
+                assert_true(got.bad == 0);
+                assert_int_equal(got.depth, want.depth);
+            }
+            assert_true((got.object_comma & range) == want.object_comma);
+            assert_true((got.outermost & range) == want.outermost);
+            for (i = 1; i <= MR_NEST_LEVELS; i++)
+                assert_true((got.opens[i] & range) == want.opens[i]);
+            for (i = 0; i < good; i++) {
+                if (kind[i] == ':')
+                    assert_int_equal(got.level[i], want.level[i]);
+            }
+            if (good < n || below(10) == 0)
+                break;
+        }
+    }
+}
+
+static void nesting(void **state)
+{
+    (void)state;
+    at_each_level(check_nest);
+}
+
 /* ---- Scalars ---- */
+
+/* One scalar in a text that goes on for n_more bytes. */
+static void check_scalar(const struct mr_kernels *k, const char *scalar,
+    const char *end, size_t n_more, bool good)
+{
+    static const struct mr_key_filter no_keys;
+    static struct mr_tokens t;
+    static struct mr_sorted sorted;
+    size_t n_scalar = strlen(scalar);
+    size_t n_end = strlen(end);
+    unsigned before;
+
+    for (before = 0; before < 9; before++) {
+        size_t n = 3 * before + n_scalar + n_end + n_more;
+        uint8_t *text = malloc(n);
+        size_t i;
+
+        assert_non_null(text);
+        for (i = 0; i < before; i++)
+            memcpy(text + 3 * i, "0, ", 3);
+        memcpy(text + 3 * before, scalar, n_scalar);
+        memcpy(text + 3 * before + n_scalar, end, n_end);
+        memset(text + n - n_more, ' ', n_more);
+        memset(&t.carry, 0, sizeof t.carry);
+        k->tokenize(&t, text, n);
+        k->sort(&t, text, n, &no_keys, &sorted);
+        assert_int_equal(t.suspect == 0, good);
+        free(text);
+    }
+}
 
 static void check_scalars(const struct mr_kernels *k)
 {
@@ -299,32 +497,15 @@ static void check_scalars(const struct mr_kernels *k)
         {"-Infinity", false}, {"1\x0c", false}, {"1\x1a", false},
         {"1\\", false}, {"\x01", false}, {"1/", false}, {"1;", false}};
     static const char *const ends[] = {
-        "", ",", "}", "]", " ", "\n", "\r", "\t", ":", "\"", "{", "["};
+        "", ",", "}", "]", " ", "\n", "\r", "\t", ":", "\"\"", "{", "["};
     size_t i;
     size_t j;
 
     for (i = 0; i < sizeof some / sizeof *some; i++) {
         for (j = 0; j < sizeof ends / sizeof *ends; j++) {
-            size_t n = strlen(some[i].text) + strlen(ends[j]);
-            uint8_t *text = malloc(3 + n + 1);
-            uint16_t pos[64] = {0};
-
-            /* "7, " first, and memory that ends with the text. */
-            memcpy(text, "7, ", 3);
-            memcpy(text + 3, some[i].text, strlen(some[i].text));
-            memcpy(text + 3 + strlen(some[i].text), ends[j], strlen(ends[j]));
-            text = realloc(text, 3 + n);
-            assert_non_null(text);
-            pos[17] = 3;
-            pos[63] = 3;
-            assert_true(k->scalars(text, 3 + n, pos, 0));
-            assert_true(k->scalars(text, 3 + n, pos, 1 | 1 << 5));
-            assert_int_equal(
-                k->scalars(text, 3 + n, pos, 1 << 17), some[i].good);
-            assert_int_equal(k->scalars(text, 3 + n, pos,
-                                 1 | UINT64_C(1) << 63),
-                some[i].good);
-            free(text);
+            check_scalar(k, some[i].text, ends[j], 0, some[i].good);
+            if (ends[j][0])
+                check_scalar(k, some[i].text, ends[j], 40, some[i].good);
         }
     }
 }
@@ -391,6 +572,7 @@ int main(void)
         cmocka_unit_test(tokens),
         cmocka_unit_test(tokens_are_the_same),
         cmocka_unit_test(sorting),
+        cmocka_unit_test(nesting),
         cmocka_unit_test(scalars),
         cmocka_unit_test(arithmetic),
     };

@@ -909,6 +909,51 @@ static void made_by_hand_is_read(void **state)
     release_assembled(&a);
 }
 
+static const char *sample(const char *name)
+{
+    const char *top = getenv("srcdir");
+    static char path[512];
+
+    snprintf(
+        path, sizeof path, "%s/tests/samples/states/%s", top ? top : ".", name);
+    return path;
+}
+
+/* States of earlier versions are read for ever; the first of them is the one
+ * above, put together by another program. */
+static void samples_are_read(void **state)
+{
+    struct mr_user_block block;
+    const struct mr_coverage *c;
+    struct mr_unpacker *u;
+    struct assembled a;
+    struct mr_state *s;
+    uint8_t *p;
+    size_t n;
+
+    (void)state;
+    fill(&a);
+    p = load(sample("good-hand.mrs"), &n);
+    assert_int_equal(n, a.file.n);
+    assert_memory_equal(p, a.file.p, n);
+    free(p);
+    release_assembled(&a);
+
+    assert_int_equal(mr_state_open(sample("good-kpis.mrs"), &s, NULL), MR_OK);
+    c = &mr_state_get_head(s)->coverage;
+    assert_int_equal(c->n_partitions, 3);
+    assert_int_equal(c->n_failures, 1);
+    assert_string_equal(c->failure[0].name, "date=2024-03-04/b.json.gz");
+    assert_int_equal(mr_unpacker_new(&u), MR_OK);
+    assert_int_equal(mr_state_n_blocks(s), 1);
+    assert_int_equal(mr_state_block(s, 0, u, &block, NULL), MR_OK);
+    assert_int_equal(block.n, 4);        /* Ada, Bob, Cyd, Dee */
+    assert_int_equal(block.n_sets, 4);   /* as many days and types */
+    assert_int_equal(block.first[4], 7); /* sessions */
+    mr_unpacker_free(u);
+    mr_state_close(s);
+}
+
 /* And it is what the writer writes. */
 static void made_by_hand_is_written(void **state)
 {
@@ -1320,6 +1365,7 @@ int main(void)
         cmocka_unit_test(errors_name_the_file),
         cmocka_unit_test(made_by_hand_is_read),
         cmocka_unit_test(made_by_hand_is_written),
+        cmocka_unit_test(samples_are_read),
         cmocka_unit_test(hostile_files_are_refused),
         cmocka_unit_test(hostile_tables_are_refused),
         cmocka_unit_test(later_chunks),

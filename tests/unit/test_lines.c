@@ -1,0 +1,500 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "mr/lines.h"
+
+/*
+ * Texts with lines of all lengths around the limit and the size of a block
+ * are read in every way there is: mapped in place, through a pipe, from gzip
+ * and from zstd.  Blocks in order must be the text, whole lines each, and a
+ * line above the limit must be given once, in a block of its own or whole
+ * within one.
+ */
+
+static uint64_t seed;
+
+static uint64_t any(uint64_t below)
+{
+    seed ^= seed >> 12;
+    seed ^= seed << 25;
+    seed ^= seed >> 27;
+    return (seed * UINT64_C(2685821657736338717) >> 11) % below;
+}
+
+static char folder[256];
+
+enum way { MAPPED, PIPED, GZIP, ZSTD, WAYS };
+
+static const char *path_of(enum way way)
+{
+    static char path[WAYS][300];
+
+    snprintf(path[way], sizeof path[way], "%s/%d", folder, (int)way);
+    return path[way];
+}
+
+/* ---- files ---- */
+
+struct text {
+    uint8_t *p;
+    size_t n, cap;
+};
+
+static void save(const char *path, const void *p, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+
+    assert_non_null(f);
+    assert_int_equal(fwrite(p, 1, n, f), n);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void save_gzip(const char *path, const struct text *t)
+{
+    gzFile f = gzopen(path, "wb1");
+
+    assert_non_null(f);
+    if (t->n > 0)
+        assert_int_equal(gzwrite(f, t->p, (unsigned)t->n), t->n);
+    assert_int_equal(gzclose(f), Z_OK);
+}
+
+static void save_zstd(const char *path, const struct text *t)
+{
+    size_t cap = ZSTD_compressBound(t->n), n;
+    uint8_t *p = malloc(cap);
+
+    assert_non_null(p);
+    n = ZSTD_compress(p, cap, t->p, t->n, 1);
+    assert_false(ZSTD_isError(n));
+    save(path, p, n);
+    free(p);
+}
+
+/* Writes to the pipe until the reader has had enough. */
+static void *feed_pipe(void *context)
+{
+    const struct text *t = context;
+    FILE *f = fopen(path_of(PIPED), "wb");
+
+    if (f != NULL) {
+        (void)fwrite(t->p, 1, t->n, f);
+        (void)fclose(f);
+    }
+    return NULL;
+}
+
+/* ---- checking ---- */
+
+struct reading {
+    const struct text *text;
+    uint64_t limit;
+    size_t at;      /* byte of the text that comes next */
+    size_t n_long;  /* lines above the limit that had a block of their own */
+    size_t largest; /* block */
+};
+
+/* The line end after a place, or the end. */
+static size_t line_end(const struct text *t, size_t at)
+{
+    const uint8_t *end = at < t->n ? memchr(t->p + at, '\n', t->n - at) : NULL;
+
+    return end == NULL ? t->n : (size_t)(end - t->p);
+}
+
+/* Bytes of the line that begins at a place: without LF, CRLF. */
+static size_t line_bytes(const struct text *t, size_t at)
+{
+    size_t end = line_end(t, at);
+
+    if (end < t->n && end > at && t->p[end - 1] == '\r')
+        return end - at - 1;
+    return end - at;
+}
+
+static void check_long(struct reading *r, const struct mr_line_block *b)
+{
+    size_t end = line_end(r->text, r->at);
+
+    assert_true(line_bytes(r->text, r->at) > r->limit);
+    assert_true(b->text.n <= MR_LINES_LONG_KEPT);
+    assert_true(b->text.n <= end - r->at);
+    /* As much as is allowed. */
+    assert_true(b->text.n == MR_LINES_LONG_KEPT || b->text.n == end - r->at);
+    assert_int_equal(b->has_end, end < r->text->n);
+    r->at = end < r->text->n ? end + 1 : end;
+    r->n_long++;
+}
+
+static void check_block(struct reading *r, const struct mr_line_block *b)
+{
+    size_t start = r->at, mark = 0;
+
+    if (start == 0 && r->text->n >= 3 &&
+        memcmp(r->text->p, "\xef\xbb\xbf", 3) == 0)
+        mark = 3;
+    r->at += mark;
+    if (b->text.n == 0) { /* the end; a mark may have stood alone */
+        assert_int_equal(r->at, r->text->n);
+        assert_int_equal(b->bytes, mark);
+        return;
+    }
+    assert_int_equal(b->offset, r->at);
+    assert_true(b->text.n <= r->text->n - r->at);
+    assert_memory_equal(b->text.p, r->text->p + r->at, b->text.n);
+    if (b->too_long) {
+        check_long(r, b);
+    } else {
+        r->at += b->text.n;
+        assert_true(r->at == r->text->n || r->text->p[r->at - 1] == '\n');
+        if (b->text.n > r->largest)
+            r->largest = b->text.n;
+    }
+    assert_int_equal(b->bytes, r->at - start);
+}
+
+static size_t read_all(
+    const struct text *t, struct mr_lines *lines, uint64_t limit)
+{
+    struct reading r = {.text = t, .limit = limit};
+    struct mr_buffer buffer[2] = {{0}, {0}};
+    struct mr_line_block block;
+    unsigned k = 0;
+
+    do {
+        /* Another buffer each time: the one before may be in use. */
+        k = !k;
+        assert_int_equal(
+            mr_lines_next(lines, &buffer[k], &block, NULL), MR_OK);
+        check_block(&r, &block);
+    } while (block.text.n > 0);
+    assert_int_equal(r.at, t->n);
+    /* The end stays the end. */
+    assert_int_equal(
+        mr_lines_next(lines, &buffer[k], &block, NULL), MR_OK);
+    assert_int_equal(block.text.n, 0);
+    assert_int_equal(block.bytes, 0);
+    /* What a block may hold follows from its size and the limit. */
+    assert_true(r.largest <=
+        2 * (size_t)(limit > MR_LINES_BLOCK ? limit + 2 : MR_LINES_BLOCK));
+    mr_buffer_release(&buffer[0]);
+    mr_buffer_release(&buffer[1]);
+    return r.n_long;
+}
+
+static size_t read_way(const struct text *t, enum way way, uint64_t limit)
+{
+    char *path = strdup(path_of(way));
+    struct mr_input input = {.path = path, .name = path};
+    struct mr_container *container;
+    struct mr_stream *stream;
+    struct mr_lines lines;
+    size_t n_long;
+
+    assert_non_null(path);
+    assert_int_equal(mr_container_open(&input, &container, NULL), MR_OK);
+    assert_int_equal(mr_container_next(container, &stream, NULL), MR_OK);
+    assert_non_null(stream);
+    assert_int_equal(mr_stream_in_place(stream), way == MAPPED && t->n > 0);
+    mr_lines_init(&lines, stream, limit, true);
+    n_long = read_all(t, &lines, limit);
+    mr_lines_release(&lines);
+    mr_stream_close(stream);
+    assert_int_equal(mr_container_close(container, NULL), MR_OK);
+    free(path);
+    return n_long;
+}
+
+static void read_every_way(struct text *t, uint64_t limit)
+{
+    pthread_t feeder;
+    size_t n_long[WAYS];
+
+    save(path_of(MAPPED), t->p, t->n);
+    save_gzip(path_of(GZIP), t);
+    save_zstd(path_of(ZSTD), t);
+    for (enum way way = 0; way < WAYS; way++) {
+        if (way == PIPED)
+            assert_int_equal(
+                pthread_create(&feeder, NULL, feed_pipe, t), 0);
+        n_long[way] = read_way(t, way, limit);
+        if (way == PIPED)
+            assert_int_equal(pthread_join(feeder, NULL), 0);
+    }
+    assert_int_equal(n_long[PIPED], n_long[GZIP]);
+    assert_int_equal(n_long[PIPED], n_long[ZSTD]);
+}
+
+/* ---- texts ---- */
+
+static void append(struct text *t, const void *p, size_t n)
+{
+    if (t->n + n > t->cap) {
+        t->cap = 2 * (t->n + n);
+        t->p = realloc(t->p, t->cap);
+        assert_non_null(t->p);
+    }
+    if (n > 0)
+        memcpy(t->p + t->n, p, n);
+    t->n += n;
+}
+
+/* A line of n bytes and an ending; its bytes tell where it came from. */
+static void append_line(struct text *t, size_t n, const char *ending)
+{
+    uint8_t c = (uint8_t)('a' + any(26));
+    size_t start = t->n;
+
+    append(t, NULL, 0);
+    while (t->n - start < n) {
+        uint8_t some[4096];
+        size_t m = n - (t->n - start);
+
+        memset(some, c, sizeof some);
+        some[any(sizeof some)] = '\r'; /* ends no line */
+        some[0] = (uint8_t)('A' + t->n % 26);
+        append(t, some, m < sizeof some ? m : sizeof some);
+    }
+    if (n > 0 && t->p[t->n - 1] == '\r')
+        t->p[t->n - 1] = c;
+    append(t, ending, strlen(ending));
+}
+
+static size_t any_length(uint64_t limit)
+{
+    static const size_t size[] = {0, 1, MR_LINES_BLOCK, MR_LINES_BLOCK / 2,
+        MR_LINES_LONG_KEPT, 2 * MR_LINES_BLOCK};
+    size_t near = any(3) && limit < 3000000 ? (size_t)limit : size[any(6)];
+
+    if (any(3) == 0)
+        return any(400);
+    near += any(7);
+    return near < 3 ? near : near - 3;
+}
+
+static void random_text(struct text *t, uint64_t limit)
+{
+    size_t lines = any(30), most = 1500000;
+
+    t->n = 0;
+    if (any(3) == 0)
+        append(t, "\xef\xbb\xbf", any(4)); /* or a part of it */
+    for (size_t i = 0; i < lines && t->n < most; i++) {
+        size_t many = any(12) == 0 ? any(5000) : 1;
+
+        for (size_t k = 0; k < many; k++)
+            append_line(t, many > 1 ? any(200) : any_length(limit),
+                any(4) ? "\n" : "\r\n");
+    }
+    if (any(2)) /* no last line end */
+        append_line(t, any_length(limit), any(5) ? "" : "\r");
+}
+
+static void texts_come_back(void **state)
+{
+    static const uint64_t limits[] = {1, 100, MR_LINES_LONG_KEPT,
+        MR_LINES_BLOCK / 2, MR_LINES_BLOCK, 600000, 2000000,
+        UINT64_C(1) << 30};
+    struct text t = {NULL, 0, 0};
+
+    (void)state;
+    for (unsigned round = 0; round < 140; round++) {
+        uint64_t limit = limits[round % 8];
+
+        random_text(&t, limit);
+        read_every_way(&t, limit);
+    }
+    free(t.p);
+}
+
+/* A long line first, in the middle, last; alone; two in a row; each with
+ * every ending; with and without a mark before. */
+static void long_lines_are_found_everywhere(void **state)
+{
+    static const char *const ending[] = {"\n", "\r\n"};
+    const uint64_t limit = 300000;
+    struct text t = {NULL, 0, 0};
+
+    (void)state;
+    for (unsigned form = 0; form < 64; form++) {
+        t.n = 0;
+        if (form & 1)
+            append(&t, "\xef\xbb\xbf", 3);
+        if (form & 2)
+            append_line(&t, 10, ending[form & 1]);
+        for (unsigned k = 0; k <= (form >> 2 & 1); k++)
+            append_line(&t, 700000 + k, ending[form >> 3 & 1]);
+        if (form & 16)
+            append_line(&t, 20, ending[form >> 3 & 1]);
+        if (form & 32) /* the last line has no end */
+            t.n -= form & 8 ? 2 : 1;
+        read_every_way(&t, limit);
+        /* Too long to be held: each has its own block. */
+        assert_int_equal(
+            read_way(&t, GZIP, limit), 1 + (form >> 2 & 1));
+        assert_int_equal(
+            read_way(&t, MAPPED, limit), 1 + (form >> 2 & 1));
+    }
+    free(t.p);
+}
+
+/* Lines of exactly the limit are none that are too long. */
+static void lines_at_the_limit(void **state)
+{
+    static const size_t limits[] = {
+        1, 70000, MR_LINES_BLOCK - 1, MR_LINES_BLOCK, 500000};
+    struct text t = {NULL, 0, 0};
+
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) {
+        for (unsigned form = 0; form < 8; form++) {
+            t.n = 0;
+            if (form & 1)
+                append(&t, "\xef\xbb\xbf", 3);
+            append_line(&t, limits[i], form & 2 ? "\r\n" : "\n");
+            append_line(&t, limits[i], form & 4 ? "\n" : "");
+            read_every_way(&t, limits[i]);
+            assert_int_equal(read_way(&t, MAPPED, limits[i]), 0);
+            assert_int_equal(read_way(&t, ZSTD, limits[i]), 0);
+        }
+    }
+    free(t.p);
+}
+
+static void marks_in_the_middle_stay(void **state)
+{
+    struct text t = {NULL, 0, 0};
+    struct mr_input input = {.name = folder};
+    struct mr_container *container;
+    struct mr_buffer buffer = {0};
+    struct mr_line_block block;
+    struct mr_stream *stream;
+    struct mr_lines lines;
+
+    (void)state;
+    append(&t, "\xef\xbb\xbf\xef\xbb\xbfx\n", 8);
+    read_every_way(&t, 100); /* the second is text */
+    for (enum way way = 0; way < WAYS; way++) {
+        if (way == PIPED)
+            continue;
+        input.path = strdup(path_of(way));
+        assert_int_equal(mr_container_open(&input, &container, NULL), MR_OK);
+        assert_int_equal(mr_container_next(container, &stream, NULL), MR_OK);
+        mr_lines_init(&lines, stream, 100, false); /* not at the start */
+        assert_int_equal(
+            mr_lines_next(&lines, &buffer, &block, NULL), MR_OK);
+        assert_int_equal(block.text.n, 8);
+        assert_int_equal(block.offset, 0);
+        assert_int_equal(block.bytes, 8);
+        mr_lines_release(&lines);
+        mr_stream_close(stream);
+        assert_int_equal(mr_container_close(container, NULL), MR_OK);
+        free(input.path);
+    }
+    mr_buffer_release(&buffer);
+    free(t.p);
+}
+
+static void ends_of_lines_are_found(void **state)
+{
+    const uint8_t text[] = "a\nb\nc";
+
+    (void)state;
+    assert_null(mr_lines_last_end((struct mr_span){NULL, 0}));
+    assert_null(mr_lines_last_end((struct mr_span){text, 1}));
+    assert_ptr_equal(
+        mr_lines_last_end((struct mr_span){text, 2}), text + 1);
+    assert_ptr_equal(
+        mr_lines_last_end((struct mr_span){text, 3}), text + 1);
+    assert_ptr_equal(
+        mr_lines_last_end((struct mr_span){text, 5}), text + 3);
+    assert_ptr_equal(
+        mr_lines_last_end((struct mr_span){text + 1, 1}), text + 1);
+}
+
+/* A gzip file that is cut short gives its error after what could be read. */
+static void errors_are_those_of_the_stream(void **state)
+{
+    char *path = strdup(path_of(GZIP));
+    struct mr_input input = {.path = path, .name = path};
+    struct text t = {NULL, 0, 0};
+    struct mr_container *container;
+    struct mr_buffer buffer = {0};
+    struct mr_line_block block = {.bytes = 77};
+    struct mr_error err = {.status = MR_OK};
+    struct mr_stream *stream;
+    struct mr_lines lines;
+    struct stat st;
+    enum mr_status status;
+
+    (void)state;
+    for (unsigned i = 0; i < 50000; i++)
+        append_line(&t, any(40), "\n");
+    save_gzip(path, &t);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(truncate(path, st.st_size - 5), 0);
+    assert_int_equal(mr_container_open(&input, &container, NULL), MR_OK);
+    assert_int_equal(mr_container_next(container, &stream, NULL), MR_OK);
+    mr_lines_init(&lines, stream, 100, true);
+    do
+        status = mr_lines_next(&lines, &buffer, &block, &err);
+    while (status == MR_OK && block.text.n > 0);
+    assert_int_equal(status, MR_FORMAT);
+    assert_int_equal(err.status, MR_FORMAT);
+    assert_int_equal(err.offset, st.st_size - 5);
+    mr_lines_release(&lines);
+    mr_buffer_release(&buffer);
+    mr_stream_close(stream);
+    (void)mr_container_close(container, NULL);
+    free(path);
+    free(t.p);
+}
+
+static int make_folder(void **state)
+{
+    const char *base = getenv("TMPDIR");
+
+    (void)state;
+    snprintf(folder, sizeof folder, "%s/mr-lines-XXXXXX", base ? base : "/tmp");
+    return mkdtemp(folder) && mkfifo(path_of(PIPED), 0600) == 0 ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    for (enum way way = 0; way < WAYS; way++)
+        (void)unlink(path_of(way));
+    return rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_come_back),
+        cmocka_unit_test(long_lines_are_found_everywhere),
+        cmocka_unit_test(lines_at_the_limit),
+        cmocka_unit_test(marks_in_the_middle_stay),
+        cmocka_unit_test(ends_of_lines_are_found),
+        cmocka_unit_test(errors_are_those_of_the_stream),
+    };
+
+    seed = 88172645463325252;
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
