@@ -142,7 +142,7 @@ struct mr_fields_reader {
     struct line line;
 
     size_t n_keys;
-    struct key key[MR_WINDOW_BYTES + 1];
+    struct key key[MR_WINDOW_BYTES / 2 + 2]; /* colons two bytes apart */
     struct levels levels[MR_WINDOW_GROUPS];
     struct mr_tokens tokens;
     struct mr_sorted sorted;

@@ -56,7 +56,7 @@ struct mr_failed {
 struct mr_result {
     struct mr_totals totals;
     uint64_t users, days, types; /* distinct users; days and types with events */
-    char path[1024];             /* the state file written; empty if none */
+    char path[4096];             /* the state file written; empty if none */
     uint64_t state_bytes;
     double seconds;
     /* Partitions that could not be read, ascending by name; the first of

@@ -265,7 +265,7 @@ static enum mr_status read_chunk(const struct mr_state *state, size_t i,
     const struct place *place = &state->place[i];
     const char *why = NULL;
     enum mr_status status;
-    bool same;
+    bool same = false;
 
     status = read_stored(state, place->offset, place->stored_bytes,
         place->checksum, &u->stored, &same, err);
@@ -598,7 +598,7 @@ static enum mr_status read_block(const struct mr_state *state, size_t i,
     const char *why = NULL;
     enum mr_status status;
     struct mr_span plain;
-    bool same;
+    bool same = false;
 
     status = read_stored(state, block->offset, block->info.stored_bytes,
         block->checksum, &u->stored, &same, err);

@@ -914,6 +914,38 @@ static enum mr_status note_failure(struct group *group, const char *name,
     return add_failure(group, name, why) == MR_OK ? MR_OK : mr_fail_nomem(err);
 }
 
+/*
+ * An archive has been read to its end: note it as a partition of no lines of
+ * its own, so that a failure that stands under its name, of a time when it
+ * was damaged, is made good.  Its digest is that of its members' digests.
+ */
+static enum mr_status note_archive(
+    struct group *group, const char *name, struct mr_error *err)
+{
+    struct mr_partition p = {.n_names = 0};
+    struct mr_buffer digests = {0};
+    enum mr_status status = MR_OK;
+
+    for (size_t i = 0; i < group->coverage.n_partitions; i++)
+        if (status == MR_OK)
+            status = mr_buffer_add(&digests,
+                group->coverage.partition[i].digest.b, MR_DIGEST_BYTES);
+    p.digest = mr_digest_bytes(digests.p, digests.n);
+    mr_buffer_release(&digests);
+    p.name = calloc(1, sizeof(*p.name));
+    if (p.name == NULL || (p.name[0] = strdup(name)) == NULL)
+        status = MR_NOMEM;
+    else
+        p.n_names = 1;
+    if (status == MR_OK)
+        status = mr_coverage_add(&group->coverage, &p);
+    if (status != MR_OK) {
+        mr_partition_release(&p);
+        return mr_fail_nomem(err);
+    }
+    return MR_OK;
+}
+
 /* All partitions of an open container, and its closing. */
 static enum mr_status map_container(struct thread *t, size_t input,
     struct mr_container *container, struct group *group,
@@ -930,8 +962,11 @@ static enum mr_status map_container(struct thread *t, size_t input,
             status = note_failure(group, name, &why, err);
             break;
         }
-        if (stream == NULL)
+        if (stream == NULL) {
+            if (mr_container_is_archive(container))
+                status = note_archive(group, name, err);
             break;
+        }
         status = map_partition(t, input, stream,
             mr_container_is_archive(container), group, err);
         mr_stream_close(stream);

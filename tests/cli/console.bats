@@ -1,6 +1,5 @@
 # What is said where, and what is answered: standard output, standard error,
 # exit status.
-# shellcheck disable=SC2154
 
 load helper
 

@@ -1,5 +1,4 @@
 # Specs as docs/spec.md shows them.
-# shellcheck disable=SC2154
 
 load helper
 
