@@ -117,6 +117,14 @@ void mr_aggregate_free(struct mr_aggregate *a)
     free(a);
 }
 
+enum mr_status mr_aggregate_fail(enum mr_status status, struct mr_error *err)
+{
+    if (status != MR_LIMIT)
+        return mr_fail_nomem(err);
+    return mr_fail(err, MR_LIMIT, MR_NOWHERE, "map fewer partitions at a time",
+        "too many users share the first bits of their hash");
+}
+
 enum mr_status mr_aggregate_scratch_new(
     struct mr_aggregate_scratch **scratch_out)
 {

@@ -17,6 +17,10 @@ MR_MUST_CHECK enum mr_status mr_aggregate_new(
     uint64_t session_gap_ms, struct mr_aggregate **aggregate_out);
 void mr_aggregate_free(struct mr_aggregate *a);
 
+/** mr_aggregate_fail(status, err): Say what a failure of mr_aggregate_add or
+ * mr_aggregate_merge means; return status. */
+enum mr_status mr_aggregate_fail(enum mr_status status, struct mr_error *err);
+
 /** Working memory of one thread for mr_aggregate_add: 2 MiB. */
 struct mr_aggregate_scratch;
 MR_MUST_CHECK enum mr_status mr_aggregate_scratch_new(

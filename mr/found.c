@@ -30,13 +30,16 @@ static enum mr_status stage(struct mr_found *f, uint64_t session_gap_ms,
 }
 
 enum mr_status mr_found_add(struct mr_found *f, const struct mr_batch *batch,
-    uint64_t session_gap_ms, struct mr_aggregate_scratch *scratch)
+    uint64_t session_gap_ms, struct mr_aggregate_scratch *scratch,
+    struct mr_error *err)
 {
     enum mr_status status = mr_batch_count(&f->sum, batch);
 
     if (status == MR_OK)
         status = mr_batch_append(&f->sum, batch);
-    return status != MR_OK ? status : stage(f, session_gap_ms, scratch);
+    if (status == MR_OK)
+        status = stage(f, session_gap_ms, scratch);
+    return status != MR_OK ? mr_aggregate_fail(status, err) : MR_OK;
 }
 
 enum mr_status mr_found_take(struct mr_found *into, struct mr_found *from,
@@ -69,6 +72,6 @@ enum mr_status mr_found_take(struct mr_found *into, struct mr_found *from,
         from->staged = NULL;
     }
     if (status != MR_OK)
-        return mr_fail_nomem(err);
+        return mr_aggregate_fail(status, err);
     return mr_spool_append(&into->rejects, &from->rejects, err);
 }

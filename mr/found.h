@@ -23,11 +23,11 @@ struct mr_found {
 /* All zero is empty. */
 void mr_found_release(struct mr_found *f);
 
-/** mr_found_add(f, batch, gap_ms, scratch): Add counts and tuples of a batch,
- * which stays as it is. */
+/** mr_found_add(f, batch, gap_ms, scratch, err): Add counts and tuples of a
+ * batch, which stays as it is. */
 MR_MUST_CHECK enum mr_status mr_found_add(struct mr_found *f,
     const struct mr_batch *batch, uint64_t session_gap_ms,
-    struct mr_aggregate_scratch *scratch);
+    struct mr_aggregate_scratch *scratch, struct mr_error *err);
 
 /** mr_found_take(into, from, ...): Move events and rejects of from to into;
  * from's counts stay. */

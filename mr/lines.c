@@ -85,6 +85,8 @@ static enum mr_status more(struct window *w)
 /* Forget the window's first n bytes. */
 static void drop(struct window *w, size_t n)
 {
+    if (n == 0)
+        return;
     w->lines->offset += n;
     if (w->buffer == NULL) {
         w->text.p += n;
@@ -178,10 +180,9 @@ static enum mr_status begin(struct window *w, uint64_t *dropped)
         return MR_OK;
     lines->at_start = false;
     status = more(w);
-    if (status == MR_OK && w->text.n >= 3 &&
-        memcmp(w->text.p, "\xef\xbb\xbf", 3) == 0) {
-        drop(w, 3);
-        *dropped = 3;
+    if (status == MR_OK) {
+        *dropped = mr_lines_mark(w->text);
+        drop(w, (size_t)*dropped);
     }
     return status;
 }

@@ -60,6 +60,12 @@ MR_MUST_CHECK enum mr_status mr_lines_next(struct mr_lines *lines,
     struct mr_buffer *buffer, struct mr_line_block *block_out,
     struct mr_error *err);
 
+/** Length of a byte-order mark at the beginning of a text: 3 or 0. */
+static inline size_t mr_lines_mark(struct mr_span text)
+{
+    return text.n >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 /** The last line end in a span, or NULL. */
 const uint8_t *mr_lines_last_end(struct mr_span text);
 

@@ -36,6 +36,9 @@ struct deflate_io {
     size_t in_n;
     uint8_t *out;
     size_t out_n;
+    /* After the end: bytes behind it that were taken all the same. */
+    uint8_t left[8];
+    unsigned n_left;
 };
 
 #ifdef HAVE_ISAL
@@ -71,27 +74,23 @@ static enum deflate_result inflater_run(
     state->next_out = io->out;
     state->avail_out = io->out_n < INT32_MAX ? (uint32_t)io->out_n : INT32_MAX;
     result = isal_inflate(state);
-    /* What was read beyond the end, whole bytes of it, belongs to the
-     * trailer. */
-    if (state->block_state == ISAL_BLOCK_INPUT_DONE ||
-        state->block_state == ISAL_BLOCK_FINISH) {
-        ptrdiff_t excess = state->read_in_length / 8;
-
-        if (excess > state->next_in - io->in)
-            return DEFLATE_BAD;
-        state->next_in -= excess;
-        state->read_in = 0;
-        state->read_in_length = 0;
-    }
     io->in_n -= (size_t)(state->next_in - io->in);
     io->in = state->next_in;
     io->out_n -= (size_t)(state->next_out - io->out);
     io->out = state->next_out;
     if (result < 0 || result == ISAL_NEED_DICT)
         return DEFLATE_BAD;
-    if (state->block_state == ISAL_BLOCK_FINISH)
-        return DEFLATE_ENDED;
-    return DEFLATE_GOES_ON;
+    if (state->block_state != ISAL_BLOCK_FINISH)
+        return DEFLATE_GOES_ON;
+    /* Whole bytes behind the end, perhaps taken by an earlier call already,
+     * are the trailer's first. */
+    io->n_left = (unsigned)state->read_in_length / 8;
+    if (state->read_in_length < 0 || io->n_left > sizeof(io->left))
+        return DEFLATE_BAD;
+    for (unsigned i = 0; i < io->n_left; i++)
+        io->left[i] = (uint8_t)(state->read_in >>
+                                ((unsigned)state->read_in_length % 8 + 8 * i));
+    return DEFLATE_ENDED;
 }
 
 static uint32_t crc_add(uint32_t crc, const uint8_t *p, size_t n)
@@ -173,6 +172,8 @@ struct gzip {
     uint32_t crc;        /* of the member's bytes so far */
     uint64_t out_bytes;  /* of the member */
     uint64_t begins_at;  /* the member's stored byte */
+    uint8_t left[8];     /* the trailer's first bytes, already taken */
+    unsigned n_left;
     struct inflater inflater;
 };
 
@@ -330,7 +331,8 @@ static enum mr_status inflate_some(struct gzip *g, struct mr_feed *feed,
     uint8_t *out, size_t cap, size_t *n_out, struct mr_error *err)
 {
     enum mr_status status = mr_feed_peek(feed, 1, err);
-    struct deflate_io io = {feed->rest.p, feed->rest.n, out, cap};
+    struct deflate_io io = {
+        .in = feed->rest.p, .in_n = feed->rest.n, .out = out, .out_n = cap};
     enum deflate_result result;
     size_t taken;
 
@@ -352,8 +354,11 @@ static enum mr_status inflate_some(struct gzip *g, struct mr_feed *feed,
     if (result == DEFLATE_BAD)
         return mr_fail(err, MR_FORMAT, g->begins_at, ADVICE,
             "damaged data in the gzip member that begins there");
-    if (result == DEFLATE_ENDED)
+    if (result == DEFLATE_ENDED) {
+        memcpy(g->left, io.left, sizeof(g->left));
+        g->n_left = io.n_left;
         g->at = AT_TRAILER;
+    }
     return MR_OK;
 }
 
@@ -361,9 +366,13 @@ static enum mr_status check_trailer(
     struct gzip *g, struct mr_feed *feed, struct mr_error *err)
 {
     uint8_t trailer[8];
-    uint64_t at = feed->offset;
-    enum mr_status status = take(g, feed, trailer, sizeof trailer, err);
+    uint64_t at = feed->offset - g->n_left;
     uint32_t crc, length;
+    enum mr_status status;
+
+    memcpy(trailer, g->left, g->n_left);
+    status =
+        take(g, feed, trailer + g->n_left, sizeof trailer - g->n_left, err);
 
     if (status != MR_OK)
         return status;

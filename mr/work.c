@@ -25,7 +25,9 @@
  *
  * Two things need units in order: line numbers of rejected lines, and the
  * lines that straddle two runs of frames.  Such units, once parsed, wait in
- * the job's ring until the owner settles them one after the other.
+ * the job's ring until the owner settles them one after the other.  Where
+ * rejected lines are wanted, a file of several frames is unpacked by its
+ * owner like any other: of the two things there is only one at a time.
  */
 
 #include "mr/work.h"
@@ -40,9 +42,16 @@
 /* Tuples a thread keeps before it visits the shared table. */
 #define READY_TUPLES ((size_t)1 << 17)
 
+/* What a unit keeps of its memory for the next one. */
+#define KEPT_BYTES ((size_t)4 * MR_LINES_BLOCK)
+/* What does not count where a line's length does: a byte-order mark before
+ * it, CR and LF behind it. */
+#define MARK_BYTES 3
+#define END_BYTES 2
+
 /* A line, or a piece of one, that lies at a border of two units. */
 struct fragment {
-    struct mr_buffer text; /* its beginning, if it is too long */
+    struct mr_buffer text; /* empty if it is too long */
     uint64_t bytes;
     bool has_end, too_long;
 };
@@ -57,7 +66,7 @@ struct mr_work_unit {
     struct mr_buffer buffer;
     struct mr_stream *part; /* or a run of frames */
     bool done;
-    uint64_t lines, bytes;
+    uint64_t lines;
     struct mr_buffer rejects;
     struct fragment head, tail;
 };
@@ -78,10 +87,10 @@ struct job {
     /* The owner's: */
     struct mr_work_unit *ring[RING];
     uint64_t n_units, n_settled;
-    uint64_t line, offset; /* where the next unit to settle begins */
+    uint64_t line;         /* of the next unit to settle */
     uint64_t *passed;      /* stored bytes told as progress; NULL: not told */
     struct fragment open;  /* the line that runs on */
-    uint64_t open_offset;
+    bool has_begun;        /* the first such line has been parsed */
 };
 
 struct thread {
@@ -152,20 +161,18 @@ static void fragment_clear(struct fragment *f)
     f->has_end = f->too_long = false;
 }
 
+/* Nobody wants the text of a line that is too long: rejected lines are not
+ * asked for where there are fragments. */
 static enum mr_status fragment_add(struct fragment *f, struct mr_span text,
     uint64_t bytes, bool too_long, uint64_t max_line_bytes)
 {
-    size_t room;
-
     f->bytes += bytes;
-    /* A CR may stand before the LF: up to two bytes of line end. */
-    if (too_long || f->bytes > max_line_bytes + 2)
+    if (too_long || f->bytes > max_line_bytes + MARK_BYTES + END_BYTES)
         f->too_long = true;
-    room = (size_t)max_line_bytes + 2 - f->text.n;
-    if (f->too_long)
-        room = f->text.n < MR_LINES_LONG_KEPT ? MR_LINES_LONG_KEPT - f->text.n
-                                              : 0;
-    return mr_buffer_add(&f->text, text.p, text.n < room ? text.n : room);
+    if (!f->too_long)
+        return mr_buffer_add(&f->text, text.p, text.n);
+    f->text.n = 0;
+    return MR_OK;
 }
 
 /* ---- units ---- */
@@ -182,12 +189,22 @@ static struct mr_work_unit *unit_take(struct mr_work *w)
     return u != NULL ? u : calloc(1, sizeof(*u));
 }
 
+/* Unless it is unusually much. */
+static void keep_memory(struct mr_buffer *b)
+{
+    b->n = 0;
+    if (b->cap > KEPT_BYTES)
+        mr_buffer_release(b);
+}
+
 static void unit_give(struct mr_work *w, struct mr_work_unit *u)
 {
     u->part = NULL;
     u->done = false;
-    u->lines = u->bytes = 0;
-    u->rejects.n = 0;
+    u->lines = 0;
+    keep_memory(&u->rejects);
+    keep_memory(&u->head.text);
+    keep_memory(&u->tail.text);
     fragment_clear(&u->head);
     fragment_clear(&u->tail);
     pthread_mutex_lock(&w->lock);
@@ -220,16 +237,20 @@ static void job_fail(
     pthread_mutex_unlock(&job->lock);
 }
 
-/* Add what the thread's batch holds to the job. */
-static enum mr_status job_add(struct thread *t, struct job *job)
+/* Add what the thread's batch holds to the job.  Where that fails, the run
+ * does. */
+static enum mr_status job_add(
+    struct thread *t, struct job *job, struct mr_error *err)
 {
     enum mr_status status;
 
     pthread_mutex_lock(&job->lock);
     status = mr_found_add(&job->found, &t->batch,
-        t->work->plan.spec.session_gap_ms, t->scratch);
+        t->work->plan.spec.session_gap_ms, t->scratch, err);
     pthread_mutex_unlock(&job->lock);
     mr_batch_clear(&t->batch);
+    if (status != MR_OK)
+        set_fatal(t->work, job->input, err);
     return status;
 }
 
@@ -307,13 +328,13 @@ static enum mr_status parse_part(
     enum mr_status status = MR_OK;
     bool first = true;
 
-    mr_lines_init(&lines, u->part, limit, u->seq == 0);
+    /* A mark before the first line stays in it until it is settled: it may
+     * straddle a border, too. */
+    mr_lines_init(
+        &lines, u->part, limit + (u->seq == 0 ? MARK_BYTES : 0), false);
     while (status == MR_OK && !stopping(t->work)) {
         status = mr_lines_next(&lines, &u->buffer, &block, err);
-        if (status != MR_OK)
-            break;
-        u->bytes += block.bytes;
-        if (block.text.n == 0)
+        if (status != MR_OK || block.text.n == 0)
             break;
         if (first && cut_head(u, &block, limit) != MR_OK)
             status = mr_fail_nomem(err);
@@ -321,10 +342,8 @@ static enum mr_status parse_part(
         if (status == MR_OK && lines.ended &&
             cut_tail(u, &block, limit) != MR_OK)
             status = mr_fail_nomem(err);
-        if (status == MR_OK && block.text.n > 0 && block.bytes > 0)
+        if (status == MR_OK && block.bytes > 0)
             status = parse_block(t, u, &block, err);
-        else /* a byte-order mark before what was cut off */
-            t->batch.text_bytes += block.bytes;
     }
     mr_lines_release(&lines);
     mr_stream_close(u->part);
@@ -344,15 +363,14 @@ static void run_unit(struct thread *t, struct mr_work_unit *u)
     struct mr_error err = {.status = MR_OK};
     enum mr_status status;
 
-    if (u->part != NULL) {
+    if (u->part != NULL)
         status = parse_part(t, u, &err);
-    } else {
+    else
         status = parse_block(t, u, &u->block, &err);
-        u->bytes = u->block.bytes;
-    }
+    keep_memory(&u->buffer);
     u->lines = t->batch.lines;
-    if (status == MR_OK && job_add(t, job) != MR_OK)
-        status = mr_fail_nomem(&err);
+    if (status == MR_OK)
+        status = job_add(t, job, &err);
     if (status != MR_OK) {
         mr_batch_clear(&t->batch);
         job_fail(job, u->seq, &err);
@@ -449,14 +467,18 @@ static bool has_outstanding(const struct job *job)
 
 /* ---- settling units in order: the owner ---- */
 
+/* Give a unit's rejected lines their numbers and the partition's name. */
 static enum mr_status settle_rejects(struct thread *t, struct job *job,
-    struct mr_span packed, uint64_t line, uint64_t offset,
-    struct mr_error *err)
+    const struct mr_work_unit *u, struct mr_error *err)
 {
+    struct mr_span packed = {u->rejects.p, u->rejects.n};
+    uint64_t line = job->line;
+
+    job->line += u->lines;
     if (packed.n == 0)
         return MR_OK;
-    if (mr_reject_format(&t->work->plan.spec, job->name, packed, line,
-            offset, &job->found.rejects.text) != MR_OK)
+    if (mr_reject_format(&t->work->plan.spec, job->name, packed, line, 0,
+            &job->found.rejects.text) != MR_OK)
         return mr_fail_nomem(err);
     return mr_spool_settle(&job->found.rejects, err);
 }
@@ -465,63 +487,50 @@ static enum mr_status settle_rejects(struct thread *t, struct job *job,
 static enum mr_status settle_open(
     struct thread *t, struct job *job, struct mr_error *err)
 {
-    struct mr_line_block block = {.text = {job->open.text.p,
-                                      job->open.text.n},
-        .offset = job->open_offset,
-        .too_long = job->open.too_long};
-    struct mr_buffer rejects = {0};
+    struct fragment *open = &job->open;
+    struct mr_line_block block = {.text = {open->text.p, open->text.n},
+        .too_long = open->too_long,
+        .bytes = open->bytes};
     enum mr_status status;
 
-    if (job->open.bytes == 0)
+    if (open->bytes == 0)
         return MR_OK;
-    block.bytes = job->open.bytes;
+    if (!job->has_begun) {
+        size_t mark = mr_lines_mark(block.text);
+
+        block.text.p += mark;
+        block.text.n -= mark;
+        job->has_begun = true;
+    }
     status = mr_mapper_parse(
-        &t->mapper, &block, &job->hint, &t->batch, &rejects, err);
+        &t->mapper, &block, &job->hint, &t->batch, NULL, err);
     if (status == MR_OK)
-        status = settle_rejects(t, job,
-            (struct mr_span){rejects.p, rejects.n}, job->line, 0, err);
-    job->line += t->batch.lines;
-    if (status == MR_OK && job_add(t, job) != MR_OK)
-        status = mr_fail_nomem(err);
+        status = job_add(t, job, err);
     mr_batch_clear(&t->batch);
-    mr_buffer_release(&rejects);
-    fragment_clear(&job->open);
+    fragment_clear(open);
     return status;
 }
 
-static enum mr_status join_fragment(
-    struct thread *t, struct job *job, const struct fragment *f,
-    uint64_t offset, struct mr_error *err)
+static enum mr_status join_fragment(struct thread *t, struct job *job,
+    const struct fragment *f, struct mr_error *err)
 {
-    if (job->open.bytes == 0)
-        job->open_offset = offset;
-    if (fragment_add(&job->open, (struct mr_span){f->text.p, f->text.n},
-            f->bytes, f->too_long, t->work->plan.spec.max_line_bytes) !=
-        MR_OK)
+    struct mr_span text = {f->text.p, f->text.n};
+
+    if (fragment_add(&job->open, text, f->bytes, f->too_long,
+            t->work->plan.spec.max_line_bytes) != MR_OK)
         return mr_fail_nomem(err);
     return MR_OK;
 }
 
-static enum mr_status settle_unit(struct thread *t, struct job *job,
-    struct mr_work_unit *u, struct mr_error *err)
+/* A run of frames: what straddles its two borders. */
+static enum mr_status settle_run(struct thread *t, struct job *job,
+    const struct mr_work_unit *u, struct mr_error *err)
 {
-    enum mr_status status = MR_OK;
+    enum mr_status status = join_fragment(t, job, &u->head, err);
 
-    if (job->split) {
-        status = join_fragment(t, job, &u->head, job->offset, err);
-        if (status == MR_OK && u->head.has_end)
-            status = settle_open(t, job, err);
-    }
-    if (status == MR_OK)
-        status = settle_rejects(t, job,
-            (struct mr_span){u->rejects.p, u->rejects.n}, job->line,
-            job->split ? job->offset : 0, err);
-    job->line += u->lines;
-    if (status == MR_OK && job->split)
-        status = join_fragment(t, job, &u->tail,
-            job->offset + u->bytes - u->tail.bytes, err);
-    job->offset += u->bytes;
-    return status;
+    if (status == MR_OK && u->head.has_end)
+        status = settle_open(t, job, err);
+    return status != MR_OK ? status : join_fragment(t, job, &u->tail, err);
 }
 
 /* Settle what is ready.  A failed job's units are only put away. */
@@ -539,7 +548,9 @@ static void settle_ready(struct thread *t, struct job *job)
         pthread_mutex_unlock(&job->lock);
         if (!done)
             return;
-        if (!failed && settle_unit(t, job, *place, &err) != MR_OK) {
+        if (!failed &&
+            (job->split ? settle_run : settle_rejects)(
+                t, job, *place, &err) != MR_OK) {
             job_fail(job, (*place)->seq, &err);
             set_fatal(t->work, job->input, &err);
         }
@@ -614,8 +625,8 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
             /* A byte-order mark and nothing else. */
             t->batch.text_bytes = status == MR_OK ? u->block.bytes : 0;
             unit_give(t->work, u);
-            if (status == MR_OK && job_add(t, job) != MR_OK)
-                status = mr_fail_nomem(err);
+            if (status == MR_OK)
+                status = job_add(t, job, err);
             break;
         }
         tell_passed(job, stream);
@@ -656,7 +667,9 @@ static void read_partition(
     struct mr_error err = {.status = MR_OK};
     enum mr_status status;
 
-    job->split = mr_stream_is_split(stream);
+    /* What a run of frames rejects could only wait in memory for those
+     * before it, and a run can be long. */
+    job->split = mr_stream_is_split(stream) && !t->work->plan.want_rejects;
     job->ordered = job->split || t->work->plan.want_rejects;
     status = job->split ? read_parts(t, job, stream, &err)
                         : read_blocks(t, job, stream, &err);
@@ -862,11 +875,7 @@ static enum mr_status share_users(
         status = mr_batch_append(&t->ready.sum, &group->found.sum);
     if (status == MR_OK && t->ready.sum.n_tuples >= READY_TUPLES)
         status = flush_ready(t);
-    if (status == MR_LIMIT)
-        return mr_fail(err, MR_LIMIT, MR_NOWHERE,
-            "map fewer partitions at a time",
-            "too many users share the first bits of their hash");
-    return status != MR_OK ? mr_fail_nomem(err) : MR_OK;
+    return status != MR_OK ? mr_aggregate_fail(status, err) : MR_OK;
 }
 
 /* Under the work's lock: move a group's coverage to that of the run. */
@@ -1064,15 +1073,17 @@ void mr_work_thread(struct mr_work *w)
         pthread_cond_broadcast(&w->changed);
         pthread_mutex_unlock(&w->lock);
     }
-    if (status == MR_OK && !stopping(w) && flush_ready(&t) != MR_OK) {
-        (void)mr_fail_nomem(&err);
-        set_fatal(w, SIZE_MAX, &err);
+    if (status == MR_OK && !stopping(w)) {
+        status = flush_ready(&t);
+        if (status != MR_OK) {
+            (void)mr_aggregate_fail(status, &err);
+            set_fatal(w, SIZE_MAX, &err);
+        }
     }
     mr_found_release(&t.ready);
     mr_batch_release(&t.batch);
     mr_aggregate_scratch_free(t.scratch);
-    if (status == MR_OK)
-        mr_mapper_release(&t.mapper);
+    mr_mapper_release(&t.mapper);
 }
 
 struct sized {

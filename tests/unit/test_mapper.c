@@ -477,7 +477,7 @@ static void nothing_found_is_lost(void **state)
                 fill_batch(&batch, sizes[any(g < 4 ? 5 : 3)], &next,
                     drop ? &wasted : &sum);
                 assert_int_equal(
-                    mr_found_add(&job, &batch, 1, scratch), MR_OK);
+                    mr_found_add(&job, &batch, 1, scratch, NULL), MR_OK);
             }
             assert_int_equal(job.sum.lines, next - before);
             assert_true(job.sum.n_tuples < MR_FOUND_TUPLES);

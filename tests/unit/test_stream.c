@@ -556,6 +556,29 @@ static void test_large(void **state)
         mr_buffer_release(&stored[i]);
 }
 
+/*
+ * Where the room for output ends, in relation to the end of a member, decides
+ * how much of the trailer the inflater has taken when it meets that end.
+ */
+static void test_ends_near_a_read(void **state)
+{
+    const size_t cap = 32768;
+    struct mr_buffer text = make_text(2 * cap + 200);
+
+    (void)state;
+    for (text.n = 2 * cap - 50; text.n < 2 * cap + 164; text.n++) {
+        struct mr_buffer one = pack(add_gzip, text, text.n, 0);
+        struct mr_buffer two = pack(add_gzip, text, 2 * cap + 3, 0);
+
+        check_stream(one, text, 0, cap);
+        check_stream(one, text, 4093, cap);
+        check_stream(two, text, 0, cap);
+        mr_buffer_release(&one);
+        mr_buffer_release(&two);
+    }
+    mr_buffer_release(&text);
+}
+
 static void test_in_place(void **state)
 {
     struct mr_buffer text = make_text(1000000);
@@ -895,6 +918,7 @@ int main(void)
         cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_every_bit),
         cmocka_unit_test(test_large),
+        cmocka_unit_test(test_ends_near_a_read),
         cmocka_unit_test(test_in_place),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_split_failures),
