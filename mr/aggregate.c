@@ -45,7 +45,7 @@
 #define GROUP 32
 
 struct cell_set {
-    uint64_t key; /* mr_cell_key */
+    uint64_t key;  /* mr_cell_key */
     uint32_t cell; /* number, once sealed */
     struct mr_bitmap members;
 };
@@ -235,19 +235,22 @@ static enum mr_status enter_run(
     return run->set != NULL ? MR_OK : MR_NOMEM;
 }
 
-static enum mr_status add_group(struct shard *s, const struct mr_tuple *tuple,
-    size_t n, struct run *run)
+static enum mr_status add_group(
+    struct shard *s, const struct mr_tuple *tuple, size_t n, struct run *run)
 {
     enum mr_status status = reserve(s, (uint32_t)n);
+    uint32_t guess[GROUP];
 
     for (size_t i = 0; i < n && status == MR_OK; i++)
         mr_users_prefetch(&s->users, tuple[i].user);
     for (size_t i = 0; i < n && status == MR_OK; i++) {
-        uint32_t guess = mr_users_peek(&s->users, tuple[i].user);
-
-        __builtin_prefetch(&s->users.hash[guess]);
-        __builtin_prefetch(&s->slot[guess], 1);
+        guess[i] = mr_users_peek(&s->users, tuple[i].user);
+        __builtin_prefetch(&s->users.hash[guess[i]]);
+        __builtin_prefetch(&s->slot[guess[i]], 1);
     }
+    /* A new user's guess may be any; number 0 has no slot before the first. */
+    for (size_t i = 0; i < n && status == MR_OK && s->users.n > 0; i++)
+        mr_sessions_prefetch(&s->sessions, s->slot[guess[i]]);
     for (size_t i = 0; i < n && status == MR_OK; i++) {
         uint64_t time_ms = mr_tuple_time(tuple[i].what);
         uint32_t type = mr_tuple_type(tuple[i].what);
@@ -257,11 +260,9 @@ static enum mr_status add_group(struct shard *s, const struct mr_tuple *tuple,
             time_ms - run->start_ms >= (uint64_t)MR_MS_PER_DAY)
             status = enter_run(s, run, time_ms, type);
         if (status == MR_OK)
-            status = mr_bitmap_add(
-                &run->set->members, number, s->users.n);
+            status = mr_bitmap_add(&run->set->members, number, s->users.n);
         if (status == MR_OK)
-            status =
-                mr_sessions_add(&s->sessions, &s->slot[number], time_ms);
+            status = mr_sessions_add(&s->sessions, &s->slot[number], time_ms);
     }
     return status;
 }
@@ -274,8 +275,7 @@ static enum mr_status add_to_shard(
 
     pthread_mutex_lock(&s->lock);
     for (size_t i = 0; i < n && status == MR_OK; i += GROUP)
-        status =
-            add_group(s, tuple + i, n - i < GROUP ? n - i : GROUP, &run);
+        status = add_group(s, tuple + i, n - i < GROUP ? n - i : GROUP, &run);
     pthread_mutex_unlock(&s->lock);
     return status;
 }
@@ -303,8 +303,7 @@ static enum mr_status add_portion(struct mr_aggregate *a,
         size_t start = s == 0 ? 0 : end[s - 1];
 
         if (end[s] > start)
-            status = add_to_shard(
-                &a->shard[s], dealt + start, end[s] - start);
+            status = add_to_shard(&a->shard[s], dealt + start, end[s] - start);
     }
     return status;
 }
@@ -316,8 +315,8 @@ enum mr_status mr_aggregate_add(struct mr_aggregate *a,
     enum mr_status status = MR_OK;
 
     for (size_t i = 0; i < n && status == MR_OK; i += PORTION)
-        status = add_portion(a, tuple + i,
-            n - i < PORTION ? n - i : PORTION, scratch->tuple);
+        status = add_portion(
+            a, tuple + i, n - i < PORTION ? n - i : PORTION, scratch->tuple);
     return status;
 }
 
@@ -340,8 +339,7 @@ static enum mr_status merge_sets(
 {
     for (uint32_t k = 0; k < from->n_sets; k++) {
         struct cell_set *set = find_set(into, from->set[k].key);
-        struct renumbering r = {
-            .number = number, .universe = into->users.n};
+        struct renumbering r = {.number = number, .universe = into->users.n};
 
         if (set == NULL)
             return MR_NOMEM;
@@ -352,8 +350,7 @@ static enum mr_status merge_sets(
     return MR_OK;
 }
 
-static enum mr_status merge_shard(
-    struct shard *into, const struct shard *from)
+static enum mr_status merge_shard(struct shard *into, const struct shard *from)
 {
     uint32_t n = from->users.n;
     uint32_t *number = malloc(n * sizeof(*number));
@@ -485,7 +482,8 @@ static enum mr_status weigh_users(struct shard *s)
     if (interval == NULL)
         return MR_NOMEM;
     for (uint32_t i = 0; i < s->users.n; i++)
-        s->weight[s->rank[i]] += MR_WEIGHT_INTERVAL *
+        s->weight[s->rank[i]] +=
+            MR_WEIGHT_INTERVAL *
             (uint32_t)mr_sessions_read(&s->sessions, s->slot[i], interval);
     free(interval);
     return MR_OK;
@@ -500,8 +498,8 @@ enum mr_status mr_aggregate_seal(struct mr_aggregate *a, unsigned shard,
     if (s->users.n == 0)
         return MR_OK;
     for (uint32_t k = 0; k < s->n_sets; k++)
-        s->set[k].cell = number(context, (int32_t)(s->set[k].key >> 32),
-            (uint32_t)s->set[k].key);
+        s->set[k].cell = number(
+            context, (int32_t)(s->set[k].key >> 32), (uint32_t)s->set[k].key);
     status = rank_users(s);
     return status != MR_OK ? status : weigh_users(s);
 }
@@ -534,8 +532,7 @@ static size_t cut_blocks(struct mr_aggregate *a, uint64_t *out)
     return n;
 }
 
-enum mr_status mr_aggregate_plan(
-    struct mr_aggregate *a, size_t *n_blocks_out)
+enum mr_status mr_aggregate_plan(struct mr_aggregate *a, size_t *n_blocks_out)
 {
     a->n_blocks = cut_blocks(a, NULL);
     a->block = malloc((a->n_blocks + 1) * sizeof(*a->block));
@@ -577,15 +574,13 @@ static enum mr_status block_part(const struct shard *s, struct stretch *t,
     t->position = (uint32_t)mr_block_builder_users(builder);
     for (uint32_t i = t->low; i < t->high && status == MR_OK; i++) {
         uint32_t number = s->by_rank[i];
-        size_t n =
-            mr_sessions_read(&s->sessions, s->slot[number], interval);
+        size_t n = mr_sessions_read(&s->sessions, s->slot[number], interval);
 
-        status = mr_block_builder_user(
-            builder, s->users.hash[number], interval, n);
+        status =
+            mr_block_builder_user(builder, s->users.hash[number], interval, n);
     }
     for (uint32_t k = 0; k < s->n_sets && status == MR_OK; k++) {
-        status =
-            mr_block_builder_set(builder, s->set[k].cell, &t->set);
+        status = mr_block_builder_set(builder, s->set[k].cell, &t->set);
         if (status == MR_OK)
             status = mr_bitmap_each(&s->set[k].members, place_member, t);
     }
@@ -610,9 +605,8 @@ enum mr_status mr_aggregate_block(const struct mr_aggregate *a, size_t i,
         t.low = (uint32_t)(low > first ? low - first : 0);
         t.high = (uint32_t)((high < end ? high : end) - first);
         interval = malloc(s->most_intervals * sizeof(*interval));
-        status = interval == NULL
-            ? MR_NOMEM
-            : block_part(s, &t, interval, builder);
+        status =
+            interval == NULL ? MR_NOMEM : block_part(s, &t, interval, builder);
         free(interval);
     }
     return status != MR_OK ? status

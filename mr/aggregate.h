@@ -37,7 +37,8 @@ MR_MUST_CHECK enum mr_status mr_aggregate_add(struct mr_aggregate *a,
     struct mr_aggregate_scratch *scratch);
 
 /** mr_aggregate_merge(into, from): Add all of from, which must not be in use
- * by others.  Type numbers must mean the same.  Otherwise as mr_aggregate_add. */
+ * by others.  Type numbers must mean the same.  Otherwise as mr_aggregate_add.
+ */
 MR_MUST_CHECK enum mr_status mr_aggregate_merge(
     struct mr_aggregate *into, const struct mr_aggregate *from);
 

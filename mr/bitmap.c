@@ -46,7 +46,7 @@ static enum mr_status grow_words(struct mr_bitmap *b, uint32_t number)
 
 static enum mr_status list_to_words(struct mr_bitmap *b, uint32_t universe)
 {
-    uint32_t cap = with_slack((universe + 63) / 64);
+    uint32_t cap = with_slack(universe / 64 + 1);
     uint64_t *words = calloc(cap, sizeof(*words));
 
     if (words == NULL)
@@ -126,7 +126,8 @@ enum mr_status mr_bitmap_insert(
     if (b->is_words) { /* number lies beyond the words */
         if (b->n >= list_limit(universe)) {
             status = grow_words(b, number);
-            return status != MR_OK ? status : mr_bitmap_add(b, number, universe);
+            return status != MR_OK ? status
+                                   : mr_bitmap_add(b, number, universe);
         }
         status = words_to_list(b);
     } else if (b->n >= list_limit(universe)) {

@@ -18,8 +18,8 @@ struct mr_bitmap {
         uint32_t *list;  /* ascending */
         uint64_t *words; /* bit i of word j stands for 64 j + i */
     };
-    uint32_t n;    /* members */
-    uint32_t cap;  /* entries of the list, or words */
+    uint32_t n;   /* members */
+    uint32_t cap; /* entries of the list, or words */
     bool is_words;
 };
 

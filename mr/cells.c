@@ -26,9 +26,8 @@ static uint32_t *place_of(
     for (;; i++) {
         uint32_t *place = &b->number_of[i & b->mask];
 
-        if (*place == 0 ||
-            (b->cell[*place - 1].day == day &&
-                b->cell[*place - 1].type == type))
+        if (*place == 0 || (b->cell[*place - 1].day == day &&
+                               b->cell[*place - 1].type == type))
             return place;
     }
 }
@@ -37,8 +36,7 @@ static enum mr_status grow(struct mr_cellbook *b)
 {
     size_t entries = b->number_of == NULL ? 64 : 2 * (b->mask + 1);
     uint32_t *number_of = calloc(entries, sizeof(*number_of));
-    struct mr_cell *cell =
-        realloc(b->cell, entries / 2 * sizeof(*cell));
+    struct mr_cell *cell = realloc(b->cell, entries / 2 * sizeof(*cell));
 
     if (cell != NULL)
         b->cell = cell;
@@ -95,8 +93,8 @@ static bool is_used(const struct mr_cellbook *b, size_t number)
 }
 
 /* The types that occur, sorted; order_of[id] becomes the place of each. */
-static enum mr_status sort_types(struct mr_cellbook *b,
-    const struct mr_types *types, uint32_t *order_of)
+static enum mr_status sort_types(
+    struct mr_cellbook *b, const struct mr_types *types, uint32_t *order_of)
 {
     uint32_t n = mr_types_count(types);
     struct numbered_type *used = malloc((n + 1) * sizeof(*used));

@@ -15,8 +15,8 @@ struct mr_cellbook {
     size_t n, cap;
     uint32_t *number_of; /* open-addressed: number + 1 */
     size_t mask;
-    const bool *used; /* by number; NULL: all of them */
-    uint32_t *final;  /* sorted: number in the state by number here */
+    const bool *used;     /* by number; NULL: all of them */
+    uint32_t *final;      /* sorted: number in the state by number here */
     struct mr_span *type; /* sorted: texts, still the table's */
     size_t n_types;
     struct mr_cell *sorted;

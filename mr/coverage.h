@@ -42,8 +42,8 @@ struct mr_partition {
     uint64_t text_bytes; /* unpacked */
     uint64_t lines;      /* = events + rejected + blank */
     uint64_t blank;
-    uint64_t other_day;  /* events whose folder names another day */
-    uint64_t other_type; /* or another type */
+    uint64_t other_day;         /* events whose folder names another day */
+    uint64_t other_type;        /* or another type */
     struct mr_cell_count *cell; /* ascending by cell */
     size_t n_cells;
     struct mr_reason_count *reason; /* ascending by reason */
@@ -75,9 +75,8 @@ MR_MUST_CHECK enum mr_status mr_coverage_add(
     struct mr_coverage *c, struct mr_partition *p);
 
 /** mr_coverage_add_failure(c, name, offset, cause): Strings are copied. */
-MR_MUST_CHECK enum mr_status mr_coverage_add_failure(
-    struct mr_coverage *c, const char *name, uint64_t offset,
-    const char *cause);
+MR_MUST_CHECK enum mr_status mr_coverage_add_failure(struct mr_coverage *c,
+    const char *name, uint64_t offset, const char *cause);
 
 /**
  * mr_coverage_settle(c): Sort; join partitions of one digest (counting

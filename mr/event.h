@@ -29,8 +29,7 @@ struct mr_event {
  * MR_EVENT_NOMEM when scratch could not grow.  Cost: one hash of the user id.
  */
 #define MR_EVENT_NOMEM (-2)
-int mr_event_decode(const struct mr_spec *spec,
-    const struct mr_record *record, struct mr_buffer *scratch,
-    struct mr_event *event_out);
+int mr_event_decode(const struct mr_spec *spec, const struct mr_record *record,
+    struct mr_buffer *scratch, struct mr_event *event_out);
 
 #endif

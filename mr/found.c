@@ -23,8 +23,8 @@ static enum mr_status stage(struct mr_found *f, uint64_t session_gap_ms,
     if (f->staged == NULL)
         status = mr_aggregate_new(session_gap_ms, &f->staged);
     if (status == MR_OK)
-        status = mr_aggregate_add(
-            f->staged, f->sum.tuple, f->sum.n_tuples, scratch);
+        status =
+            mr_aggregate_add(f->staged, f->sum.tuple, f->sum.n_tuples, scratch);
     f->sum.n_tuples = 0;
     return status;
 }

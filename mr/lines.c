@@ -45,8 +45,8 @@ struct window {
 static enum mr_status more_in_place(struct window *w)
 {
     struct mr_span next;
-    enum mr_status status = mr_stream_next_span(
-        w->lines->stream, MR_LINES_BLOCK, &next, w->err);
+    enum mr_status status =
+        mr_stream_next_span(w->lines->stream, MR_LINES_BLOCK, &next, w->err);
 
     if (status != MR_OK)
         return status;
@@ -105,8 +105,7 @@ static enum mr_status keep_rest(struct window *w, size_t used)
 
     lines->offset += used;
     if (w->buffer == NULL) {
-        lines->in_place =
-            (struct mr_span){w->text.p + used, w->text.n - used};
+        lines->in_place = (struct mr_span){w->text.p + used, w->text.n - used};
         return MR_OK;
     }
     lines->carry.n = 0;
@@ -120,8 +119,7 @@ static enum mr_status keep_rest(struct window *w, size_t used)
  * A line that is too long to be held: give its beginning, and read on to its
  * end without keeping what lies between.
  */
-static enum mr_status long_line(
-    struct window *w, struct mr_line_block *block)
+static enum mr_status long_line(struct window *w, struct mr_line_block *block)
 {
     uint64_t start = w->lines->offset, passed = 0;
     const size_t kept = MR_LINES_LONG_KEPT;
@@ -187,9 +185,8 @@ static enum mr_status begin(struct window *w, uint64_t *dropped)
     return status;
 }
 
-enum mr_status mr_lines_next(struct mr_lines *lines,
-    struct mr_buffer *buffer, struct mr_line_block *block_out,
-    struct mr_error *err)
+enum mr_status mr_lines_next(struct mr_lines *lines, struct mr_buffer *buffer,
+    struct mr_line_block *block_out, struct mr_error *err)
 {
     bool in_place = mr_stream_in_place(lines->stream);
     struct window w = {
@@ -218,9 +215,8 @@ enum mr_status mr_lines_next(struct mr_lines *lines,
     if (end == NULL && w.text.n > most) {
         status = long_line(&w, &block);
     } else {
-        size_t n = lines->ended || end == NULL
-            ? w.text.n
-            : (size_t)(end - w.text.p) + 1;
+        size_t n = lines->ended || end == NULL ? w.text.n
+                                               : (size_t)(end - w.text.p) + 1;
 
         block.text = (struct mr_span){w.text.p, n};
         block.offset = lines->offset;

@@ -38,7 +38,7 @@ struct mr_line_block {
 struct mr_lines {
     struct mr_stream *stream;
     uint64_t max_line_bytes;
-    struct mr_buffer carry; /* the beginning of a line, read too early */
+    struct mr_buffer carry;  /* the beginning of a line, read too early */
     struct mr_span in_place; /* mapped and not yet given */
     uint64_t offset;         /* of the next block */
     bool at_start, ended;

@@ -34,9 +34,9 @@ static enum mr_status add_unlisted(struct mr_work *w)
     enum mr_status status = MR_OK;
 
     for (size_t i = 0; i < w->listing.n_unlisted && status == MR_OK; i++)
-        status = mr_coverage_add_failure(&w->coverage,
-            w->listing.unlisted[i].name, MR_NOWHERE,
-            w->listing.unlisted[i].cause);
+        status =
+            mr_coverage_add_failure(&w->coverage, w->listing.unlisted[i].name,
+                MR_NOWHERE, w->listing.unlisted[i].cause);
     return status;
 }
 
@@ -68,8 +68,7 @@ static enum mr_status make_head(
 {
     memset(head, 0, sizeof(*head));
     head->spec = w->plan.spec;
-    if (add_unlisted(w) != MR_OK ||
-        mr_coverage_settle(&w->coverage) != MR_OK ||
+    if (add_unlisted(w) != MR_OK || mr_coverage_settle(&w->coverage) != MR_OK ||
         sort_cells(w) != MR_OK)
         return mr_fail_nomem(err);
     for (size_t i = 0; i < w->coverage.n_partitions; i++) {
@@ -107,11 +106,12 @@ static enum mr_status seal(
     bool failed = false;
 
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)w->threads)     \
-    reduction(|| : failed)
+    reduction(||                                                               \
+              : failed)
     for (unsigned shard = 0; shard < MR_AGGREGATE_SHARDS; shard++)
         failed = mr_aggregate_seal(
                      w->aggregate, shard, final_number, &w->cells) != MR_OK ||
-            failed;
+                 failed;
     if (failed || mr_aggregate_plan(w->aggregate, n_blocks) != MR_OK)
         return mr_fail_nomem(err);
     return MR_OK;
@@ -186,9 +186,8 @@ static enum mr_status sketch_block(
     return status;
 }
 
-static enum mr_status make_block(struct maker *m,
-    const struct mr_aggregate *a, size_t i, struct mr_packed_block *packed,
-    struct mr_error *err)
+static enum mr_status make_block(struct maker *m, const struct mr_aggregate *a,
+    size_t i, struct mr_packed_block *packed, struct mr_error *err)
 {
     struct mr_user_block block;
 
@@ -198,8 +197,7 @@ static enum mr_status make_block(struct maker *m,
     return mr_pack_block(m->packer, &block, packed, err);
 }
 
-static enum mr_status join_sketches(
-    struct mr_state_head *head, struct maker *m)
+static enum mr_status join_sketches(struct mr_state_head *head, struct maker *m)
 {
     enum mr_status status = MR_OK;
 
@@ -219,9 +217,8 @@ static bool is_stopped(const struct mr_work *w)
 }
 
 /* One thread's share of the blocks; all threads call it together. */
-static enum mr_status write_share(struct mr_work *w,
-    struct mr_state_head *head, struct mr_state_writer *writer,
-    size_t n_blocks, struct mr_error *err)
+static enum mr_status write_share(struct mr_work *w, struct mr_state_head *head,
+    struct mr_state_writer *writer, size_t n_blocks, struct mr_error *err)
 {
     struct maker m;
     struct mr_packed_block packed = {.n_users = 0};
@@ -248,9 +245,8 @@ static enum mr_status write_share(struct mr_work *w,
     return status;
 }
 
-static enum mr_status write_users(struct mr_work *w,
-    struct mr_state_head *head, struct mr_state_writer *writer,
-    struct mr_error *err)
+static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
+    struct mr_state_writer *writer, struct mr_error *err)
 {
     size_t n_blocks;
     enum mr_status status = seal(w, &n_blocks, err);
@@ -260,8 +256,7 @@ static enum mr_status write_users(struct mr_work *w,
 #pragma omp parallel num_threads((int)w->threads)
     {
         struct mr_error own = {.status = MR_OK};
-        enum mr_status result =
-            write_share(w, head, writer, n_blocks, &own);
+        enum mr_status result = write_share(w, head, writer, n_blocks, &own);
 
 #pragma omp critical
         if (result != MR_OK && status == MR_OK) {
@@ -289,9 +284,8 @@ static enum mr_status write_state(struct mr_work *w,
             sizeof(result->path), &result->state_bytes, err);
     else
         mr_state_writer_abort(writer);
-    if (status == MR_OK &&
-        mr_result_fill(result, &head, mr_aggregate_users(w->aggregate)) !=
-            MR_OK)
+    if (status == MR_OK && mr_result_fill(result, &head,
+                               mr_aggregate_users(w->aggregate)) != MR_OK)
         status = mr_fail_nomem(err);
     mr_state_head_release(&head);
     return status;
@@ -349,9 +343,8 @@ static enum mr_status run_threads(struct mr_work *w, struct mr_error *err)
 
 /* Everything that can be refused before the long part begins, the places for
  * the output included. */
-static enum mr_status prepare(struct mr_work *w,
-    const struct mr_map_options *o, struct mr_state_writer **writer_out,
-    struct mr_error *err)
+static enum mr_status prepare(struct mr_work *w, const struct mr_map_options *o,
+    struct mr_state_writer **writer_out, struct mr_error *err)
 {
     enum mr_status status = open_plan(w, o, err);
 

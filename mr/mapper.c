@@ -93,8 +93,8 @@ static enum mr_status hint_folder(struct mr_mapper *m, const char *folder,
         m->scratch.n > MR_TYPE_MAX_BYTES)
         return status;
     hint->has_type = true;
-    return mr_type_id(m->types,
-        (struct mr_span){m->scratch.p, m->scratch.n}, &hint->type);
+    return mr_type_id(
+        m->types, (struct mr_span){m->scratch.p, m->scratch.n}, &hint->type);
 }
 
 enum mr_status mr_mapper_hint(
@@ -132,8 +132,7 @@ static int take_event(struct mr_mapper *m, const struct mr_record *record,
 {
     struct mr_event event;
     uint32_t type;
-    int reason =
-        mr_event_decode(&m->plan->spec, record, &m->scratch, &event);
+    int reason = mr_event_decode(&m->plan->spec, record, &m->scratch, &event);
 
     if (reason != MR_EVENT_OK)
         return reason;
@@ -142,8 +141,8 @@ static int take_event(struct mr_mapper *m, const struct mr_record *record,
             batch, event.time_ms, type, event.user, event.has_user) != MR_OK)
         return MR_EVENT_NOMEM;
     batch->other_type += hint->has_type && type != hint->type;
-    batch->other_day += hint->has_day &&
-        (int64_t)batch->last_start_ms != hint->day * MR_MS_PER_DAY;
+    batch->other_day += hint->has_day && (int64_t)batch->last_start_ms !=
+                                             hint->day * MR_MS_PER_DAY;
     return MR_EVENT_OK;
 }
 
@@ -205,8 +204,8 @@ enum mr_status mr_mapper_parse(struct mr_mapper *m,
         if (reason != MR_EVENT_OK) {
             r.text = record.line;
             r.cut = false;
-            r.offset = block->offset +
-                (uint64_t)(record.line.p - block->text.p);
+            r.offset =
+                block->offset + (uint64_t)(record.line.p - block->text.p);
             if (reject(m, batch, (unsigned)reason, &r, rejects) != MR_OK)
                 return mr_fail_nomem(err);
         }

@@ -40,27 +40,37 @@ struct mr_merge {
 
 /* ---- heads ---- */
 
-static enum mr_status check_spec(
-    const struct mr_state *first, const struct mr_state *other,
-    struct mr_error *err)
+/* Differences, one a line, as one line. */
+static enum mr_status list_differences(
+    const struct mr_buffer *lines, struct mr_buffer *out)
 {
-    struct mr_buffer text = {0};
-    enum mr_status status =
-        mr_spec_difference(&mr_state_get_head(other)->spec,
-            &mr_state_get_head(first)->spec, &text);
+    enum mr_status status = MR_OK;
 
+    for (size_t i = 0; i + 1 < lines->n && status == MR_OK; i++)
+        status = lines->p[i] == '\n' ? mr_buffer_add(out, "; ", 2)
+                                     : mr_buffer_add(out, lines->p + i, 1);
+    return status;
+}
+
+static enum mr_status check_spec(const struct mr_state *first,
+    const struct mr_state *other, struct mr_error *err)
+{
+    struct mr_buffer lines = {0}, text = {0};
+    enum mr_status status = mr_spec_difference(&mr_state_get_head(other)->spec,
+        &mr_state_get_head(first)->spec, &lines);
+
+    if (status == MR_OK)
+        status = list_differences(&lines, &text);
     if (status != MR_OK) {
         status = mr_fail_nomem(err);
     } else if (text.n > 0) {
-        for (size_t i = 0; i < text.n; i++)
-            if (text.p[i] == '\n')
-                text.p[i] = i + 1 < text.n ? ';' : ' ';
         status = mr_fail(err, MR_MISMATCH, MR_NOWHERE,
             "map all partitions with one spec, or reduce these states apart",
             "its spec is not that of '%s': %.*s", mr_state_path(first),
-            (int)text.n - 1, (const char *)text.p);
+            (int)text.n, (const char *)text.p);
         mr_error_subject(err, "cannot merge", mr_state_path(other));
     }
+    mr_buffer_release(&lines);
     mr_buffer_release(&text);
     return status;
 }
@@ -129,8 +139,7 @@ static struct mr_cell translate(
     const struct mr_span *type = bsearch(&h->type[h->cell[k].type],
         m->head.type, m->head.n_types, sizeof(*type), compare_spans);
 
-    return (struct mr_cell){
-        h->cell[k].day, (uint32_t)(type - m->head.type)};
+    return (struct mr_cell){h->cell[k].day, (uint32_t)(type - m->head.type)};
 }
 
 static enum mr_status number_cells(struct mr_merge *m, size_t i)
@@ -142,8 +151,8 @@ static enum mr_status number_cells(struct mr_merge *m, size_t i)
         return MR_NOMEM;
     for (size_t k = 0; k < h->n_cells; k++) {
         struct mr_cell cell = translate(m, h, k);
-        const struct mr_cell *place = bsearch(&cell, m->head.cell,
-            m->head.n_cells, sizeof(cell), compare_cells);
+        const struct mr_cell *place = bsearch(
+            &cell, m->head.cell, m->head.n_cells, sizeof(cell), compare_cells);
 
         m->cell_of[i][k] = (uint32_t)(place - m->head.cell);
     }
@@ -199,8 +208,7 @@ static enum mr_status copy_partition(struct mr_partition *to,
     to->n_names = 0;
     to->cell = malloc((from->n_cells + 1) * sizeof(*to->cell));
     to->reason = malloc((from->n_reasons + 1) * sizeof(*to->reason));
-    if (to->cell == NULL || to->reason == NULL ||
-        copy_names(to, from) != MR_OK)
+    if (to->cell == NULL || to->reason == NULL || copy_names(to, from) != MR_OK)
         return MR_NOMEM;
     memcpy(to->reason, from->reason, from->n_reasons * sizeof(*to->reason));
     for (size_t k = 0; k < from->n_cells; k++) {
@@ -213,8 +221,7 @@ static enum mr_status copy_partition(struct mr_partition *to,
 static enum mr_status join_coverage(struct mr_merge *m)
 {
     for (size_t i = 0; i < m->n; i++) {
-        const struct mr_coverage *c =
-            &mr_state_get_head(m->state[i])->coverage;
+        const struct mr_coverage *c = &mr_state_get_head(m->state[i])->coverage;
 
         for (size_t k = 0; k < c->n_partitions; k++) {
             struct mr_partition copy;
@@ -229,9 +236,8 @@ static enum mr_status join_coverage(struct mr_merge *m)
             }
         }
         for (size_t k = 0; k < c->n_failures; k++)
-            if (mr_coverage_add_failure(&m->head.coverage,
-                    c->failure[k].name, c->failure[k].offset,
-                    c->failure[k].cause) != MR_OK)
+            if (mr_coverage_add_failure(&m->head.coverage, c->failure[k].name,
+                    c->failure[k].offset, c->failure[k].cause) != MR_OK)
                 return MR_NOMEM;
     }
     return mr_coverage_settle(&m->head.coverage);
@@ -261,8 +267,8 @@ static enum mr_status join_sketches(struct mr_merge *m)
     if (m->head.sketch == NULL)
         return MR_NOMEM;
     for (size_t i = 0; i < m->n; i++)
-        for (size_t k = 0; k < mr_state_get_head(m->state[i])->n_cells &&
-             status == MR_OK;
+        for (size_t k = 0;
+             k < mr_state_get_head(m->state[i])->n_cells && status == MR_OK;
              k++)
             status = join_sketch(m, i, k);
     return status;
@@ -378,8 +384,8 @@ static void sift_down(struct range *r, size_t i)
 /* Unpack the cursor's next block, its cells by their joined numbers. */
 static enum mr_status load_block(struct cursor *c, struct mr_error *err)
 {
-    enum mr_status status = mr_state_block(
-        c->state, c->next_block, c->unpacker, &c->block, err);
+    enum mr_status status =
+        mr_state_block(c->state, c->next_block, c->unpacker, &c->block, err);
 
     if (status != MR_OK)
         return status;
@@ -421,8 +427,8 @@ static enum mr_status open_cursor(struct cursor *c, const struct mr_merge *m,
         else
             high = middle;
     }
-    *has_out = low < n &&
-        mr_state_block_info(c->state, low)->first_hash <= last;
+    *has_out =
+        low < n && mr_state_block_info(c->state, low)->first_hash <= last;
     if (!*has_out)
         return MR_OK;
     if (mr_unpacker_new(&c->unpacker) != MR_OK)
@@ -466,8 +472,7 @@ static enum mr_status range_init(struct range *r, const struct mr_merge *m,
     for (size_t i = 0; i < m->n && status == MR_OK; i++) {
         bool has = false;
 
-        status =
-            open_cursor(&r->cursor[i], m, i, first, last, &has, err);
+        status = open_cursor(&r->cursor[i], m, i, first, last, &has, err);
         if (status == MR_OK && has)
             r->heap[r->n_heap++] = &r->cursor[i];
     }
@@ -480,16 +485,16 @@ static enum mr_status range_init(struct range *r, const struct mr_merge *m,
 static enum mr_status copy_sets(
     struct cursor *c, struct mr_block_builder *builder)
 {
-    enum mr_status status = mr_block_builder_part(
-        builder, &c->block, c->low, c->at, c->position);
+    enum mr_status status =
+        mr_block_builder_part(builder, &c->block, c->low, c->at, c->position);
 
     c->low = c->at;
     return status;
 }
 
 /* The top cursor's user has been taken: go to its next one. */
-static enum mr_status advance(struct range *r,
-    struct mr_block_builder *builder, struct mr_error *err)
+static enum mr_status advance(
+    struct range *r, struct mr_block_builder *builder, struct mr_error *err)
 {
     struct cursor *c = r->heap[0];
     bool ended = false;
@@ -524,8 +529,8 @@ static int compare_intervals(const void *a, const void *b)
     return x->start_ms < y->start_ms ? -1 : x->start_ms > y->start_ms;
 }
 
-static enum mr_status gather(struct range *r, size_t *n,
-    const struct mr_interval *interval, size_t more)
+static enum mr_status gather(
+    struct range *r, size_t *n, const struct mr_interval *interval, size_t more)
 {
     if (*n + more > r->cap_joined) {
         size_t cap = 2 * (*n + more) + 64;
@@ -549,9 +554,8 @@ static size_t join_gathered(struct range *r, size_t n)
 
     qsort(in, n, sizeof(*in), compare_intervals);
     for (size_t i = 0; i < n; i++) {
-        if (kept > 0 &&
-            in[i].start_ms - in[kept - 1].end_ms <=
-                (int64_t)r->m->head.spec.session_gap_ms) {
+        if (kept > 0 && in[i].start_ms - in[kept - 1].end_ms <=
+                            (int64_t)r->m->head.spec.session_gap_ms) {
             if (in[i].end_ms > in[kept - 1].end_ms)
                 in[kept - 1].end_ms = in[i].end_ms;
         } else {
@@ -562,8 +566,8 @@ static size_t join_gathered(struct range *r, size_t n)
 }
 
 /* Take the least user from all states that have it. */
-static enum mr_status take_user(struct range *r,
-    struct mr_block_builder *builder, struct mr_error *err)
+static enum mr_status take_user(
+    struct range *r, struct mr_block_builder *builder, struct mr_error *err)
 {
     uint64_t hash = cursor_hash(r->heap[0]);
     uint16_t position = (uint16_t)mr_block_builder_users(builder);
@@ -599,9 +603,9 @@ static enum mr_status fill_block(struct range *r,
     enum mr_status status = MR_OK;
 
     while (r->n_heap > 0 && status == MR_OK &&
-        mr_block_builder_users(builder) < MR_BLOCK_USERS &&
-        mr_block_builder_intervals(builder) * MR_WEIGHT_INTERVAL <=
-            MR_BLOCK_WEIGHT)
+           mr_block_builder_users(builder) < MR_BLOCK_USERS &&
+           mr_block_builder_intervals(builder) * MR_WEIGHT_INTERVAL <=
+               MR_BLOCK_WEIGHT)
         status = take_user(r, builder, err);
     for (size_t i = 0; i < r->n_heap && status == MR_OK; i++)
         if (copy_sets(r->heap[i], builder) != MR_OK)
@@ -717,8 +721,8 @@ static enum mr_status lawful_users(
     }
     for (; n < block->n; n++) {
         weight += (uint64_t)members[n] * MR_WEIGHT_MEMBER +
-            (uint64_t)(block->first[n + 1] - block->first[n]) *
-                MR_WEIGHT_INTERVAL;
+                  (uint64_t)(block->first[n + 1] - block->first[n]) *
+                      MR_WEIGHT_INTERVAL;
         if (n > 0 && weight > MR_BLOCK_WEIGHT)
             break;
     }
@@ -793,8 +797,7 @@ static struct slot *slots_new(const struct mr_merge *m, unsigned n)
     struct slot *slot = calloc(n, sizeof(*slot));
 
     for (unsigned i = 0; slot != NULL && i < n; i++) {
-        if (mr_block_builder_new(m->head.n_cells, &slot[i].builder) !=
-                MR_OK ||
+        if (mr_block_builder_new(m->head.n_cells, &slot[i].builder) != MR_OK ||
             mr_block_builder_new(m->head.n_cells, &slot[i].cut) != MR_OK ||
             mr_packer_new(m->head.spec.session_gap_ms, &slot[i].packer) !=
                 MR_OK) {
@@ -847,8 +850,8 @@ static enum mr_status write_all(struct mr_merge *m, unsigned threads,
         unsigned n = 0;
 
         while (n < threads && (r.n_heap > 0 || seeded) && status == MR_OK) {
-            status = next_block(
-                &r, &slot[n], slot[n + 1].builder, &seeded, err);
+            status =
+                next_block(&r, &slot[n], slot[n + 1].builder, &seeded, err);
             n++;
         }
         if (status == MR_OK)

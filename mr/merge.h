@@ -34,9 +34,8 @@ const struct mr_cells *mr_merge_cells(const struct mr_merge *m);
  * cut as docs/state-format.md says.  *stop, where given, ends the run with
  * MR_STOPPED.  users_out: distinct users.
  */
-MR_MUST_CHECK enum mr_status mr_merge_run(struct mr_merge *m,
-    unsigned threads, struct mr_kpi_tally *const *tally,
-    struct mr_state_writer *writer, const volatile int *stop,
-    uint64_t *users_out, struct mr_error *err);
+MR_MUST_CHECK enum mr_status mr_merge_run(struct mr_merge *m, unsigned threads,
+    struct mr_kpi_tally *const *tally, struct mr_state_writer *writer,
+    const volatile int *stop, uint64_t *users_out, struct mr_error *err);
 
 #endif

@@ -55,8 +55,9 @@ struct mr_failed {
 
 struct mr_result {
     struct mr_totals totals;
-    uint64_t users, days, types; /* distinct users; days and types with events */
-    char path[4096];             /* the state file written; empty if none */
+    uint64_t users, days,
+        types;       /* distinct users; days and types with events */
+    char path[4096]; /* the state file written; empty if none */
     uint64_t state_bytes;
     double seconds;
     /* Partitions that could not be read, ascending by name; the first of
@@ -76,9 +77,9 @@ struct mr_map_options {
      * folder, made if missing, that gets <content digest>.mrs.  NULL is
      * "./mr-state". */
     const char *output;
-    unsigned threads;        /* 0: one per processor */
-    unsigned shard, shards;  /* 1 of 1, or 0 of 0: everything */
-    const char *rejects;     /* file for rejected lines, or NULL */
+    unsigned threads;       /* 0: one per processor */
+    unsigned shard, shards; /* 1 of 1, or 0 of 0: everything */
+    const char *rejects;    /* file for rejected lines, or NULL */
 };
 
 /**

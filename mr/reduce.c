@@ -30,8 +30,8 @@ struct reduction {
     int32_t day_first, day_last;
 };
 
-static enum mr_status read_day(const char *text, int32_t otherwise,
-    int32_t *day_out, struct mr_error *err)
+static enum mr_status read_day(
+    const char *text, int32_t otherwise, int32_t *day_out, struct mr_error *err)
 {
     *day_out = otherwise;
     if (text == NULL || mr_day_parse(text, strlen(text), day_out))
@@ -43,12 +43,11 @@ static enum mr_status read_day(const char *text, int32_t otherwise,
 
 static enum mr_status read_days(struct reduction *r, struct mr_error *err)
 {
-    enum mr_status status = read_day(
-        r->options->day_first, INT32_MIN, &r->day_first, err);
+    enum mr_status status =
+        read_day(r->options->day_first, INT32_MIN, &r->day_first, err);
 
     if (status == MR_OK)
-        status = read_day(
-            r->options->day_last, INT32_MAX, &r->day_last, err);
+        status = read_day(r->options->day_last, INT32_MAX, &r->day_last, err);
     if (status == MR_OK && r->day_first > r->day_last)
         status = mr_fail(err, MR_USAGE, MR_NOWHERE,
             "write the earlier day first", "'%s' is after '%s'",
@@ -84,8 +83,7 @@ static enum mr_status make_tallies(struct reduction *r, struct mr_error *err)
     if (r->tally == NULL)
         return mr_fail_nomem(err);
     for (unsigned i = 0; i < r->threads && status == MR_OK; i++)
-        status =
-            mr_kpi_tally_new(mr_merge_cells(r->merge), &r->tally[i], err);
+        status = mr_kpi_tally_new(mr_merge_cells(r->merge), &r->tally[i], err);
     return status;
 }
 
@@ -140,8 +138,8 @@ static const struct {
     {"kpis.json", mr_report_json},
 };
 
-static enum mr_status write_files(const struct mr_report *report,
-    const char *folder, struct mr_error *err)
+static enum mr_status write_files(
+    const struct mr_report *report, const char *folder, struct mr_error *err)
 {
     enum mr_status status = mr_publish_folder(folder, err);
     struct mr_buffer text = {0};
@@ -151,8 +149,8 @@ static enum mr_status write_files(const struct mr_report *report,
         if (status == MR_OK && files[i].make(report, &text) != MR_OK)
             status = mr_fail_nomem(err);
         if (status == MR_OK)
-            status = mr_publish_bytes(
-                folder, files[i].name, text.p, text.n, err);
+            status =
+                mr_publish_bytes(folder, files[i].name, text.p, text.n, err);
     }
     mr_buffer_release(&text);
     return status;
@@ -183,8 +181,8 @@ static enum mr_status print(const struct reduction *r,
     if (status == MR_OK) {
         number = sink->write(sink->context, text.p, text.n);
         if (number != 0)
-            status = mr_fail_errno(err, number,
-                "check where the output goes", "cannot write the table");
+            status = mr_fail_errno(err, number, "check where the output goes",
+                "cannot write the table");
     }
     mr_buffer_release(&text);
     return status;
@@ -240,9 +238,8 @@ static void remark(const struct reduction *r, const struct mr_result *result)
         note_days(r);
 }
 
-static enum mr_status report(struct reduction *r,
-    const struct mr_sink *sink, struct mr_result *result,
-    struct mr_error *err)
+static enum mr_status report(struct reduction *r, const struct mr_sink *sink,
+    struct mr_result *result, struct mr_error *err)
 {
     const struct mr_state_head *head = mr_merge_head(r->merge);
     struct mr_report report = {.spec = &head->spec,

@@ -65,8 +65,8 @@ enum mr_status mr_spool_settle(struct mr_spool *s, struct mr_error *err)
 typedef enum mr_status take_text(
     void *context, struct mr_span text, struct mr_error *err);
 
-static enum mr_status drain_overflow(struct mr_spool *s, take_text *take,
-    void *context, struct mr_error *err)
+static enum mr_status drain_overflow(
+    struct mr_spool *s, take_text *take, void *context, struct mr_error *err)
 {
     static const size_t size = COPY_BYTES;
     uint8_t *piece = malloc(size);
@@ -89,8 +89,8 @@ static enum mr_status drain_overflow(struct mr_spool *s, take_text *take,
     return status;
 }
 
-static enum mr_status drain(struct mr_spool *s, take_text *take,
-    void *context, struct mr_error *err)
+static enum mr_status drain(
+    struct mr_spool *s, take_text *take, void *context, struct mr_error *err)
 {
     enum mr_status status = MR_OK;
 
@@ -123,16 +123,16 @@ enum mr_status mr_spool_append(
 enum mr_status mr_reject_pack(
     const struct mr_reject *reject, struct mr_buffer *out)
 {
-    enum mr_status status = mr_buffer_add_varint(
-        out, (uint64_t)reject->reason * 2 + reject->cut);
+    enum mr_status status =
+        mr_buffer_add_varint(out, (uint64_t)reject->reason * 2 + reject->cut);
 
     if (status == MR_OK)
         status = mr_buffer_add_varint(out, reject->line);
     if (status == MR_OK)
         status = mr_buffer_add_varint(out, reject->offset);
     return status != MR_OK
-        ? status
-        : mr_buffer_add_string(out, reject->text.p, reject->text.n);
+               ? status
+               : mr_buffer_add_string(out, reject->text.p, reject->text.n);
 }
 
 static enum mr_status format_line(struct mr_span text, struct mr_buffer *out)
@@ -236,8 +236,8 @@ static enum mr_status open_packer(
     file->gzip = calloc(1, sizeof(*file->gzip));
     /* 15 + 16: the largest window, a gzip header. */
     if (file->gzip == NULL ||
-        deflateInit2(file->gzip, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16,
-            8, Z_DEFAULT_STRATEGY) != Z_OK) {
+        deflateInit2(file->gzip, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8,
+            Z_DEFAULT_STRATEGY) != Z_OK) {
         free(file->gzip);
         file->gzip = NULL;
         return mr_fail_nomem(err);
@@ -245,8 +245,8 @@ static enum mr_status open_packer(
     return MR_OK;
 }
 
-enum mr_status mr_reject_file_new(const char *path,
-    struct mr_reject_file **file_out, struct mr_error *err)
+enum mr_status mr_reject_file_new(
+    const char *path, struct mr_reject_file **file_out, struct mr_error *err)
 {
     struct mr_reject_file *file = calloc(1, sizeof(*file));
     enum mr_status status = MR_OK;
@@ -268,8 +268,8 @@ enum mr_status mr_reject_file_new(const char *path,
     return MR_OK;
 }
 
-static enum mr_status put_gzip(struct mr_reject_file *file,
-    struct mr_span text, bool end, struct mr_error *err)
+static enum mr_status put_gzip(struct mr_reject_file *file, struct mr_span text,
+    bool end, struct mr_error *err)
 {
     z_stream *z = file->gzip;
     enum mr_status status = MR_OK;
@@ -286,8 +286,8 @@ static enum mr_status put_gzip(struct mr_reject_file *file,
     return status;
 }
 
-static enum mr_status put_zstd(struct mr_reject_file *file,
-    struct mr_span text, bool end, struct mr_error *err)
+static enum mr_status put_zstd(struct mr_reject_file *file, struct mr_span text,
+    bool end, struct mr_error *err)
 {
     ZSTD_inBuffer in = {text.p, text.n, 0};
     enum mr_status status = MR_OK;
@@ -313,9 +313,8 @@ static enum mr_status put(struct mr_reject_file *file, struct mr_span text,
         return put_gzip(file, text, end, err);
     if (file->zstd != NULL)
         return put_zstd(file, text, end, err);
-    return text.n == 0
-        ? MR_OK
-        : mr_publish_write(file->publish, text.p, text.n, err);
+    return text.n == 0 ? MR_OK
+                       : mr_publish_write(file->publish, text.p, text.n, err);
 }
 
 /* Where a digest stands among those held, or the free place for it. */

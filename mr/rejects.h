@@ -58,8 +58,8 @@ MR_MUST_CHECK enum mr_status mr_reject_format(const struct mr_spec *spec,
     uint64_t offset, struct mr_buffer *out);
 
 struct mr_reject_file;
-MR_MUST_CHECK enum mr_status mr_reject_file_new(const char *path,
-    struct mr_reject_file **file_out, struct mr_error *err);
+MR_MUST_CHECK enum mr_status mr_reject_file_new(
+    const char *path, struct mr_reject_file **file_out, struct mr_error *err);
 
 /** What one partition has in a spool. */
 struct mr_reject_share {

@@ -15,10 +15,10 @@ struct mr_report {
     const struct mr_spec *spec;
     const struct mr_cells *cells;
     const struct mr_kpis *kpis;
-    const struct mr_coverage *coverage;          /* settled */
+    const struct mr_coverage *coverage; /* settled */
     const struct mr_coverage_totals *totals;
-    uint64_t users; /* distinct, over all days */
-    uint64_t states; /* state files merged */
+    uint64_t users;              /* distinct, over all days */
+    uint64_t states;             /* state files merged */
     int32_t day_first, day_last; /* rows outside are left out */
 };
 

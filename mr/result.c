@@ -46,8 +46,8 @@ static enum mr_status fill_failed(
     return MR_OK;
 }
 
-enum mr_status mr_result_fill(struct mr_result *result,
-    const struct mr_state_head *head, uint64_t users)
+enum mr_status mr_result_fill(
+    struct mr_result *result, const struct mr_state_head *head, uint64_t users)
 {
     struct mr_coverage_totals sum;
 
@@ -122,7 +122,7 @@ unsigned mr_threads(unsigned wanted)
     if (thread == NULL)
         return 1;
     while (n + 1 < wanted &&
-        pthread_create(&thread[n], NULL, await_end, &trial) == 0)
+           pthread_create(&thread[n], NULL, await_end, &trial) == 0)
         n++;
     pthread_mutex_lock(&trial.lock);
     trial.is_over = true;

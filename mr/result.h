@@ -6,8 +6,8 @@
 
 /** mr_result_fill(result, head, users): Describe a state in a result: totals,
  * days, types, failures.  The rest of the result stays as it is. */
-MR_MUST_CHECK enum mr_status mr_result_fill(struct mr_result *result,
-    const struct mr_state_head *head, uint64_t users);
+MR_MUST_CHECK enum mr_status mr_result_fill(
+    struct mr_result *result, const struct mr_state_head *head, uint64_t users);
 
 /** mr_clock(): Seconds of a clock that only goes forward. */
 double mr_clock(void);

@@ -12,7 +12,6 @@
 
 #define LENGTH_BITS 21
 #define LENGTH_MAX ((UINT64_C(1) << LENGTH_BITS) - 1)
-#define REFERENCE (UINT64_C(7) << 61)
 
 static uint64_t pack(uint64_t start, uint64_t end)
 {
@@ -31,7 +30,7 @@ static uint64_t end_of(uint64_t piece)
 
 static bool is_reference(uint64_t slot)
 {
-    return slot >= REFERENCE && slot != MR_SESSIONS_NONE;
+    return slot >= MR_SESSIONS_REFERENCE && slot != MR_SESSIONS_NONE;
 }
 
 /* Pieces that a list of a class holds: 2, 3, 4, 6, 8, 12, 16, ... */
@@ -42,7 +41,7 @@ static size_t class_capacity(unsigned class)
 
 static uint64_t make_header(unsigned class, size_t n)
 {
-    return (uint64_t)class << 32 | n;
+    return (uint64_t) class << 32 | n;
 }
 
 static unsigned header_class(uint64_t header)
@@ -105,7 +104,7 @@ static const uint64_t *pieces_of(
     const struct mr_sessions *s, const uint64_t *slot, size_t *n_out)
 {
     if (is_reference(*slot)) {
-        const uint64_t *list = s->pool + (*slot & ~REFERENCE);
+        const uint64_t *list = s->pool + (*slot & ~MR_SESSIONS_REFERENCE);
 
         *n_out = header_n(list[0]);
         return list + 1;
@@ -126,7 +125,7 @@ static enum mr_status replace(struct mr_sessions *s, uint64_t *slot, size_t n,
     uint64_t *list;
 
     if (was_list)
-        old = place = (size_t)(*slot & ~REFERENCE);
+        old = place = (size_t)(*slot & ~MR_SESSIONS_REFERENCE);
     if (left == 1) {
         if (was_list)
             give_list(s, old);
@@ -143,9 +142,9 @@ static enum mr_status replace(struct mr_sessions *s, uint64_t *slot, size_t n,
             n * sizeof(*slot));
         if (was_list)
             give_list(s, old);
-        *slot = REFERENCE | place;
+        *slot = MR_SESSIONS_REFERENCE | place;
     }
-    list = s->pool + (*slot & ~REFERENCE);
+    list = s->pool + (*slot & ~MR_SESSIONS_REFERENCE);
     memmove(list + 1 + low + 1, list + 1 + high, (n - high) * sizeof(*list));
     list[1 + low] = piece;
     list[0] = make_header(header_class(list[0]), left);
@@ -222,8 +221,7 @@ size_t mr_sessions_read(
         int64_t start = (int64_t)start_of(piece[i]);
         int64_t end = (int64_t)end_of(piece[i]);
 
-        if (n_out > 0 &&
-            start - out[n_out - 1].end_ms <= (int64_t)s->gap_ms) {
+        if (n_out > 0 && start - out[n_out - 1].end_ms <= (int64_t)s->gap_ms) {
             if (end > out[n_out - 1].end_ms)
                 out[n_out - 1].end_ms = end;
         } else {
@@ -242,7 +240,7 @@ enum mr_status mr_sessions_move(struct mr_sessions *s, uint64_t *slot,
     enum mr_status status = MR_OK;
 
     for (size_t i = 0; i < n && status == MR_OK; i++)
-        status = mr_sessions_insert(
-            s, slot, start_of(piece[i]), end_of(piece[i]));
+        status =
+            mr_sessions_insert(s, slot, start_of(piece[i]), end_of(piece[i]));
     return status;
 }

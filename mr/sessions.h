@@ -27,6 +27,7 @@
  */
 
 #define MR_SESSIONS_NONE UINT64_MAX
+#define MR_SESSIONS_REFERENCE (UINT64_C(7) << 61)
 #define MR_SESSIONS_CLASSES 64
 
 struct mr_sessions {
@@ -54,6 +55,15 @@ MR_MUST_CHECK static inline enum mr_status mr_sessions_add(
     if (time_ms - start <= length)
         return MR_OK;
     return mr_sessions_insert(s, slot, time_ms, time_ms);
+}
+
+/** mr_sessions_prefetch(s, slot): Fetch the list that the slot refers to, if
+ * it does, before mr_sessions_add needs it. */
+static inline void mr_sessions_prefetch(
+    const struct mr_sessions *s, uint64_t slot)
+{
+    if (slot >= MR_SESSIONS_REFERENCE && slot != MR_SESSIONS_NONE)
+        __builtin_prefetch(&s->pool[slot & ~MR_SESSIONS_REFERENCE], 1);
 }
 
 struct mr_interval;

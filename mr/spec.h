@@ -46,10 +46,10 @@ struct mr_spec {
      * path for MR_FIELD_ATTRIBUTES means that nothing of the kind is
      * required; the others are never empty. */
     char field[MR_FIELD_COUNT][MR_PATH_MAX_BYTES + 1];
-    uint64_t session_gap_ms;  /* default 1,800,000 */
-    uint64_t max_line_bytes;  /* default 16 MiB */
-    uint32_t max_depth;       /* default 1024 */
-    uint32_t sketch_bits;     /* HyperLogLog precision p; default 14 */
+    uint64_t session_gap_ms; /* default 1,800,000 */
+    uint64_t max_line_bytes; /* default 16 MiB */
+    uint32_t max_depth;      /* default 1024 */
+    uint32_t sketch_bits;    /* HyperLogLog precision p; default 14 */
 };
 
 /** mr_spec_builtin(name, spec, err): The built-in spec of that name ("lake").
@@ -65,8 +65,8 @@ MR_MUST_CHECK enum mr_status mr_spec_builtin(
  * column, what was expected and the nearest known key; a file that cannot
  * be read is MR_USAGE too.
  */
-MR_MUST_CHECK enum mr_status mr_spec_load(const char *name_or_path,
-    struct mr_spec *spec_out, struct mr_error *err);
+MR_MUST_CHECK enum mr_status mr_spec_load(
+    const char *name_or_path, struct mr_spec *spec_out, struct mr_error *err);
 
 /**
  * mr_spec_text(spec, out): Append the canonical text: one "key: value" line
@@ -86,8 +86,8 @@ MR_MUST_CHECK enum mr_status mr_spec_parse(
 
 /** mr_spec_difference(a, b, out): Append one line "key: A here, B there" for
  * each setting that differs, in canonical order; nothing when equal. */
-MR_MUST_CHECK enum mr_status mr_spec_difference(const struct mr_spec *a,
-    const struct mr_spec *b, struct mr_buffer *out);
+MR_MUST_CHECK enum mr_status mr_spec_difference(
+    const struct mr_spec *a, const struct mr_spec *b, struct mr_buffer *out);
 
 /** mr_spec_reason(spec, reason, out, size): The text of a reject reason, as
  * "missing:data.id".  Always NUL-terminated. */

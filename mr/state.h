@@ -31,7 +31,7 @@ struct mr_packed_block {
     uint32_t n_users;
     uint64_t first_hash, last_hash;
     uint64_t plain_bytes;
-    uint64_t n_members;   /* over all sets */
+    uint64_t n_members; /* over all sets */
     uint64_t n_intervals;
 };
 void mr_packed_block_release(struct mr_packed_block *packed);

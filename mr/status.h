@@ -30,11 +30,11 @@ enum mr_status {
 
 struct mr_error {
     enum mr_status status;
-    uint64_t offset;   /* byte in the file, or MR_NOWHERE */
-    char action[48];   /* "cannot read"; empty when the cause stands alone */
-    char path[512];    /* file it happened to; may be empty */
-    char cause[320];   /* "truncated gzip member" */
-    char advice[192];  /* "fetch it again and rerun"; may be empty */
+    uint64_t offset;  /* byte in the file, or MR_NOWHERE */
+    char action[48];  /* "cannot read"; empty when the cause stands alone */
+    char path[512];   /* file it happened to; may be empty */
+    char cause[320];  /* "truncated gzip member" */
+    char advice[192]; /* "fetch it again and rerun"; may be empty */
 };
 
 #define MR_MUST_CHECK __attribute__((warn_unused_result))
@@ -57,8 +57,8 @@ enum mr_status mr_fail(struct mr_error *err, enum mr_status status,
  * system's text alone when what is NULL).  ENOMEM gives MR_NOMEM, all else
  * MR_IO.
  */
-enum mr_status mr_fail_errno(struct mr_error *err, int number,
-    const char *advice, const char *what);
+enum mr_status mr_fail_errno(
+    struct mr_error *err, int number, const char *advice, const char *what);
 
 /** mr_fail_nomem(err): As mr_fail, for an allocation that failed. */
 enum mr_status mr_fail_nomem(struct mr_error *err);

@@ -119,8 +119,8 @@ enum mr_status mr_text_csv(struct mr_buffer *out, struct mr_span text)
         return mr_buffer_add(out, text.p, text.n);
     status = mr_buffer_add(out, "\"", 1);
     for (size_t i = 0; i < text.n && status == MR_OK; i++)
-        status = mr_buffer_add(
-            out, text.p[i] == '"' ? "\"\"" : (const char *)text.p + i,
+        status = mr_buffer_add(out,
+            text.p[i] == '"' ? "\"\"" : (const char *)text.p + i,
             text.p[i] == '"' ? 2 : 1);
     return status != MR_OK ? status : mr_buffer_add(out, "\"", 1);
 }
@@ -153,8 +153,7 @@ enum mr_status mr_text_printf(struct mr_buffer *out, const char *format, ...)
     if (n < 0 || mr_buffer_reserve(out, out->n + (size_t)n + 1) != MR_OK)
         return MR_NOMEM;
     va_start(arguments, format);
-    (void)vsnprintf(
-        (char *)out->p + out->n, (size_t)n + 1, format, arguments);
+    (void)vsnprintf((char *)out->p + out->n, (size_t)n + 1, format, arguments);
     va_end(arguments);
     out->n += (size_t)n;
     return MR_OK;

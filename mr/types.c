@@ -78,8 +78,7 @@ static struct entry *index_find(const struct index *x,
 }
 
 /* Twice the room, if half of it is taken. */
-static enum mr_status index_grow(
-    struct index *x, const struct mr_types *types)
+static enum mr_status index_grow(struct index *x, const struct mr_types *types)
 {
     struct index wider;
 
@@ -230,8 +229,8 @@ enum mr_status mr_type_id(
     uint64_t hash;
     uint32_t id;
 
-    if (cache->last.n == text.n &&
-        memcmp(cache->last.p, text.p, text.n) == 0 && text.n > 0) {
+    if (cache->last.n == text.n && memcmp(cache->last.p, text.p, text.n) == 0 &&
+        text.n > 0) {
         *id_out = cache->last_id;
         return MR_OK;
     }

@@ -102,13 +102,12 @@ size_t mr_block_builder_intervals(const struct mr_block_builder *b)
     return b->n_intervals;
 }
 
-enum mr_status mr_block_builder_user(struct mr_block_builder *b,
-    uint64_t hash, const struct mr_interval *interval, size_t n)
+enum mr_status mr_block_builder_user(struct mr_block_builder *b, uint64_t hash,
+    const struct mr_interval *interval, size_t n)
 {
     if (b->cap_intervals - b->n_intervals < n) {
         size_t cap = b->cap_intervals + b->cap_intervals / 2 + n + 1024;
-        struct mr_interval *grown =
-            realloc(b->interval, cap * sizeof(*grown));
+        struct mr_interval *grown = realloc(b->interval, cap * sizeof(*grown));
 
         if (grown == NULL)
             return MR_NOMEM;
@@ -141,8 +140,8 @@ static enum mr_status make_set(struct mr_block_builder *b)
     return MR_OK;
 }
 
-enum mr_status mr_block_builder_set(struct mr_block_builder *b,
-    uint32_t cell, struct mr_set_builder **set_out)
+enum mr_status mr_block_builder_set(
+    struct mr_block_builder *b, uint32_t cell, struct mr_set_builder **set_out)
 {
     uint32_t known = b->builder_of[cell];
 
@@ -180,8 +179,7 @@ static enum mr_status grow_list(struct mr_set_builder *set)
     return MR_OK;
 }
 
-enum mr_status mr_set_builder_add(
-    struct mr_set_builder *set, uint32_t position)
+enum mr_status mr_set_builder_add(struct mr_set_builder *set, uint32_t position)
 {
     if (!set->is_words) {
         if (set->n_list < LIST_MAX) {
@@ -232,8 +230,7 @@ static enum mr_status part_of_words(struct mr_set_builder *to,
         if (j == high >> 6)
             w &= (UINT64_C(1) << (high & 63)) - 1;
         for (; w != 0; w &= w - 1) {
-            uint32_t p =
-                position[j * 64 + (uint32_t)__builtin_ctzll(w) - low];
+            uint32_t p = position[j * 64 + (uint32_t)__builtin_ctzll(w) - low];
 
             to->words[p >> 6] |= UINT64_C(1) << (p & 63);
         }
@@ -323,12 +320,11 @@ enum mr_status mr_block_builder_finish(
 
     for (size_t i = 0; i < b->n_sets; i++)
         n_words += b->set[i]->is_words;
-    if (mr_buffer_reserve(&b->lists,
-            n_words * MR_SET_LIST_MAX * sizeof(uint16_t)) != MR_OK)
+    if (mr_buffer_reserve(
+            &b->lists, n_words * MR_SET_LIST_MAX * sizeof(uint16_t)) != MR_OK)
         return MR_NOMEM;
     if (b->n_sets > b->cap_out) {
-        struct mr_user_set *out =
-            realloc(b->out, b->n_sets * sizeof(*b->out));
+        struct mr_user_set *out = realloc(b->out, b->n_sets * sizeof(*b->out));
 
         if (out == NULL)
             return MR_NOMEM;

@@ -79,8 +79,8 @@ MR_MUST_CHECK enum mr_status mr_block_builder_user(struct mr_block_builder *b,
 /** The set of a cell, to add members to until the next call of
  * mr_block_builder_set. */
 struct mr_set_builder;
-MR_MUST_CHECK enum mr_status mr_block_builder_set(struct mr_block_builder *b,
-    uint32_t cell, struct mr_set_builder **set_out);
+MR_MUST_CHECK enum mr_status mr_block_builder_set(
+    struct mr_block_builder *b, uint32_t cell, struct mr_set_builder **set_out);
 
 /** mr_set_builder_add(set, position): Add a user that may come later. */
 MR_MUST_CHECK enum mr_status mr_set_builder_add(

@@ -87,10 +87,10 @@ struct job {
     /* The owner's: */
     struct mr_work_unit *ring[RING];
     uint64_t n_units, n_settled;
-    uint64_t line;         /* of the next unit to settle */
-    uint64_t *passed;      /* stored bytes told as progress; NULL: not told */
-    struct fragment open;  /* the line that runs on */
-    bool has_begun;        /* the first such line has been parsed */
+    uint64_t line;        /* of the next unit to settle */
+    uint64_t *passed;     /* stored bytes told as progress; NULL: not told */
+    struct fragment open; /* the line that runs on */
+    bool has_begun;       /* the first such line has been parsed */
 };
 
 struct thread {
@@ -225,8 +225,7 @@ static void unit_free(struct mr_work_unit *u)
 /* ---- parsing a unit: any thread ---- */
 
 /* The partition cannot be read.  The first unit's cause stays. */
-static void job_fail(
-    struct job *job, uint64_t seq, const struct mr_error *err)
+static void job_fail(struct job *job, uint64_t seq, const struct mr_error *err)
 {
     pthread_mutex_lock(&job->lock);
     if (!job->failed || seq < job->failed_seq) {
@@ -309,8 +308,8 @@ static enum mr_status cut_tail(struct mr_work_unit *u,
 static enum mr_status parse_block(struct thread *t, struct mr_work_unit *u,
     const struct mr_line_block *block, struct mr_error *err)
 {
-    enum mr_status status = mr_mapper_parse(&t->mapper, block, &u->job->hint,
-        &t->batch, &u->rejects, err);
+    enum mr_status status = mr_mapper_parse(
+        &t->mapper, block, &u->job->hint, &t->batch, &u->rejects, err);
 
     if (status != MR_OK)
         set_fatal(t->work, u->job->input, err);
@@ -502,8 +501,8 @@ static enum mr_status settle_open(
         block.text.n -= mark;
         job->has_begun = true;
     }
-    status = mr_mapper_parse(
-        &t->mapper, &block, &job->hint, &t->batch, NULL, err);
+    status =
+        mr_mapper_parse(&t->mapper, &block, &job->hint, &t->batch, NULL, err);
     if (status == MR_OK)
         status = job_add(t, job, err);
     mr_batch_clear(&t->batch);
@@ -548,9 +547,8 @@ static void settle_ready(struct thread *t, struct job *job)
         pthread_mutex_unlock(&job->lock);
         if (!done)
             return;
-        if (!failed &&
-            (job->split ? settle_run : settle_rejects)(
-                t, job, *place, &err) != MR_OK) {
+        if (!failed && (job->split ? settle_run : settle_rejects)(
+                           t, job, *place, &err) != MR_OK) {
             job_fail(job, (*place)->seq, &err);
             set_fatal(t->work, job->input, &err);
         }
@@ -611,8 +609,7 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
     struct mr_lines lines;
     enum mr_status status = MR_OK;
 
-    mr_lines_init(
-        &lines, stream, t->work->plan.spec.max_line_bytes, true);
+    mr_lines_init(&lines, stream, t->work->plan.spec.max_line_bytes, true);
     while (status == MR_OK && !job_failed(job) && !stopping(t->work)) {
         struct mr_work_unit *u = unit_take(t->work);
 
@@ -681,8 +678,7 @@ static void read_partition(
     while (has_outstanding(job))
         help_or_wait(t, job);
     settle_ready(t, job);
-    if (job->split && !job_failed(job) &&
-        settle_open(t, job, &err) != MR_OK) {
+    if (job->split && !job_failed(job) && settle_open(t, job, &err) != MR_OK) {
         job_fail(job, job->n_units, &err);
         set_fatal(t->work, job->input, &err);
     }
@@ -690,8 +686,8 @@ static void read_partition(
 
 /* ---- from partition to coverage ---- */
 
-static enum mr_status fill_cells(struct mr_work *w,
-    const struct mr_batch *sum, struct mr_partition *p)
+static enum mr_status fill_cells(
+    struct mr_work *w, const struct mr_batch *sum, struct mr_partition *p)
 {
     enum mr_status status = MR_OK;
 
@@ -706,9 +702,8 @@ static enum mr_status fill_cells(struct mr_work *w,
         /* A cell can be there without events if memory ran out. */
         if (c->key1 == 0 || c->events == 0 || status != MR_OK)
             continue;
-        status = mr_cellbook_number(&w->cells,
-            (int32_t)((c->key1 - 1) >> 32), (uint32_t)(c->key1 - 1),
-            &count->cell);
+        status = mr_cellbook_number(&w->cells, (int32_t)((c->key1 - 1) >> 32),
+            (uint32_t)(c->key1 - 1), &count->cell);
         count->events = c->events;
         count->without_user = c->without_user;
         p->n_cells++;
@@ -717,9 +712,8 @@ static enum mr_status fill_cells(struct mr_work *w,
     return status;
 }
 
-static enum mr_status fill_partition(struct mr_work *w,
-    const struct job *job, const struct mr_stream *stream,
-    struct mr_partition *p)
+static enum mr_status fill_partition(struct mr_work *w, const struct job *job,
+    const struct mr_stream *stream, struct mr_partition *p)
 {
     const struct mr_batch *sum = &job->found.sum;
 
@@ -752,7 +746,7 @@ static enum mr_status add_failure(
 {
     char cause[sizeof(why->cause) + sizeof(why->advice) + 2];
     bool usual = why->advice[0] == '\0' ||
-        strncmp(why->advice, "fetch it again", 14) == 0;
+                 strncmp(why->advice, "fetch it again", 14) == 0;
 
     (void)snprintf(cause, sizeof(cause), "%s%s%s", why->cause,
         usual ? "" : "; ", usual ? "" : why->advice);
@@ -777,15 +771,13 @@ static enum mr_status add_share(struct group *group,
         group->share = share;
         group->cap_shares = cap;
     }
-    group->share[group->n_shares++] =
-        (struct mr_reject_share){*digest, bytes};
+    group->share[group->n_shares++] = (struct mr_reject_share){*digest, bytes};
     return MR_OK;
 }
 
 /* A partition has been read or has failed: note it in its group. */
 static enum mr_status end_partition(struct thread *t, struct job *job,
-    const struct mr_stream *stream, struct group *group,
-    struct mr_error *err)
+    const struct mr_stream *stream, struct group *group, struct mr_error *err)
 {
     struct mr_partition p;
     enum mr_status status;
@@ -887,9 +879,8 @@ static enum mr_status share_coverage(
     for (size_t i = 0; i < from->n_partitions && status == MR_OK; i++)
         status = mr_coverage_add(&w->coverage, &from->partition[i]);
     for (size_t i = 0; i < from->n_failures && status == MR_OK; i++)
-        status = mr_coverage_add_failure(&w->coverage,
-            from->failure[i].name, from->failure[i].offset,
-            from->failure[i].cause);
+        status = mr_coverage_add_failure(&w->coverage, from->failure[i].name,
+            from->failure[i].offset, from->failure[i].cause);
     return status;
 }
 
@@ -957,8 +948,7 @@ static enum mr_status note_archive(
 
 /* All partitions of an open container, and its closing. */
 static enum mr_status map_container(struct thread *t, size_t input,
-    struct mr_container *container, struct group *group,
-    struct mr_error *err)
+    struct mr_container *container, struct group *group, struct mr_error *err)
 {
     const char *name = t->work->listing.inputs[input].name;
     struct mr_error why = {.status = MR_OK};
@@ -976,8 +966,8 @@ static enum mr_status map_container(struct thread *t, size_t input,
                 status = note_archive(group, name, err);
             break;
         }
-        status = map_partition(t, input, stream,
-            mr_container_is_archive(container), group, err);
+        status = map_partition(
+            t, input, stream, mr_container_is_archive(container), group, err);
         mr_stream_close(stream);
     }
     if (mr_container_close(container, &why) != MR_OK && status == MR_OK &&

@@ -113,7 +113,15 @@ void gen_type_name(uint64_t type, char *out, size_t size)
  * digits, %b boolean, %z null or a string, %t a time of day. */
 static const char *const small_fragments[] = {
     "\"amount\":%f,\"currency\":\"EUR\",\"items\":%n,\"coupon\":%z",
-    "\"page\":\"/%w/%w-%i\",\"referrer\":%z,\"visible\":%b",
+    "\"page_url\":\"https://www.shop.example/%w/%w-%i?utm_source=%w\"",
+    "\"page_url\":\"https://www.shop.example/%w\",\"referrer\":"
+    "\"https://www.%w.example/%w/%w-%w\"",
+    "\"user_agent\":\"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 "
+    "(KHTML, like Gecko) Chrome/%n.0.0.0 Safari/537.36\"",
+    "\"user_agent\":\"Mozilla/5.0 (iPhone; CPU iPhone OS 17_%n like Mac OS "
+    "X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148\"",
+    "\"session_id\":\"%u\",\"page\":\"/%w/%w-%i\",\"visible\":%b",
+    "\"device_id\":\"%u\",\"ip\":\"10.%n.%n.%n\",\"language\":\"en\"",
     "\"device\":{\"os\":\"%w\",\"version\":\"%n.%n\",\"screen\":[%n,%n]}",
     "\"product_id\":\"%u\",\"price\":%f,\"in_stock\":%b",
     "\"query\":\"%w %w\",\"results\":%n,\"took_ms\":%n",

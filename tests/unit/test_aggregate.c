@@ -103,8 +103,8 @@ static uint32_t number_of(void *context, int32_t day, uint32_t type)
 {
     const struct model *m = context;
     struct mr_cell cell = {day, type};
-    const struct mr_cell *found = bsearch(
-        &cell, m->cell, m->n_cells, sizeof cell, by_day_and_type);
+    const struct mr_cell *found =
+        bsearch(&cell, m->cell, m->n_cells, sizeof cell, by_day_and_type);
 
     return found == NULL ? UINT32_MAX : (uint32_t)(found - m->cell);
 }
@@ -136,8 +136,8 @@ static void model_members(struct model *m)
         m->first_member[m->member[i].user + 1] = i + 1;
 }
 
-static void model_new(struct model *m, const struct mr_tuple *tuple, size_t n,
-    uint64_t gap_ms)
+static void model_new(
+    struct model *m, const struct mr_tuple *tuple, size_t n, uint64_t gap_ms)
 {
     struct mr_tuple *t = room(n, sizeof *t);
 
@@ -161,13 +161,11 @@ static void model_new(struct model *m, const struct mr_tuple *tuple, size_t n,
             m->first[m->n_users] = m->first[m->n_users - 1];
         }
         k = &m->first[m->n_users];
-        if (is_new ||
-            (uint64_t)(time - m->interval[*k - 1].end_ms) > gap_ms)
+        if (is_new || (uint64_t)(time - m->interval[*k - 1].end_ms) > gap_ms)
             m->interval[(*k)++].start_ms = time;
         m->interval[*k - 1].end_ms = time;
-        m->member[m->n_members++] =
-            (struct member){(uint32_t)m->n_users - 1,
-                number_of(m, c.day, c.type)};
+        m->member[m->n_members++] = (struct member){
+            (uint32_t)m->n_users - 1, number_of(m, c.day, c.type)};
     }
     model_members(m);
     free(t);
@@ -191,7 +189,7 @@ static size_t model_cut(const struct model *m, size_t *start)
 
     for (size_t u = 0; u < m->n_users; u++) {
         uint64_t own = 8 * (uint64_t)(m->first[u + 1] - m->first[u]) +
-            (m->first_member[u + 1] - m->first_member[u]);
+                       (m->first_member[u + 1] - m->first_member[u]);
 
         if (u == 0 || u - start[n - 1] == 65536 ||
             weight + own > (UINT64_C(1) << 24)) {
@@ -339,9 +337,10 @@ static int read_blocks(struct worker *w)
 
         if (i % w->threads != w->index)
             continue;
-        wrong = mr_aggregate_block(w->a, i, builder, &block) == MR_OK
-            ? check_block(w->model, w->start[i], w->start[i + 1], &block)
-            : __LINE__;
+        wrong =
+            mr_aggregate_block(w->a, i, builder, &block) == MR_OK
+                ? check_block(w->model, w->start[i], w->start[i + 1], &block)
+                : __LINE__;
     }
     mr_block_builder_free(builder);
     return wrong;
@@ -387,8 +386,8 @@ static void shuffle(struct mr_tuple *t, size_t n)
 
 /* Threads add their shares; some go by way of an aggregate that is merged,
  * some twice. */
-static void fill(struct mr_aggregate *a, const struct mr_tuple *tuple,
-    size_t n, unsigned threads, unsigned detours, uint64_t gap_ms)
+static void fill(struct mr_aggregate *a, const struct mr_tuple *tuple, size_t n,
+    unsigned threads, unsigned detours, uint64_t gap_ms)
 {
     struct mr_aggregate *staged[THREADS_MAX] = {NULL};
     struct worker w[THREADS_MAX];
@@ -415,8 +414,8 @@ static void fill(struct mr_aggregate *a, const struct mr_tuple *tuple,
 }
 
 /* The number of blocks. */
-static size_t compare(const struct mr_tuple *tuple, size_t n,
-    unsigned threads, unsigned detours, uint64_t gap_ms)
+static size_t compare(const struct mr_tuple *tuple, size_t n, unsigned threads,
+    unsigned detours, uint64_t gap_ms)
 {
     struct worker w[THREADS_MAX];
     struct mr_aggregate *a;
@@ -452,8 +451,7 @@ static uint64_t any_user(unsigned habit, uint64_t users)
     case 0:
         return (k + 1) * UINT64_C(0x9e3779b97f4a7c15);
     case 1:
-        return UINT64_C(0x5a) << 56 |
-            (k * UINT64_C(0x9e3779b97f4a7c15)) >> 8;
+        return UINT64_C(0x5a) << 56 | (k * UINT64_C(0x9e3779b97f4a7c15)) >> 8;
     case 2:
         return UINT64_C(0xff) << 56 | k;
     case 3:
@@ -487,8 +485,7 @@ static void users_come_back(void **state)
         unsigned threads = 1 + (unsigned)any(THREADS_MAX);
 
         random_tuples(t, n, round % 5, 1 + any(any(2) ? 30 : 5000));
-        (void)compare(
-            t, n, threads, (unsigned)any(threads + 1), 1800000);
+        (void)compare(t, n, threads, (unsigned)any(threads + 1), 1800000);
         free(t);
     }
 }
@@ -571,9 +568,8 @@ static void busy_users_share_blocks(void **state)
 
     (void)state;
     for (size_t u = 0; u < users; u++)
-        n += add_intervals(t + n,
-            (u + 1) * UINT64_C(0x9e3779b97f4a7c15), each / 2 + any(each / 2),
-            1000);
+        n += add_intervals(t + n, (u + 1) * UINT64_C(0x9e3779b97f4a7c15),
+            each / 2 + any(each / 2), 1000);
     for (size_t i = 0; i + 40 < n; i += 40)
         shuffle(t + i, 40);
     assert_true(compare(t, n, 2, 1, 1000) > 1);
@@ -614,8 +610,7 @@ struct table {
     uint8_t is_in[CELLS][65536];
 };
 
-static void compare_sets(
-    const struct mr_user_block *b, const struct table *t)
+static void compare_sets(const struct mr_user_block *b, const struct table *t)
 {
     size_t k = 0;
 
@@ -634,8 +629,8 @@ static void compare_sets(
         assert_int_equal(b->sets[k].words != NULL, n > MR_SET_LIST_MAX);
         for (size_t i = 0; i < 65536; i++) {
             bool got = b->sets[k].list != NULL
-                ? listed < n && b->sets[k].list[listed] == i
-                : (b->sets[k].words[i / 64] >> (i % 64) & 1) != 0;
+                           ? listed < n && b->sets[k].list[listed] == i
+                           : (b->sets[k].words[i / 64] >> (i % 64) & 1) != 0;
 
             if (got != (t->is_in[c][i] != 0))
                 fail_msg("cell %u, user %zu", (unsigned)c, i);
@@ -661,15 +656,15 @@ static void add_users(struct mr_block_builder *b, size_t n, uint64_t step)
         struct mr_interval interval[3] = {{(int64_t)i, (int64_t)i + 1},
             {1000000, 1000001}, {2000000, 2000000}};
 
-        assert_int_equal(mr_block_builder_user(
-                             b, (i + 1) * step, interval, 1 + i % 3),
+        assert_int_equal(
+            mr_block_builder_user(b, (i + 1) * step, interval, 1 + i % 3),
             MR_OK);
     }
 }
 
 /* A builder that may have been used before, filled at random. */
-static void random_block(struct mr_block_builder *b, size_t n,
-    struct table *t, struct mr_user_block *block)
+static void random_block(struct mr_block_builder *b, size_t n, struct table *t,
+    struct mr_user_block *block)
 {
     memset(t, 0, sizeof *t);
     t->n = n;
@@ -688,11 +683,9 @@ static void random_block(struct mr_block_builder *b, size_t n,
             size_t at = k % 2 ? (start + i * 7919) % n : (start + i) % n;
 
             t->is_in[cell][at] = 1;
-            assert_int_equal(
-                mr_set_builder_add(set, (uint32_t)at), MR_OK);
+            assert_int_equal(mr_set_builder_add(set, (uint32_t)at), MR_OK);
             if (i % 50 == 0)
-                assert_int_equal(
-                    mr_set_builder_add(set, (uint32_t)at), MR_OK);
+                assert_int_equal(mr_set_builder_add(set, (uint32_t)at), MR_OK);
         }
     }
     assert_int_equal(mr_block_builder_users(b), n);
@@ -749,9 +742,9 @@ static void add_part(struct mr_block_builder *to, struct table *want,
         position[i] = (uint16_t)at;
         for (unsigned c = 0; c < CELLS; c++)
             want->is_in[c][at] |= from->is_in[c][low + i];
-        at += 1 + any(want->n - at - (n - i) + 1 < 3
-                  ? want->n - at - (n - i) + 1
-                  : 3);
+        at +=
+            1 + any(want->n - at - (n - i) + 1 < 3 ? want->n - at - (n - i) + 1
+                                                   : 3);
     }
     assert_int_equal(mr_block_builder_part(to, block, (uint32_t)low,
                          (uint32_t)(low + n), position),
@@ -775,8 +768,7 @@ static void parts_are_renumbered(void **state)
         for (unsigned k = (unsigned)any(5); k > 0; k--) {
             size_t n = any_users();
 
-            random_block(
-                source, n < want.n ? n : want.n, &from, &block);
+            random_block(source, n < want.n ? n : want.n, &from, &block);
             add_part(to, &want, &block, &from);
         }
         add_users(to, want.n, 1); /* users may come after their sets */

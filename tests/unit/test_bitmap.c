@@ -55,8 +55,8 @@ static enum mr_status visit(void *context, uint32_t number)
 
 static void check(const struct mr_bitmap *b)
 {
-    size_t held = b->is_words ? b->cap * sizeof(uint64_t)
-                              : b->cap * sizeof(uint32_t);
+    size_t held =
+        b->is_words ? b->cap * sizeof(uint64_t) : b->cap * sizeof(uint32_t);
     size_t few = 4 * (size_t)model.n, many = model.universe / 8;
 
     assert_int_equal(b->n, model.n);
@@ -126,8 +126,8 @@ static void sets_are_those_of_an_array(void **state)
 {
     (void)state;
     for (unsigned round = 0; round < 120; round++)
-        one_set(1 + any(round % 3 == 0 ? 4 : 2000),
-            round % 2 == 0 ? 1000 : 3, 1 + any(round % 2 == 0 ? 60 : 90000));
+        one_set(1 + any(round % 3 == 0 ? 4 : 2000), round % 2 == 0 ? 1000 : 3,
+            1 + any(round % 2 == 0 ? 60 : 90000));
     /* Both ways have been gone, or this has tested little. */
     assert_true(forms_left[0] > 100);
     assert_true(forms_left[1] > 20);

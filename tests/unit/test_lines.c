@@ -181,18 +181,17 @@ static size_t read_all(
     do {
         /* Another buffer each time: the one before may be in use. */
         k = !k;
-        assert_int_equal(
-            mr_lines_next(lines, &buffer[k], &block, NULL), MR_OK);
+        assert_int_equal(mr_lines_next(lines, &buffer[k], &block, NULL), MR_OK);
         check_block(&r, &block);
     } while (block.text.n > 0);
     assert_int_equal(r.at, t->n);
     /* The end stays the end. */
-    assert_int_equal(
-        mr_lines_next(lines, &buffer[k], &block, NULL), MR_OK);
+    assert_int_equal(mr_lines_next(lines, &buffer[k], &block, NULL), MR_OK);
     assert_int_equal(block.text.n, 0);
     assert_int_equal(block.bytes, 0);
     /* What a block may hold follows from its size and the limit. */
-    assert_true(r.largest <=
+    assert_true(
+        r.largest <=
         2 * (size_t)(limit > MR_LINES_BLOCK ? limit + 2 : MR_LINES_BLOCK));
     mr_buffer_release(&buffer[0]);
     mr_buffer_release(&buffer[1]);
@@ -232,8 +231,7 @@ static void read_every_way(struct text *t, uint64_t limit)
     save_zstd(path_of(ZSTD), t);
     for (enum way way = 0; way < WAYS; way++) {
         if (way == PIPED)
-            assert_int_equal(
-                pthread_create(&feeder, NULL, feed_pipe, t), 0);
+            assert_int_equal(pthread_create(&feeder, NULL, feed_pipe, t), 0);
         n_long[way] = read_way(t, way, limit);
         if (way == PIPED)
             assert_int_equal(pthread_join(feeder, NULL), 0);
@@ -310,8 +308,7 @@ static void random_text(struct text *t, uint64_t limit)
 static void texts_come_back(void **state)
 {
     static const uint64_t limits[] = {1, 100, MR_LINES_LONG_KEPT,
-        MR_LINES_BLOCK / 2, MR_LINES_BLOCK, 600000, 2000000,
-        UINT64_C(1) << 30};
+        MR_LINES_BLOCK / 2, MR_LINES_BLOCK, 600000, 2000000, UINT64_C(1) << 30};
     struct text t = {NULL, 0, 0};
 
     (void)state;
@@ -347,10 +344,8 @@ static void long_lines_are_found_everywhere(void **state)
             t.n -= form & 8 ? 2 : 1;
         read_every_way(&t, limit);
         /* Too long to be held: each has its own block. */
-        assert_int_equal(
-            read_way(&t, GZIP, limit), 1 + (form >> 2 & 1));
-        assert_int_equal(
-            read_way(&t, MAPPED, limit), 1 + (form >> 2 & 1));
+        assert_int_equal(read_way(&t, GZIP, limit), 1 + (form >> 2 & 1));
+        assert_int_equal(read_way(&t, MAPPED, limit), 1 + (form >> 2 & 1));
     }
     free(t.p);
 }
@@ -398,8 +393,7 @@ static void marks_in_the_middle_stay(void **state)
         assert_int_equal(mr_container_open(&input, &container, NULL), MR_OK);
         assert_int_equal(mr_container_next(container, &stream, NULL), MR_OK);
         mr_lines_init(&lines, stream, 100, false); /* not at the start */
-        assert_int_equal(
-            mr_lines_next(&lines, &buffer, &block, NULL), MR_OK);
+        assert_int_equal(mr_lines_next(&lines, &buffer, &block, NULL), MR_OK);
         assert_int_equal(block.text.n, 8);
         assert_int_equal(block.offset, 0);
         assert_int_equal(block.bytes, 8);
@@ -419,12 +413,9 @@ static void ends_of_lines_are_found(void **state)
     (void)state;
     assert_null(mr_lines_last_end((struct mr_span){NULL, 0}));
     assert_null(mr_lines_last_end((struct mr_span){text, 1}));
-    assert_ptr_equal(
-        mr_lines_last_end((struct mr_span){text, 2}), text + 1);
-    assert_ptr_equal(
-        mr_lines_last_end((struct mr_span){text, 3}), text + 1);
-    assert_ptr_equal(
-        mr_lines_last_end((struct mr_span){text, 5}), text + 3);
+    assert_ptr_equal(mr_lines_last_end((struct mr_span){text, 2}), text + 1);
+    assert_ptr_equal(mr_lines_last_end((struct mr_span){text, 3}), text + 1);
+    assert_ptr_equal(mr_lines_last_end((struct mr_span){text, 5}), text + 3);
     assert_ptr_equal(
         mr_lines_last_end((struct mr_span){text + 1, 1}), text + 1);
 }

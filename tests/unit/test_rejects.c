@@ -74,8 +74,8 @@ static size_t naive_character(const uint8_t *p, size_t n)
 
         for (size_t i = 1; i < length; i++)
             c = c << 6 | (p[i] & 0x3f);
-        if (c <= 0x10ffff && !is_surrogate(c) &&
-            encode(c, again) == length && memcmp(again, p, length) == 0)
+        if (c <= 0x10ffff && !is_surrogate(c) && encode(c, again) == length &&
+            memcmp(again, p, length) == 0)
             return length;
     }
     return 0;
@@ -115,9 +115,9 @@ static size_t random_text(uint8_t *out, size_t max, bool valid)
     size_t n = 0, characters = any(max / 4 + 1);
 
     for (size_t i = 0; i < characters; i++) {
-        uint32_t c = any(3) ? (uint32_t)any(0x80)
-            : any(2)        ? edge[any(sizeof edge / sizeof *edge)]
-                            : (uint32_t)any(0x110000);
+        uint32_t c = any(3)   ? (uint32_t)any(0x80)
+                     : any(2) ? edge[any(sizeof edge / sizeof *edge)]
+                              : (uint32_t)any(0x110000);
 
         if (!valid && any(20) == 0)
             out[n++] = (uint8_t)any(256);
@@ -222,13 +222,14 @@ static void json_strings_come_back(void **state)
         for (size_t i = 0; i < span.n;) {
             size_t length = naive_character(text + i, span.n - i);
 
-            memcpy(want + n, length ? text + i : (const uint8_t *)"\xef\xbf\xbd",
+            memcpy(want + n,
+                length ? text + i : (const uint8_t *)"\xef\xbf\xbd",
                 length ? length : 3);
             n += length ? length : 3;
             i += length ? length : 1;
         }
-        assert_int_equal(mr_text_is_utf8(span),
-            n == span.n && memcmp(want, text, n) == 0);
+        assert_int_equal(
+            mr_text_is_utf8(span), n == span.n && memcmp(want, text, n) == 0);
         assert_int_equal(mr_text_json(&out, span), MR_OK);
         j = (struct json){out.p, out.n};
         assert_int_equal(read_string(&j, got), n);
@@ -304,8 +305,8 @@ static size_t read_csv(const uint8_t *p, size_t n, uint8_t *out)
 
     if (n == 0 || p[0] != '"') {
         for (size_t i = 0; i < n; i++)
-            assert_false(p[i] == ',' || p[i] == '"' || p[i] == '\n' ||
-                p[i] == '\r');
+            assert_false(
+                p[i] == ',' || p[i] == '"' || p[i] == '\n' || p[i] == '\r');
         if (n > 0)
             memcpy(out, p, n);
         return n;
@@ -348,8 +349,7 @@ static void printf_appends(void **state)
     assert_int_equal(mr_text_printf(&out, "%s", ""), MR_OK);
     assert_int_equal(out.n, 0);
     for (unsigned i = 1; i <= 100; i++) {
-        assert_int_equal(
-            mr_text_printf(&out, "%.*s|", (int)i, text), MR_OK);
+        assert_int_equal(mr_text_printf(&out, "%.*s|", (int)i, text), MR_OK);
         assert_int_equal(out.n, i * (i + 1) / 2 + i);
         assert_int_equal(out.p[out.n - 1], '|');
     }
@@ -465,8 +465,7 @@ static void fill(struct mr_buffer *b, uint64_t *next, size_t words)
         assert_int_equal(mr_buffer_add_u64(b, (*next)++), MR_OK);
 }
 
-static void check_file(
-    const char *reader, const char *name, uint64_t words)
+static void check_file(const char *reader, const char *name, uint64_t words)
 {
     char command[700];
     uint8_t word[8];
@@ -489,8 +488,7 @@ static struct mr_reject_file *file_new(const char *name)
 {
     struct mr_reject_file *file;
 
-    assert_int_equal(
-        mr_reject_file_new(path_of(name), &file, NULL), MR_OK);
+    assert_int_equal(mr_reject_file_new(path_of(name), &file, NULL), MR_OK);
     return file;
 }
 
@@ -502,14 +500,13 @@ static void add_spool(
     struct mr_reject_share share = {.bytes = bytes};
 
     memset(share.digest.b, ++number, sizeof share.digest.b);
-    assert_int_equal(
-        mr_reject_file_add(file, spool, &share, 1, NULL), MR_OK);
+    assert_int_equal(mr_reject_file_add(file, spool, &share, 1, NULL), MR_OK);
     assert_int_equal(spool->text.n, 0);
     assert_null(spool->overflow);
 }
 
-static void write_file(const char *name, const size_t *words, size_t n,
-    const char *reader)
+static void write_file(
+    const char *name, const size_t *words, size_t n, const char *reader)
 {
     struct mr_reject_file *file = file_new(name);
     struct mr_spool spool = {.overflow = NULL};
@@ -537,12 +534,12 @@ static void write_file(const char *name, const size_t *words, size_t n,
 
 static void files_are_read_by_programs(void **state)
 {
-    static const size_t words[] = {1, 8191, 8192, 8193, 0, 100000, 524287,
-        524288, 524289, 1, 700000, 3};
+    static const size_t words[] = {
+        1, 8191, 8192, 8193, 0, 100000, 524287, 524288, 524289, 1, 700000, 3};
     static const size_t exact[] = {8192};
-    static const char *const kinds[][2] = {{"plain", "cat"},
-        {"x.jsonl", "cat"}, {"x.gz", "zcat"}, {"x.jsonl.zst", "zstd -dcq"},
-        {".gz", "gzip -dc <"}, {"zst", "cat"}};
+    static const char *const kinds[][2] = {{"plain", "cat"}, {"x.jsonl", "cat"},
+        {"x.gz", "zcat"}, {"x.jsonl.zst", "zstd -dcq"}, {".gz", "gzip -dc <"},
+        {"zst", "cat"}};
 
     (void)state;
     for (unsigned k = 0; k < 6; k++) {

@@ -116,8 +116,8 @@ static void check_user(
         assert_int_equal(got[i].start_ms, want[i].start_ms);
         assert_int_equal(got[i].end_ms, want[i].end_ms);
         /* Two neighbours that fit into one piece are one. */
-        limit += 3 +
-            2 * (uint64_t)(want[i].end_ms - want[i].start_ms) / PIECE_MAX;
+        limit +=
+            3 + 2 * (uint64_t)(want[i].end_ms - want[i].start_ms) / PIECE_MAX;
     }
     if (only_added)
         assert_true(count <= limit);
@@ -153,8 +153,7 @@ static void sessions_are_those_of_sorted_times(void **state)
 
         mr_sessions_init(&s, gap);
         clear_slots(slot);
-        make_events(gap, round < 120 ? any(1500) : 5000,
-            disorders[any(4)]);
+        make_events(gap, round < 120 ? any(1500) : 5000, disorders[any(4)]);
         add_events(&s, slot, 0, n_events);
         for (unsigned u = 0; u < USERS; u++)
             check_user(&s, slot[u], u, true);
@@ -185,8 +184,8 @@ static void moved_pools_add_up(void **state)
         }
         for (unsigned k = 1; k < 3; k++)
             for (unsigned u = 0; u < USERS; u++)
-                assert_int_equal(mr_sessions_move(&s[0], &slot[0][u], &s[k],
-                                     slot[k][u]),
+                assert_int_equal(
+                    mr_sessions_move(&s[0], &slot[0][u], &s[k], slot[k][u]),
                     MR_OK);
         for (unsigned u = 0; u < USERS; u++)
             check_user(&s[0], slot[0][u], u, false);
@@ -208,8 +207,7 @@ static void pools_do_not_leak(void **state)
 
         for (uint64_t t = 0; t < 1000; t++) /* 1000 pieces each */
             for (unsigned u = 0; u < 2; u++)
-                assert_int_equal(
-                    mr_sessions_add(&s, &slot[u], t * 20), MR_OK);
+                assert_int_equal(mr_sessions_add(&s, &slot[u], t * 20), MR_OK);
         for (unsigned u = 0; u < 2; u++)
             assert_int_equal(mr_sessions_count(&s, slot[u]), 1000);
         if (round == 0)
@@ -250,8 +248,7 @@ static void limits_of_time(void **state)
     assert_int_equal(out[2].start_ms, last);
     assert_int_equal(out[2].end_ms, last);
     /* Moving nothing adds nothing. */
-    assert_int_equal(
-        mr_sessions_move(&s, &slot, &s, MR_SESSIONS_NONE), MR_OK);
+    assert_int_equal(mr_sessions_move(&s, &slot, &s, MR_SESSIONS_NONE), MR_OK);
     assert_int_equal(mr_sessions_read(&s, slot, out), 3);
     mr_sessions_release(&s);
 }
