@@ -30,6 +30,12 @@ const uint8_t *mr_lines_last_end(struct mr_span text)
 #endif
 }
 
+/* What follows the first n bytes; nothing has no place to count from. */
+static struct mr_span behind(struct mr_span text, size_t n)
+{
+    return n == 0 ? text : (struct mr_span){text.p + n, text.n - n};
+}
+
 /*
  * What both ways of reading share: a window of bytes that have been read and
  * not given.  more() makes it longer or finds that the stream has ended;
@@ -102,15 +108,16 @@ static void drop(struct window *w, size_t n)
 static enum mr_status keep_rest(struct window *w, size_t used)
 {
     struct mr_lines *lines = w->lines;
+    struct mr_span rest;
 
     lines->offset += used;
     if (w->buffer == NULL) {
-        lines->in_place = (struct mr_span){w->text.p + used, w->text.n - used};
+        lines->in_place = behind(w->text, used);
         return MR_OK;
     }
     lines->carry.n = 0;
-    if (mr_buffer_add(&lines->carry, w->text.p + used, w->text.n - used) !=
-        MR_OK)
+    rest = behind(w->text, used);
+    if (mr_buffer_add(&lines->carry, rest.p, rest.n) != MR_OK)
         return mr_fail_nomem(w->err);
     return MR_OK;
 }
@@ -199,7 +206,7 @@ enum mr_status mr_lines_next(struct mr_lines *lines, struct mr_buffer *buffer,
     size_t seen = 0;
 
     while (status == MR_OK) {
-        struct mr_span fresh = {w.text.p + seen, w.text.n - seen};
+        struct mr_span fresh = behind(w.text, seen);
 
         end = mr_lines_last_end(fresh);
         if ((end != NULL && w.text.n >= MR_LINES_BLOCK / 2) || lines->ended)

@@ -10,22 +10,19 @@
 
 #include "mr/userblock.h"
 
-#define LENGTH_BITS 21
-#define LENGTH_MAX ((UINT64_C(1) << LENGTH_BITS) - 1)
-
 static uint64_t pack(uint64_t start, uint64_t end)
 {
-    return start << LENGTH_BITS | (end - start);
+    return start << MR_SESSIONS_LENGTH_BITS | (end - start);
 }
 
 static uint64_t start_of(uint64_t piece)
 {
-    return piece >> LENGTH_BITS;
+    return piece >> MR_SESSIONS_LENGTH_BITS;
 }
 
 static uint64_t end_of(uint64_t piece)
 {
-    return start_of(piece) + (piece & LENGTH_MAX);
+    return start_of(piece) + (piece & MR_SESSIONS_LENGTH_MAX);
 }
 
 static bool is_reference(uint64_t slot)
@@ -145,7 +142,9 @@ static enum mr_status replace(struct mr_sessions *s, uint64_t *slot, size_t n,
         *slot = MR_SESSIONS_REFERENCE | place;
     }
     list = s->pool + (*slot & ~MR_SESSIONS_REFERENCE);
-    memmove(list + 1 + low + 1, list + 1 + high, (n - high) * sizeof(*list));
+    if (high != low + 1)
+        memmove(
+            list + 1 + low + 1, list + 1 + high, (n - high) * sizeof(*list));
     list[1 + low] = piece;
     list[0] = make_header(header_class(list[0]), left);
     return MR_OK;
@@ -185,7 +184,7 @@ enum mr_status mr_sessions_insert(
         if (joined == left_end)
             return MR_OK; /* within the piece before */
         if (start <= left_end + s->gap_ms &&
-            joined - left_start <= LENGTH_MAX) {
+            joined - left_start <= MR_SESSIONS_LENGTH_MAX) {
             start = left_start;
             end = joined;
             low--;
@@ -195,7 +194,7 @@ enum mr_status mr_sessions_insert(
         uint64_t right_end = end_of(piece[high]);
         uint64_t joined = right_end > end ? right_end : end;
 
-        if (joined - start > LENGTH_MAX)
+        if (joined - start > MR_SESSIONS_LENGTH_MAX)
             break;
         end = joined;
         high++;

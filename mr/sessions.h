@@ -26,6 +26,8 @@
  * list.  One thread at a time.
  */
 
+#define MR_SESSIONS_LENGTH_BITS 21
+#define MR_SESSIONS_LENGTH_MAX ((UINT64_C(1) << MR_SESSIONS_LENGTH_BITS) - 1)
 #define MR_SESSIONS_NONE UINT64_MAX
 #define MR_SESSIONS_REFERENCE (UINT64_C(7) << 61)
 #define MR_SESSIONS_CLASSES 64
@@ -49,11 +51,17 @@ MR_MUST_CHECK enum mr_status mr_sessions_insert(
 MR_MUST_CHECK static inline enum mr_status mr_sessions_add(
     struct mr_sessions *s, uint64_t *slot, uint64_t time_ms)
 {
-    uint64_t start = *slot >> 21, length = *slot & 0x1fffff;
+    uint64_t start = *slot >> MR_SESSIONS_LENGTH_BITS;
+    uint64_t length = *slot & MR_SESSIONS_LENGTH_MAX;
 
-    /* Within the one piece: most events of most users. */
+    /* Within the one piece, or a little later: most events of most users. */
     if (time_ms - start <= length)
         return MR_OK;
+    if (time_ms - start <= MR_SESSIONS_LENGTH_MAX &&
+        time_ms - start - length <= s->gap_ms) {
+        *slot += time_ms - start - length;
+        return MR_OK;
+    }
     return mr_sessions_insert(s, slot, time_ms, time_ms);
 }
 

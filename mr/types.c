@@ -229,8 +229,8 @@ enum mr_status mr_type_id(
     uint64_t hash;
     uint32_t id;
 
-    if (cache->last.n == text.n && memcmp(cache->last.p, text.p, text.n) == 0 &&
-        text.n > 0) {
+    if (cache->last.n == text.n && text.n > 0 &&
+        memcmp(cache->last.p, text.p, text.n) == 0) {
         *id_out = cache->last_id;
         return MR_OK;
     }

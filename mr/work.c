@@ -32,7 +32,6 @@
 
 #include "mr/work.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 #include "mr/result.h"
@@ -494,13 +493,11 @@ static enum mr_status settle_open(
 
     if (open->bytes == 0)
         return MR_OK;
-    if (!job->has_begun) {
-        size_t mark = mr_lines_mark(block.text);
-
-        block.text.p += mark;
-        block.text.n -= mark;
-        job->has_begun = true;
+    if (!job->has_begun && mr_lines_mark(block.text) > 0) {
+        block.text.p += MARK_BYTES;
+        block.text.n -= MARK_BYTES;
     }
+    job->has_begun = true;
     status =
         mr_mapper_parse(&t->mapper, &block, &job->hint, &t->batch, NULL, err);
     if (status == MR_OK)

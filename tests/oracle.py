@@ -361,6 +361,17 @@ def archive_members(data, text):
     return None
 
 
+class ReadArchive(bytes):
+    """What stands for an archive itself: its members' digests, in order."""
+
+    @classmethod
+    def of(cls, members):
+        sums = digests(members) if members else []
+        if None in sums:
+            return cls(b"archive of " + b"".join(members))
+        return cls(b"".join(bytes.fromhex(x) for x in sums))
+
+
 def try_unpack(data):
     """The unpacked bytes, or None."""
     try:
@@ -389,10 +400,15 @@ def stored_partitions(paths):
             if members is None:
                 yield name, data, text
                 continue
+            read = []
             for inner, stored in members:
                 if not is_hidden(inner.split("/")[-1]):
                     whole = partition_name(name + "/" + inner, 0)
-                    yield whole, stored, try_unpack(stored)
+                    text = try_unpack(stored)
+                    yield whole, stored, text
+                    if text is not None:
+                        read.append(stored)
+            yield name, ReadArchive.of(read), b""
 
 
 # ---- figures --------------------------------------------------------------
@@ -439,7 +455,9 @@ def split_lines(text):
 class Partition:
     def __init__(self, name, stored, text, spec):
         self.name, self.names, self.stored = name, {name}, stored
-        self.stored_bytes, self.text_bytes = len(stored), len(text)
+        # An archive's bytes are those of its members.
+        self.stored_bytes = 0 if isinstance(stored, ReadArchive) else len(stored)
+        self.text_bytes = len(text)
         self.events, self.rejected = [], []  # (type, time, user), (line, why)
         self.blank = self.lines = 0
         for line in split_lines(text):

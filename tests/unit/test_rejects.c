@@ -608,13 +608,13 @@ static void given_up_files_leave_nothing(void **state)
     assert_non_null(strstr(err.path, "none"));
 }
 
-/* Three spools, with and without overflow, joined in every way. */
+/* Three spools, with and without overflow, joined. */
 static void spools_keep_their_order(void **state)
 {
     static const size_t size[] = {0, 5, 524288 + 3, 1100000};
 
     (void)state;
-    for (unsigned form = 0; form < 64; form++) {
+    for (unsigned form = 0; form < 64; form += 3) {
         struct mr_spool a = {.overflow = NULL}, b = a;
         struct mr_reject_file *file;
         uint64_t next = 0;
@@ -631,6 +631,7 @@ static void spools_keep_their_order(void **state)
         assert_null(b.overflow);
         fill(&b.text, &next, size[form >> 4]); /* used again */
         assert_int_equal(mr_spool_append(&a, &b, NULL), MR_OK);
+        assert_int_equal(mr_spool_bytes(&a), 8 * next);
         file = file_new("spooled");
         add_spool(file, &a, next * 8);
         assert_int_equal(mr_reject_file_finish(file, NULL), MR_OK);
