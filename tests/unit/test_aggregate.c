@@ -16,6 +16,7 @@
 
 #include "mr/aggregate.h"
 #include "mr/coverage.h"
+#include "tests/unit/rounds.h"
 
 /*
  * Random events go through the table of users, by several threads and
@@ -479,7 +480,7 @@ static void random_tuples(
 static void users_come_back(void **state)
 {
     (void)state;
-    for (unsigned round = 0; round < 40; round++) {
+    for (unsigned round = 0; round < rounds(40); round++) {
         size_t n = any(any(2) ? 200 : 12000);
         struct mr_tuple *t = room(n, sizeof *t);
         unsigned threads = 1 + (unsigned)any(THREADS_MAX);
@@ -716,7 +717,7 @@ static void sets_are_sorted(void **state)
 
     (void)state;
     assert_int_equal(mr_block_builder_new(CELLS, &b), MR_OK);
-    for (unsigned round = 0; round < 60; round++) {
+    for (unsigned round = 0; round < rounds(60); round++) {
         random_block(b, any_users(), &t, &block);
         compare_sets(&block, &t);
     }
@@ -761,7 +762,7 @@ static void parts_are_renumbered(void **state)
     (void)state;
     assert_int_equal(mr_block_builder_new(CELLS, &source), MR_OK);
     assert_int_equal(mr_block_builder_new(CELLS, &to), MR_OK);
-    for (unsigned round = 0; round < 40; round++) {
+    for (unsigned round = 0; round < rounds(40); round++) {
         memset(&want, 0, sizeof want);
         want.n = any(2) ? 65536 : 20000 + any(40000);
         mr_block_builder_reset(to);

@@ -16,6 +16,7 @@
 
 #include "mr/calendar.h"
 #include "mr/merge.h"
+#include "tests/unit/rounds.h"
 
 /*
  * Random contents are written as states, each cut into blocks by a plain
@@ -691,7 +692,7 @@ static void small_states_merge(void **state)
     uint64_t pool[400];
 
     (void)state;
-    for (unsigned round = 0; round < 25; round++) {
+    for (unsigned round = 0; round < rounds(25); round++) {
         size_t k = 1 + any(5);
 
         make_world(1 + any(4), 1 + any(8));

@@ -17,6 +17,7 @@
 
 #include "mr/rejects.h"
 #include "mr/text.h"
+#include "tests/unit/rounds.h"
 
 /*
  * What is written as JSON, base64 or CSV is read again by small readers of
@@ -213,7 +214,7 @@ static void json_strings_come_back(void **state)
     static uint8_t text[1000], want[3000], got[3000];
 
     (void)state;
-    for (unsigned round = 0; round < 3000; round++) {
+    for (unsigned round = 0; round < rounds(3000); round++) {
         struct mr_span span = {text, random_text(text, 900, round % 2)};
         struct mr_buffer out = {0};
         size_t n = 0;
@@ -285,7 +286,7 @@ static void base64_comes_back(void **state)
             assert_memory_equal(out.p, known[i][1], out.n);
         mr_buffer_release(&out);
     }
-    for (unsigned round = 0; round < 500; round++) {
+    for (unsigned round = 0; round < rounds(500); round++) {
         struct mr_buffer out = {0};
         size_t n = any(300);
 
@@ -327,7 +328,7 @@ static void csv_comes_back(void **state)
     uint8_t text[100], got[100];
 
     (void)state;
-    for (unsigned round = 0; round < 3000; round++) {
+    for (unsigned round = 0; round < rounds(3000); round++) {
         struct mr_span span = {text, random_text(text, 90, round % 2)};
         struct mr_buffer out = {0};
 
@@ -410,7 +411,7 @@ static void rejects_come_back(void **state)
 
     (void)state;
     assert_int_equal(mr_spec_builtin("lake", &spec, NULL), MR_OK);
-    for (unsigned round = 0; round < 300; round++) {
+    for (unsigned round = 0; round < rounds(300); round++) {
         struct mr_buffer packed = {0}, out = {0};
         uint64_t line = any(2) ? 0 : any(UINT64_C(1) << 40);
         uint64_t offset = any(2) ? 0 : any(UINT64_C(1) << 50);
@@ -649,7 +650,7 @@ static void repeated_partitions_are_left_out(void **state)
     static bool known[300];
 
     (void)state;
-    for (unsigned round = 0; round < 30; round++) {
+    for (unsigned round = 0; round < rounds(30); round++) {
         struct mr_reject_file *file = file_new("shares");
         uint64_t next = 0;
 

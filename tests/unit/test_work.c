@@ -21,6 +21,7 @@
 #include "mr/lines.h"
 #include "mr/mr.h"
 #include "mr/state.h"
+#include "tests/unit/rounds.h"
 
 /*
  * Whole maps of one partition: the same text, however it is stored and by
@@ -279,7 +280,7 @@ static void stored_forms_are_alike(void **state)
         "a.json", "a.gz", "a.zst", "b.zst", "c.zst"};
 
     (void)state;
-    for (unsigned round = 0; round < 25; round++) {
+    for (unsigned round = 0; round < rounds(25); round++) {
         struct outcome first = {.state = NULL};
 
         random_text();
@@ -312,7 +313,7 @@ static void stored_forms_are_alike(void **state)
 static void damage_is_told_alike(void **state)
 {
     (void)state;
-    for (unsigned round = 0; round < 12; round++) {
+    for (unsigned round = 0; round < rounds(12); round++) {
         struct mr_buffer out = {0};
         struct outcome first = {.state = NULL};
 
