@@ -22,6 +22,11 @@ uint64_t mr_hash64(const void *p, size_t n)
     return XXH64(p, n, 0);
 }
 
+uint64_t mr_hash_fast(const void *p, size_t n)
+{
+    return XXH3_64bits(p, n);
+}
+
 static struct mr_digest digest_of(XXH128_hash_t hash)
 {
     XXH128_canonical_t canonical;

@@ -21,6 +21,10 @@ struct mr_digest {
 /** mr_hash64(p, n): XXH64, seed 0.  Identity of users, checksum of chunks. */
 uint64_t mr_hash64(const void *p, size_t n);
 
+/** mr_hash_fast(p, n): A hash for tables in memory, which is never stored:
+ * XXH3 with 64 bits. */
+uint64_t mr_hash_fast(const void *p, size_t n);
+
 /** mr_digest_bytes(p, n): XXH3-128, seed 0, of one piece of memory. */
 struct mr_digest mr_digest_bytes(const void *p, size_t n);
 

@@ -21,24 +21,34 @@
  * processors do not see through. */
 #define PREFETCH_BYTES 2048
 
-/* What every block of text is asked for. */
+/* What every block of text is asked for.  Of a byte of 0x80 or above, the
+ * last four sets may say anything. */
 struct scan_sets {
+    uint64_t rare; /* backslashes, and 0x80 and above */
     uint64_t quote;
-    uint64_t backslash;
-    uint64_t op;    /* { } [ ] : , */
-    uint64_t space; /* space, tab, CR, LF */
-    uint64_t newline;
+    uint64_t op;      /* { } [ ] : , LF */
+    uint64_t space;   /* space, tab, CR, LF */
     uint64_t control; /* below 0x20 */
-    uint64_t high;    /* 0x80 and above */
     uint64_t colon;
-    uint64_t digit;
 };
 
-/* What goes from block to block while a window is read. */
-struct scan_state {
-    struct mr_token_carry carry;
-    uint64_t suspect;   /* bit i: block i */
-    uint64_t backslash; /* bit i: block i may have one */
+/* What every block must know of those before, beside mr_token_carry. */
+struct scan_carry {
+    size_t n; /* tokens */
+    uint64_t in_string;
+    uint64_t in_scalar;
+    uint64_t after_quote;
+    uint64_t unsettled;  /* not 0: escapes or UTF-8 go on */
+    uint64_t has_escape; /* all ones: the open string has a backslash */
+};
+
+/* What a closer look at a block finds. */
+struct scan_strings {
+    uint64_t quote;     /* that begin and end strings */
+    uint64_t in_string; /* from the opening quote to the byte before the
+                         * closing one */
+    uint64_t high;      /* 0x80 and above */
+    unsigned flags;
 };
 
 /* What a block with bytes of 0x80 and above is asked for. */
@@ -141,59 +151,73 @@ static inline bool is_scalar(const uint8_t *p, size_t n)
     return at == n || is_delimiter(p[at]);
 }
 
-/* Mark suspect the block of a window's offset. */
-static inline void suspect(struct mr_tokens *t, size_t at)
-{
-    t->suspect |= UINT64_C(1) << (at / 64);
-}
-
-/* Check the scalar of a token. */
+/* Check the scalar at an offset. */
 static inline void check_scalar(
     struct mr_tokens *t, const uint8_t *text, size_t n, size_t at)
 {
     if (!is_scalar(text + at, n - at))
-        suspect(t, at);
+        t->flags[at / 64] |= MR_BLOCK_SUSPECT;
 }
 
-/* Whether the key before a colon may be wanted; token is the colon. */
-static inline bool is_wanted(
-    const struct mr_tokens *t, size_t token, const struct mr_key_filter *filter)
+/* outline(), token by token. */
+static inline void outline_each(
+    struct mr_tokens *t, size_t from, const uint8_t *text, size_t n)
 {
-    const uint16_t *pos = &t->pos[1 + token];
-    /* Two quotes' distance, without them. */
-    uint16_t n = (uint16_t)(pos[0] - pos[-1] - 2);
+    const uint8_t *kind = t->kind + 1;
+    size_t i;
 
-    return (t->flags[pos[0] / 64] & MR_BLOCK_ODD) ||
-           (filter->length[n < 63 ? n : 63] &
-               filter->first[t->kind[token] & 0x7F]);
+    t->n_ends = 0;
+    for (i = from > 0 ? from - 1 : 0; i < t->n; i++) {
+        uint8_t k = kind[i];
+        /* Two quotes' distance, without them. */
+        uint16_t length = (uint16_t)(t->pos[1 + i] - t->pos[i] - 2);
+
+        switch (k) {
+        case ':':
+            if (t->kind[i] & 0x80)
+                k = length < MR_OUTLINE_LONG ? (uint8_t)length
+                                             : MR_OUTLINE_LONG;
+            break;
+        case '{':
+        case '}':
+        case '[':
+        case ']':
+        case ',':
+            break;
+        case '\n':
+            if (i >= from)
+                t->end[t->n_ends++] = (uint16_t)i;
+            break;
+        default:
+            if (k & 0x80) {
+                k = kind[i + 1] == ':' ? k : MR_OUTLINE_STRING;
+            } else {
+                k = MR_OUTLINE_SCALAR;
+                if (i >= from)
+                    check_scalar(t, text, n, t->pos[1 + i]);
+            }
+        }
+        t->outline[i] = k;
+    }
 }
 
-/* What sort() does with a group beside its sets, token by token. */
-static inline void list_each(struct mr_tokens *t, const uint8_t *text,
-    size_t n_text, const struct mr_key_filter *filter, struct mr_sorted *sorted,
-    size_t group)
+/* Those of a set of colons whose key passes the filter; bit i is token
+ * first + i. */
+static inline uint64_t passing_each(const struct mr_tokens *t, size_t first,
+    uint64_t colons, const struct mr_key_filter *filter)
 {
-    const struct mr_token_sets *s = &sorted->sets[group];
-    size_t n = t->n - 64 * group;
-    uint64_t range = n < 64 ? (UINT64_C(1) << n) - 1 : UINT64_MAX;
-    uint64_t rest;
+    uint64_t passing = 0;
 
-    for (rest = s->scalar & range; rest; rest &= rest - 1) {
-        size_t at = t->pos[1 + 64 * group + (size_t)__builtin_ctzll(rest)];
+    for (; colons; colons &= colons - 1) {
+        size_t token = first + (size_t)__builtin_ctzll(colons);
+        const uint16_t *pos = &t->pos[1 + token];
+        uint16_t n = (uint16_t)(pos[0] - pos[-1] - 2);
 
-        /* A row of digits that begins with 0 may be bad. */
-        if ((t->flags[at / 64] & MR_BLOCK_COMPLEX) || text[at] == '0')
-            check_scalar(t, text, n_text, at);
+        if (filter->length[n < 63 ? n : 63] &
+            filter->first[t->kind[token] & 0x7F])
+            passing |= colons & (~colons + 1);
     }
-    for (rest = s->colon & range; rest; rest &= rest - 1) {
-        size_t token = 64 * group + (size_t)__builtin_ctzll(rest);
-
-        sorted->key[sorted->n_keys] = (uint16_t)token;
-        sorted->n_keys += is_wanted(t, token, filter);
-    }
-    for (rest = s->newline & range; rest; rest &= rest - 1)
-        sorted->end[sorted->n_ends++] =
-            (uint16_t)(64 * group + (size_t)__builtin_ctzll(rest));
+    return passing;
 }
 
 /* nest(), one bracket after the other. */
@@ -295,16 +319,15 @@ enum {
     SCAN_BACKSLASH = 2,
     SCAN_OP = 4,
     SCAN_SPACE = 8,
-    SCAN_NEWLINE = 16,
-    SCAN_CONTROL = 32,
-    SCAN_DIGIT = 64,
-    SCAN_COLON = 128
+    SCAN_CONTROL = 16,
+    SCAN_COLON = 32,
+    SCAN_DIGIT = 64
 };
 
 static const uint8_t scan_class[256] = {
     [0 ... 0x08] = SCAN_CONTROL,
     ['\t'] = SCAN_CONTROL | SCAN_SPACE,
-    ['\n'] = SCAN_CONTROL | SCAN_SPACE | SCAN_NEWLINE,
+    ['\n'] = SCAN_CONTROL | SCAN_SPACE | SCAN_OP,
     [0x0B ... 0x0C] = SCAN_CONTROL,
     ['\r'] = SCAN_CONTROL | SCAN_SPACE,
     [0x0E ... 0x1F] = SCAN_CONTROL,
@@ -430,14 +453,11 @@ static inline void scan_portable(const uint8_t *p, struct scan_sets *s)
     look_up_64(p, scan_class, set);
     *s = (struct scan_sets){
         .quote = set[0],
-        .backslash = set[1],
+        .rare = set[1] | (has_high(p) ? range_portable(p, 0x80, 0xFF) : 0),
         .op = set[2],
         .space = set[3],
-        .newline = set[4],
-        .control = set[5],
-        .high = has_high(p) ? range_portable(p, 0x80, 0xFF) : 0,
-        .colon = set[7],
-        .digit = set[6],
+        .control = set[4],
+        .colon = set[5],
     };
 }
 
@@ -455,14 +475,14 @@ static inline uint64_t prefix_xor_portable(uint64_t x)
 }
 
 static size_t emit_portable(struct mr_tokens *t, size_t n, const uint8_t *b,
-    const uint8_t *p, uint64_t tokens, uint64_t strings, size_t base)
+    const uint8_t *p, uint64_t tokens, uint64_t quotes, size_t base)
 {
     uint8_t *kind = t->kind + 1 + n;
     size_t end = emit_each(t, n, b, tokens, base);
     size_t i;
 
     (void)p;
-    (void)strings;
+    (void)quotes;
     for (i = 0; i < end - n; i++) {
         if (kind[i] == '"')
             kind[i] = 0x80 | b[t->pos[1 + n + i] - base + 1];

@@ -23,15 +23,17 @@ enum mr_kernel_level {
 };
 #define MR_KERNEL_LEVELS 4
 
-/* The text is tokenized by windows of this size, in blocks of 64 bytes. */
-#define MR_WINDOW_BLOCKS 64
-#define MR_WINDOW_BYTES (64 * MR_WINDOW_BLOCKS)
-/* A window may have a token a byte and the newline that text without a last
- * line end is given; readers may load 64 tokens from any of them, and look
- * one token back. */
-#define MR_WINDOW_TOKENS (1 + MR_WINDOW_BYTES + 1 + 64)
+/* Text is tokenized by chunks of this size, in blocks of 64 bytes. */
+#define MR_SCAN_BLOCKS 128
+#define MR_SCAN_BYTES (64 * MR_SCAN_BLOCKS)
+/* Tokens of this much text can be held. */
+#define MR_HELD_BYTES (7 * MR_SCAN_BYTES)
+/* There may be a token a byte and the line feed that text without a last line
+ * end is given; readers may load 64 tokens from any of them and one more, and
+ * look one token back. */
+#define MR_TOKENS_MAX (1 + MR_HELD_BYTES + 1 + 128)
 
-/** What one block or window must know of the one before; all zero is the
+/** What one block must know of the one before; all zero is the
  * state at the beginning of a line.  Only the kernels look inside. */
 struct mr_token_carry {
     uint64_t in_string;   /* all ones: a string goes on */
@@ -46,35 +48,54 @@ struct mr_token_carry {
     uint64_t last;        /* the last byte, where lead is not 0 */
 };
 
+/* Something may be wrong with a string, a scalar, or UTF-8, so lines that
+ * overlap the block need a closer look.  A fault is marked within its line,
+ * the line's line feed included; more may be marked than is at fault, never
+ * less. */
+#define MR_BLOCK_SUSPECT 1
+/* The block may have a backslash. */
+#define MR_BLOCK_BACKSLASH 2
+/* A key whose colon is in the block has a backslash, or white space between
+ * it and the colon. */
+#define MR_BLOCK_ODD 4
+
+/* A string that is no key, and a scalar, in an outline. */
+#define MR_OUTLINE_STRING 0x80
+#define MR_OUTLINE_SCALAR '0'
+/* No key of this length or above can be told from a longer one. */
+#define MR_OUTLINE_LONG 255
+
 /**
- * The tokens of a window: each of { } [ ] : , outside strings; each opening
- * quote; the first byte of each run of other bytes outside strings that are
- * not white space ("scalars": numbers, words and rubbish); and every line
- * feed.  A line feed always ends a string, because none may stand in one.
+ * The tokens of the text at hand: each of { } [ ] : , outside strings; each
+ * opening quote; the first byte of each run of other bytes outside strings
+ * that are not white space ("scalars": numbers, words and rubbish); and every
+ * line feed.  A line feed always ends a string, because none may stand in
+ * one.  Offsets are from the begin of what is held of the text.
  */
 struct mr_tokens {
     size_t n;
-    /* Bit i: in block i something may be wrong with a string or with UTF-8,
-     * so lines that overlap it need a closer look.  A fault is marked within
-     * its line, the line's line feed included; more may be marked than is at
-     * fault, never less. */
-    uint64_t suspect;
-    uint64_t backslash; /* bit i: block i may have a backslash */
+    size_t n_ends;
     struct mr_token_carry carry;
-    uint8_t flags[MR_WINDOW_BLOCKS]; /* of the blocks, as below */
-    /* Token i is at offset pos[i + 1] of the window.  pos[0] stands for the
-     * token before the window, modulo 65536. */
-    uint16_t pos[MR_WINDOW_TOKENS];
+    /* Of the last chunk: the numbers of the tokens that are line feeds. */
+    uint16_t end[MR_SCAN_BYTES + 1 + 64];
+    /* Of the blocks, as above; one more for a line feed that was added. */
+    uint8_t flags[MR_HELD_BYTES / 64 + 64];
+    /* Token i is at offset pos[i + 1].  pos[0] stands for the token before
+     * those that are held, modulo 65536. */
+    uint16_t pos[MR_TOKENS_MAX];
     /* kind[i + 1] is token i's byte, or 0x80 and the low seven bits of the
      * byte after it if it is an opening quote; kind[0] the token before. */
-    uint8_t kind[MR_WINDOW_TOKENS];
+    uint8_t kind[MR_TOKENS_MAX];
+    /*
+     * outline[i] tells of token i what another line must have in common with
+     * its line to be of the same structure and the same keys, as far as their
+     * lengths and first bytes tell: its kind, but MR_OUTLINE_STRING for a
+     * string that no colon follows, MR_OUTLINE_SCALAR for a scalar, and for a
+     * colon behind a string the key's length, at most MR_OUTLINE_LONG.  The
+     * last token's may be wrong until the next chunk has been outlined.
+     */
+    uint8_t outline[MR_TOKENS_MAX];
 };
-
-/* A scalar that begins in the block may be other than a row of digits. */
-#define MR_BLOCK_COMPLEX 1
-/* A key whose colon is in the block has a backslash, or white space between
- * it and the colon. */
-#define MR_BLOCK_ODD 2
 
 /**
  * Which keys are wanted, by length and first byte: a key may be wanted when
@@ -86,7 +107,8 @@ struct mr_key_filter {
     uint8_t first[128];
 };
 
-/** A group is 64 tokens in a row; bit i stands for the i-th. */
+/** A group is 64 tokens in a row, from any of them on; bit i stands for the
+ * i-th. */
 struct mr_token_sets {
     uint64_t open;    /* { [ */
     uint64_t close;   /* } ] */
@@ -96,19 +118,6 @@ struct mr_token_sets {
     uint64_t string;  /* " */
     uint64_t newline; /* LF */
     uint64_t scalar;  /* anything else */
-};
-
-#define MR_WINDOW_GROUPS (MR_WINDOW_BYTES / 64 + 1)
-
-/** The tokens of a window by kind. */
-struct mr_sorted {
-    struct mr_token_sets sets[MR_WINDOW_GROUPS];
-    size_t n_ends;
-    size_t n_keys;
-    uint16_t end[MR_WINDOW_TOKENS]; /* line feeds: numbers of tokens */
-    /* Colons whose key passes the filter, or that stand in a block with
-     * MR_BLOCK_ODD; more may be listed, never less. */
-    uint16_t key[MR_WINDOW_TOKENS];
 };
 
 /* Containers are told apart down to this depth. */
@@ -139,23 +148,32 @@ struct mr_kernels {
     const char *name;
 
     /**
-     * tokenize(t, text, n): Find the tokens of the next window: of text[0] up
-     * to, and without, text[min(n, MR_WINDOW_BYTES)].  n is how much text
-     * there is in all; when it is no more than a window, this is the last
-     * one, and a line feed is added behind it unless it ends in one.  n > 0.
-     * t->carry is that of the window before; pos[0] and kind[0] stay.
+     * tokenize(t, text, at, n): Append the tokens of the next chunk: of
+     * text[at] up to, and without, text[min(n, at + MR_SCAN_BYTES)], at < n
+     * being a multiple of 64.  n is how much text there is in all; when the
+     * chunk reaches it, a line feed is added behind it unless it ends in one.
+     * t->carry is that of the chunk before; pos[0] and kind[0] stay.
      */
-    void (*tokenize)(struct mr_tokens *t, const uint8_t *text, size_t n);
+    void (*tokenize)(
+        struct mr_tokens *t, const uint8_t *text, size_t at, size_t n);
 
     /**
-     * sort(t, text, n, filter, sorted): The tokens of the window that
-     * tokenize() was given the same text and n for, by kind.  Mark suspect
-     * the blocks in which a scalar begins that is not true, false, null or
-     * a number, as RFC 8259 writes them.  Bits of the last group's sets that
-     * stand for no token mean nothing.
+     * outline(t, from, text, n): Outline the tokens that tokenize() has
+     * appended, given the same text and n; from is the first of them.  List
+     * the line feeds among them in end[].  Mark suspect the blocks in which a
+     * scalar begins that is not true, false, null or a number, as RFC 8259
+     * writes them.
      */
-    void (*sort)(struct mr_tokens *t, const uint8_t *text, size_t n,
-        const struct mr_key_filter *filter, struct mr_sorted *sorted_out);
+    void (*outline)(
+        struct mr_tokens *t, size_t from, const uint8_t *text, size_t n);
+
+    /**
+     * sort(t, first, filter, sets): A group, the 64 tokens from a number on,
+     * by kind.  Return the colons among them whose key passes the filter.
+     * Bits that stand for no token mean nothing.
+     */
+    uint64_t (*sort)(const struct mr_tokens *t, size_t first,
+        const struct mr_key_filter *filter, struct mr_token_sets *sets_out);
 
     /**
      * nest(sets, n, limit, nesting): Match the brackets of the first n

@@ -71,19 +71,17 @@ static inline void scan_neon(uint8x16x4_t b, struct scan_sets *s)
 
     s->control = range_neon(b, 0, 0x1F);
     s->quote = equal_neon(b, '"');
-    s->backslash = equal_neon(b, '\\');
     s->op =
         bits_neon(member_neon(ops, b.val[0], 0x20),
             member_neon(ops, b.val[1], 0x20), member_neon(ops, b.val[2], 0x20),
             member_neon(ops, b.val[3], 0x20)) &
         ~s->control;
+    s->op |= equal_neon(b, '\n');
     s->space = bits_neon(member_neon(spaces, b.val[0], 0),
         member_neon(spaces, b.val[1], 0), member_neon(spaces, b.val[2], 0),
         member_neon(spaces, b.val[3], 0));
-    s->newline = equal_neon(b, '\n');
-    s->high = range_neon(b, 0x80, 0xFF);
+    s->rare = equal_neon(b, '\\') | range_neon(b, 0x80, 0xFF);
     s->colon = equal_neon(b, ':');
-    s->digit = range_neon(b, '0', '9');
 }
 
 static inline void scan_utf8_neon(uint8x16x4_t b, struct utf8_sets *s)
@@ -103,13 +101,13 @@ static inline uint64_t prefix_xor_neon(uint64_t x)
 }
 
 static inline size_t emit_neon(struct mr_tokens *t, size_t n, uint8x16x4_t b,
-    const uint8_t *p, uint64_t tokens, uint64_t strings, size_t base)
+    const uint8_t *p, uint64_t tokens, uint64_t quotes, size_t base)
 {
     uint8x16x4_t next = load_neon(p + 1);
     uint8_t kinds[64];
     unsigned i;
 
-    (void)strings;
+    (void)quotes;
     for (i = 0; i < 4; i++) {
         uint8x16_t quote = vceqq_u8(b.val[i], vdupq_n_u8('"'));
 

@@ -11,10 +11,11 @@
  *   scan(b, sets)   the sets that every block is asked for
  *   scan_utf8(...)  the sets that a block beyond ASCII is asked for
  *   prefix_xor(x)   bit i is the parity of bits 0 to i of x
- *   emit(...)       append tokens
+ *   emit(...)       append tokens; quotes may have more than the strings'
  *   sets(p, sets)   the kinds of the 64 tokens whose kinds are at p
  *
- * or, with OWN_SORT_AND_NEST, its own sort() and nest()
+ * or its own outline(), with OWN_OUTLINE; its own sort() and nest(), with
+ * OWN_SORT_AND_NEST
  *
  * (each but the first three through LEVEL()).
  *
@@ -168,103 +169,186 @@ __attribute__((noinline, cold)) static TARGET uint64_t LEVEL(cut_strings)(
     return in_string;
 }
 
-/* One block, whose first byte is at p and at offset base of the window.
- * p[64] is readable.  Return the new number of tokens. */
-static inline __attribute__((always_inline)) TARGET size_t LEVEL(
-    tokenize_block)(struct mr_tokens *t, size_t n, const uint8_t *p,
-    size_t base, struct scan_state *state)
+/*
+ * A block in which a string has a backslash, a control character or bytes
+ * beyond ASCII, or a colon stands behind something else than a quote, or
+ * that begins in the midst of such a thing.  in_string and after_quote are
+ * of the block before.
+ */
+__attribute__((noinline)) static TARGET struct scan_strings LEVEL(look_closer)(
+    const uint8_t *p, uint64_t in_string, uint64_t after_quote,
+    struct mr_token_carry *c)
 {
-    struct mr_token_carry *c = &state->carry;
     BLOCK b = LEVEL(load)(p);
+    uint64_t newline = LEVEL(equal)(b, '\n');
+    uint64_t backslash = LEVEL(equal)(b, '\\');
+    uint64_t high = LEVEL(range)(b, 0x80, 0xFF);
+    bool has_escapes = (backslash | c->escapes | c->has_escape) != 0;
     struct scan_sets s;
-    uint64_t bad = 0;
-    uint64_t odd = 0;
     uint64_t escaped = 0;
-    uint64_t in_string;
-    uint64_t scalar;
-    uint64_t strings;
+    uint64_t odd = 0;
+    uint64_t bad = 0;
 
     LEVEL(scan)(b, &s);
-    if (__builtin_expect((s.backslash | c->escapes) != 0, 0)) {
-        bad |= LEVEL(check_escapes)(b, s.backslash, s.quote, &escaped, c);
+    if (has_escapes) {
+        bad |= LEVEL(check_escapes)(b, backslash, s.quote, &escaped, c);
         s.quote &= ~escaped;
-        state->backslash |= UINT64_C(1) << (base / 64);
     }
-    if (__builtin_expect((s.high | c->lead) != 0, 0))
+    if ((high | c->lead) != 0)
         bad |= LEVEL(check_utf8)(b, p[63], c);
-    in_string = LEVEL(prefix_xor)(s.quote) ^ c->in_string;
-    if (__builtin_expect((in_string & s.newline) != 0, 0)) {
+    in_string ^= LEVEL(prefix_xor)(s.quote);
+    if (__builtin_expect((in_string & newline) != 0, 0)) {
         bad = 1;
-        in_string = LEVEL(cut_strings)(in_string, s.newline);
+        in_string = LEVEL(cut_strings)(in_string, newline);
     }
-    c->in_string = 0 - (in_string >> 63);
-    if (__builtin_expect((s.backslash | c->escapes) != 0, 0)) {
-        odd = LEVEL(find_escaped_keys)(
-            s.backslash, in_string, s.quote, s.colon, c);
-        c->escapes = c->escaped | c->has_escape | c->end_escape | (c->u >> 60) |
-                     (c->high >> 58);
+    if (has_escapes) {
+        odd =
+            LEVEL(find_escaped_keys)(backslash, in_string, s.quote, s.colon, c);
+        c->escapes =
+            c->escaped | c->end_escape | (c->u >> 60) | (c->high >> 58);
     }
-    strings = s.quote & in_string;
-    scalar = ~(s.op | s.space | s.quote | in_string);
-    odd |= s.colon & ~in_string & ~(s.quote << 1 | c->after_quote);
-    bad |= (s.control & in_string) | (s.high & scalar);
-    state->suspect |= (uint64_t)(bad != 0) << (base / 64);
-    /* A scalar at the block's end may go on in the next. */
-    t->flags[base / 64] =
-        (((scalar & ~s.digit) | scalar >> 63) != 0 ? MR_BLOCK_COMPLEX : 0) |
-        (odd != 0 ? MR_BLOCK_ODD : 0);
-    n = LEVEL(emit)(t, n, b, p,
-        (s.op & ~in_string) | strings | s.newline |
-            (scalar & ~(scalar << 1 | c->in_scalar)),
-        strings, base);
-    c->in_scalar = scalar >> 63;
-    c->after_quote = s.quote >> 63;
-    return n;
+    odd |= s.colon & ~in_string & ~(s.quote << 1 | after_quote);
+    bad |= (s.control & ~high & in_string) | (high & ~in_string);
+    return (struct scan_strings){s.quote, in_string, high,
+        (backslash ? MR_BLOCK_BACKSLASH : 0) |
+            (bad != 0 ? MR_BLOCK_SUSPECT : 0) | (odd != 0 ? MR_BLOCK_ODD : 0)};
+}
+
+/* Append a block's tokens; it begins at offset base of the text.  Return what
+ * the next block must know, where escapes and UTF-8 are as before. */
+static inline __attribute__((always_inline)) TARGET struct scan_carry LEVEL(
+    take_tokens)(struct mr_tokens *t, BLOCK b, const uint8_t *p, size_t base,
+    const struct scan_sets *s, uint64_t quotes, uint64_t in_string,
+    struct scan_carry near)
+{
+    uint64_t strings = s->quote & in_string;
+    uint64_t scalar = ~(s->op | s->space | s->quote | in_string);
+
+    near.n = LEVEL(emit)(t, near.n, b, p,
+        (s->op & ~in_string) | strings |
+            (scalar & ~(scalar << 1 | near.in_scalar)),
+        quotes, base);
+    near.in_string = 0 - (in_string >> 63);
+    near.in_scalar = scalar >> 63;
+    near.after_quote = s->quote >> 63;
+    return near;
+}
+
+/* One block, whose first byte is at p and at offset base of the text.  p[64]
+ * is readable. */
+__attribute__((noinline)) static TARGET struct scan_carry LEVEL(
+    tokenize_closely)(
+    struct mr_tokens *t, const uint8_t *p, size_t base, struct scan_carry near)
+{
+    struct scan_strings found =
+        LEVEL(look_closer)(p, near.in_string, near.after_quote, &t->carry);
+    BLOCK b = LEVEL(load)(p);
+    struct scan_sets s;
+    uint64_t quotes;
+
+    LEVEL(scan)(b, &s);
+    quotes = s.quote;
+    s.quote = found.quote;
+    s.op &= ~found.high;
+    s.space &= ~found.high;
+    t->flags[base / 64] = (uint8_t)found.flags;
+    near = LEVEL(take_tokens)(t, b, p, base, &s, quotes, found.in_string, near);
+    near.unsettled = t->carry.escapes | t->carry.lead;
+    near.has_escape = 0 - t->carry.has_escape;
+    return near;
+}
+
+/* The blocks from offset at on, up to the first that must be looked at more
+ * closely, or the one that reaches n; return where it begins.  Nothing is
+ * called, so that what the loop needs stays in registers. */
+static TARGET size_t LEVEL(tokenize_plainly)(struct mr_tokens *t,
+    const uint8_t *text, size_t at, size_t n, struct scan_carry *near_inout)
+{
+    struct scan_carry near = *near_inout;
+
+    for (; at < n && n - at > 64; at += 64) {
+        const uint8_t *p = text + at;
+        BLOCK b = LEVEL(load)(p);
+        struct scan_sets s;
+        uint64_t in_string;
+        uint64_t unusual;
+
+        LEVEL(scan)(b, &s);
+        /* Behind the text's end it does nothing. */
+        __builtin_prefetch((const void *)((uintptr_t)p + PREFETCH_BYTES));
+        in_string = LEVEL(prefix_xor)(s.quote) ^ near.in_string;
+        unusual = (s.control & in_string) |
+                  (s.colon & ~in_string & ~(s.quote << 1 | near.after_quote));
+        /* A string with a backslash matters where it ends. */
+        unusual |= s.rare | near.unsettled | (s.quote & near.has_escape);
+        if (__builtin_expect(unusual != 0, 0))
+            break;
+        t->flags[at / 64] = 0;
+        near = LEVEL(take_tokens)(t, b, p, at, &s, s.quote, in_string, near);
+    }
+    *near_inout = near;
+    return at;
 }
 
 static TARGET void LEVEL(tokenize)(
-    struct mr_tokens *t, const uint8_t *text, size_t n_text)
+    struct mr_tokens *t, const uint8_t *text, size_t at, size_t n_text)
 {
-    size_t n = n_text < MR_WINDOW_BYTES ? n_text : MR_WINDOW_BYTES;
-    struct scan_state state = {.carry = t->carry};
-    size_t n_tokens = 0;
-    size_t at = 0;
+    size_t n = n_text - at < MR_SCAN_BYTES ? n_text : at + MR_SCAN_BYTES;
+    struct scan_carry near = {.n = t->n,
+        .in_string = t->carry.in_string,
+        .in_scalar = t->carry.in_scalar,
+        .after_quote = t->carry.after_quote,
+        .unsettled = t->carry.escapes | t->carry.lead,
+        .has_escape = 0 - t->carry.has_escape};
+    /* A block reads one byte more than its own. */
+    size_t n_plain = n < n_text ? n + 1 : n;
+    size_t n_tokens;
 
-    for (; at < n && n_text - at > 64; at += 64) {
-        if (n_text - at > PREFETCH_BYTES)
-            __builtin_prefetch(text + at + PREFETCH_BYTES);
-        n_tokens = LEVEL(tokenize_block)(t, n_tokens, text + at, at, &state);
-    }
-    if (at < n) {
-        uint8_t tail[65];
+    for (;;) {
+        at = LEVEL(tokenize_plainly)(t, text, at, n_plain, &near);
+        if (at >= n)
+            break;
+        if (n_text - at > 64) {
+            near = LEVEL(tokenize_closely)(t, text + at, at, near);
+        } else {
+            uint8_t tail[65];
 
-        memset(tail, ' ', sizeof tail);
-        memcpy(tail, text + at, n - at);
-        n_tokens = LEVEL(tokenize_block)(t, n_tokens, tail, at, &state);
+            memset(tail, ' ', sizeof tail);
+            memcpy(tail, text + at, n - at);
+            near = LEVEL(tokenize_closely)(t, tail, at, near);
+        }
+        at += 64;
     }
+    n_tokens = near.n;
     if (n == n_text && text[n - 1] != '\n') {
-        state.suspect |= (state.carry.in_string & 1) << ((n - 1) / 64);
+        if (near.in_string)
+            t->flags[(n - 1) / 64] |= MR_BLOCK_SUSPECT;
+        if (n % 64 == 0)
+            t->flags[n / 64] = 0;
         t->pos[1 + n_tokens] = (uint16_t)n;
         t->kind[1 + n_tokens] = '\n';
         n_tokens++;
     }
-    t->suspect = state.suspect;
-    t->backslash = state.backslash;
-    t->carry = state.carry;
+    t->carry.in_string = near.in_string;
+    t->carry.in_scalar = near.in_scalar;
+    t->carry.after_quote = near.after_quote;
     t->n = n_tokens;
 }
 
-#ifndef OWN_SORT_AND_NEST
-static TARGET void LEVEL(sort)(struct mr_tokens *t, const uint8_t *text,
-    size_t n, const struct mr_key_filter *filter, struct mr_sorted *sorted)
+#ifndef OWN_OUTLINE
+static TARGET void LEVEL(outline)(
+    struct mr_tokens *t, size_t from, const uint8_t *text, size_t n)
 {
-    size_t group;
+    outline_each(t, from, text, n);
+}
+#endif
 
-    sorted->n_ends = sorted->n_keys = 0;
-    for (group = 0; 64 * group < t->n; group++) {
-        LEVEL(sets)(t->kind + 1 + 64 * group, &sorted->sets[group]);
-        list_each(t, text, n, filter, sorted, group);
-    }
+#ifndef OWN_SORT_AND_NEST
+static TARGET uint64_t LEVEL(sort)(const struct mr_tokens *t, size_t first,
+    const struct mr_key_filter *filter, struct mr_token_sets *sets)
+{
+    LEVEL(sets)(t->kind + 1 + first, sets);
+    return passing_each(t, first, sets->colon, filter);
 }
 
 static TARGET void LEVEL(nest)(const struct mr_token_sets *sets, size_t n,
@@ -315,6 +399,7 @@ static const struct mr_kernels LEVEL(kernels) = {
     LEVEL_NUMBER,
     LEVEL_NAME,
     LEVEL(tokenize),
+    LEVEL(outline),
     LEVEL(sort),
     LEVEL(nest),
     LEVEL(max_u8),
@@ -327,4 +412,5 @@ static const struct mr_kernels LEVEL(kernels) = {
 #undef LEVEL_NAME
 #undef TARGET
 #undef BLOCK
+#undef OWN_OUTLINE
 #undef OWN_SORT_AND_NEST

@@ -29,6 +29,7 @@ static bool has_avx512(void)
 #define LEVEL_NAME "avx2"
 #define TARGET __attribute__((target("avx2,bmi,bmi2,pclmul,popcnt")))
 #define BLOCK struct block_avx2
+#define OWN_OUTLINE
 
 struct block_avx2 {
     __m256i low, high;
@@ -89,19 +90,16 @@ static inline TARGET void scan_avx2(struct block_avx2 b, struct scan_sets *s)
 
     s->control = range_avx2(b, 0, 0x1F);
     s->quote = equal_avx2(b, '"');
-    s->backslash = equal_avx2(b, '\\');
     s->op = top_bits_avx2(_mm256_cmpeq_epi8(_mm256_or_si256(b.low, bit),
                               _mm256_shuffle_epi8(ops, b.low)),
         _mm256_cmpeq_epi8(
             _mm256_or_si256(b.high, bit), _mm256_shuffle_epi8(ops, b.high)));
-    s->op &= ~s->control;
+    s->op = (s->op & ~s->control) | equal_avx2(b, '\n');
     s->space = top_bits_avx2(
         _mm256_cmpeq_epi8(b.low, _mm256_shuffle_epi8(spaces, b.low)),
         _mm256_cmpeq_epi8(b.high, _mm256_shuffle_epi8(spaces, b.high)));
-    s->newline = equal_avx2(b, '\n');
-    s->high = top_bits_avx2(b.low, b.high);
+    s->rare = equal_avx2(b, '\\') | top_bits_avx2(b.low, b.high);
     s->colon = equal_avx2(b, ':');
-    s->digit = range_avx2(b, '0', '9');
 }
 
 static inline TARGET void scan_utf8_avx2(
@@ -127,7 +125,7 @@ static inline TARGET uint64_t prefix_xor_avx2(uint64_t x)
 }
 
 static inline TARGET size_t emit_avx2(struct mr_tokens *t, size_t n,
-    struct block_avx2 b, const uint8_t *p, uint64_t tokens, uint64_t strings,
+    struct block_avx2 b, const uint8_t *p, uint64_t tokens, uint64_t quotes,
     size_t base)
 {
     const __m256i quote = _mm256_set1_epi8('"');
@@ -135,7 +133,7 @@ static inline TARGET size_t emit_avx2(struct mr_tokens *t, size_t n,
     struct block_avx2 next = load_avx2(p + 1);
     __m256i kinds[2];
 
-    (void)strings;
+    (void)quotes;
     kinds[0] = _mm256_blendv_epi8(
         b.low, _mm256_or_si256(next.low, top), _mm256_cmpeq_epi8(b.low, quote));
     kinds[1] = _mm256_blendv_epi8(b.high, _mm256_or_si256(next.high, top),
@@ -160,6 +158,82 @@ static inline TARGET void sets_avx2(const uint8_t *p, struct mr_token_sets *out)
                     out->newline | out->string);
 }
 
+static inline TARGET __m256i load_half(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+/* The lengths of 32 keys, at most 255, whose colons are at pos[0] on. */
+static inline TARGET __m256i key_lengths_avx2(const uint16_t *pos)
+{
+    const __m256i two = _mm256_set1_epi16(2);
+    const __m256i most = _mm256_set1_epi16(MR_OUTLINE_LONG);
+    __m256i low = _mm256_sub_epi16(
+        _mm256_sub_epi16(load_half(pos), load_half(pos - 1)), two);
+    __m256i high = _mm256_sub_epi16(
+        _mm256_sub_epi16(load_half(pos + 16), load_half(pos + 15)), two);
+
+    /* Packing works within halves, whose middle parts change places. */
+    return _mm256_permute4x64_epi64(
+        _mm256_packus_epi16(
+            _mm256_min_epu16(low, most), _mm256_min_epu16(high, most)),
+        0xD8);
+}
+
+/* The outlines of 32 tokens; pos and kind are the first's.  Blending goes by
+ * the top bits of bytes, which strings have set. */
+static inline TARGET __m256i outlines_avx2(const uint16_t *pos,
+    const uint8_t *kind, uint32_t *scalar_out, uint32_t *newline_out)
+{
+    const __m256i ops = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{',
+        ',', '}', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ':', '{', ',', '}', 0, 0);
+    __m256i k = load_half(kind);
+    __m256i colon = _mm256_cmpeq_epi8(k, _mm256_set1_epi8(':'));
+    __m256i key = _mm256_cmpeq_epi8(load_half(kind + 1), _mm256_set1_epi8(':'));
+    __m256i newline = _mm256_cmpeq_epi8(k, _mm256_set1_epi8('\n'));
+    __m256i op = _mm256_cmpeq_epi8(_mm256_or_si256(k, _mm256_set1_epi8(0x20)),
+        _mm256_shuffle_epi8(ops, k));
+    __m256i scalar;
+    __m256i out;
+
+    /* Two control characters look like operators. */
+    op = _mm256_and_si256(op, _mm256_cmpgt_epi8(k, _mm256_set1_epi8(0x1F)));
+    scalar = _mm256_andnot_si256(_mm256_or_si256(op, newline),
+        _mm256_cmpgt_epi8(k, _mm256_set1_epi8(-1)));
+    *scalar_out = (uint32_t)_mm256_movemask_epi8(scalar);
+    *newline_out = (uint32_t)_mm256_movemask_epi8(newline);
+    out = _mm256_blendv_epi8(k, _mm256_set1_epi8((char)MR_OUTLINE_STRING),
+        _mm256_andnot_si256(key, k));
+    out = _mm256_blendv_epi8(out, _mm256_set1_epi8(MR_OUTLINE_SCALAR), scalar);
+    return _mm256_blendv_epi8(out, key_lengths_avx2(pos),
+        _mm256_and_si256(colon, load_half(kind - 1)));
+}
+
+static TARGET void outline_avx2(
+    struct mr_tokens *t, size_t from, const uint8_t *text, size_t n_text)
+{
+    size_t first = from > 0 ? from - 1 : 0;
+    uint32_t is_new = from > 0 ? UINT32_MAX - 1 : UINT32_MAX;
+
+    t->n_ends = 0;
+    for (; first < t->n; first += 32, is_new = UINT32_MAX) {
+        size_t n = t->n - first;
+        uint32_t newline;
+        uint32_t scalar;
+
+        is_new &= n < 32 ? (UINT32_C(1) << n) - 1 : UINT32_MAX;
+        _mm256_storeu_si256((__m256i *)(void *)(t->outline + first),
+            outlines_avx2(
+                t->pos + 1 + first, t->kind + 1 + first, &scalar, &newline));
+        for (scalar &= is_new; scalar; scalar &= scalar - 1)
+            check_scalar(t, text, n_text,
+                t->pos[1 + first + (size_t)__builtin_ctz(scalar)]);
+        for (newline &= is_new; newline; newline &= newline - 1)
+            t->end[t->n_ends++] =
+                (uint16_t)(first + (size_t)__builtin_ctz(newline));
+    }
+}
+
 #include "mr/kernels_template.h"
 
 /* ---- AVX-512 ---- */
@@ -171,6 +245,7 @@ static inline TARGET void sets_avx2(const uint8_t *p, struct mr_token_sets *out)
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,"     \
                           "avx512vbmi2,avx2,bmi,bmi2,pclmul,popcnt")))
 #define BLOCK __m512i
+#define OWN_OUTLINE
 #define OWN_SORT_AND_NEST
 
 static inline TARGET __m512i load_avx512(const uint8_t *p)
@@ -190,24 +265,24 @@ static inline TARGET uint64_t range_avx512(__m512i b, uint8_t from, uint8_t to)
         _mm512_set1_epi8((char)(to - from)));
 }
 
+/* Bytes beyond ASCII are looked up as others are, by their low seven bits. */
 static inline TARGET void scan_avx512(__m512i b, struct scan_sets *s)
 {
+    const __m512i top = _mm512_set1_epi8((char)0x80);
     __m512i class = _mm512_permutex2var_epi8(
         _mm512_loadu_si512(scan_class), b, _mm512_loadu_si512(scan_class + 64));
-    /* The lookup goes by the low seven bits. */
-    uint64_t low;
 
-    s->high = _mm512_movepi8_mask(b);
-    low = ~s->high;
-    s->op = low & _mm512_test_epi8_mask(class, _mm512_set1_epi8(SCAN_OP));
-    s->space = low & _mm512_test_epi8_mask(class, _mm512_set1_epi8(SCAN_SPACE));
     s->quote = equal_avx512(b, '"');
-    s->backslash = equal_avx512(b, '\\');
-    s->newline = equal_avx512(b, '\n');
-    s->control = _mm512_cmplt_epu8_mask(b, _mm512_set1_epi8(0x20));
     s->colon = equal_avx512(b, ':');
-    /* Above 0x7F it does not matter: scalars with such bytes are suspect. */
-    s->digit = _mm512_test_epi8_mask(class, _mm512_set1_epi8(SCAN_DIGIT));
+    s->op = _mm512_test_epi8_mask(class, _mm512_set1_epi8(SCAN_OP));
+    s->space = _mm512_test_epi8_mask(class, _mm512_set1_epi8(SCAN_SPACE));
+    s->control = _mm512_test_epi8_mask(class, _mm512_set1_epi8(SCAN_CONTROL));
+    s->rare =
+        _mm512_test_epi8_mask(_mm512_or_si512(class, _mm512_and_si512(b, top)),
+            _mm512_set1_epi8((char)(SCAN_BACKSLASH | 0x80)));
+    /* In general registers, not where compilers would mask one by another
+     * at the cost of moving it. */
+    __asm__("" : "+r"(s->control), "+r"(s->colon));
 }
 
 static inline TARGET void scan_utf8_avx512(__m512i b, struct utf8_sets *s)
@@ -232,7 +307,7 @@ static const uint8_t count64[64] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
     51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
 
 static inline TARGET size_t emit_avx512(struct mr_tokens *t, size_t n,
-    __m512i b, const uint8_t *p, uint64_t tokens, uint64_t strings, size_t base)
+    __m512i b, const uint8_t *p, uint64_t tokens, uint64_t quotes, size_t base)
 {
     __m512i at =
         _mm512_maskz_compress_epi8(tokens, _mm512_loadu_si512(count64));
@@ -240,7 +315,7 @@ static inline TARGET size_t emit_avx512(struct mr_tokens *t, size_t n,
     size_t n_new = (size_t)_mm_popcnt_u64(tokens);
     uint16_t *pos = t->pos + 1 + n;
 
-    __m512i kinds = _mm512_mask_blend_epi8(strings, b,
+    __m512i kinds = _mm512_mask_blend_epi8(quotes, b,
         _mm512_or_si512(
             _mm512_loadu_si512(p + 1), _mm512_set1_epi8((char)0x80)));
     _mm512_storeu_si512(t->kind + 1 + n, _mm512_permutexvar_epi8(at, kinds));
@@ -421,71 +496,61 @@ static inline TARGET uint64_t scalar_lanes(__m512i b, uint64_t *long_out)
            (word_lanes(b, bytes, 0x736C6166, 5) & fifth_is_e); /* fals */
 }
 
-/* Check the scalars at the n offsets of a list, behind which there is room
- * for more. */
+/* Check the scalars that are the n tokens of a list, behind which there is
+ * room for more. */
 static TARGET void check_scalars_avx512(struct mr_tokens *t,
-    const uint8_t *text, size_t n_text, uint16_t *at, size_t n)
+    const uint8_t *text, size_t n_text, uint16_t *token, size_t n)
 {
+    const uint16_t *pos = t->pos + 1;
     size_t i;
     size_t j;
 
     /* Fill up the last four; if that is none, the loop does not run. */
     for (i = n; i % 4 != 0; i++)
-        at[i] = at[n - 1];
+        token[i] = token[n - 1];
     for (i = 0; i < n; i += 4) {
         uint64_t beyond;
         uint64_t good;
         __m512i b;
 
-        if (n_text < 16 || at[i + 3] > n_text - 16) {
+        if (n_text < 16 || pos[token[i + 3]] > n_text - 16) {
             for (j = i; j < i + 4; j++)
-                check_scalar(t, text, n_text, at[j]);
+                check_scalar(t, text, n_text, pos[token[j]]);
             continue;
         }
-        b = _mm512_castsi128_si512(load_lane(text + at[i]));
-        b = _mm512_inserti64x2(b, load_lane(text + at[i + 1]), 1);
-        b = _mm512_inserti64x2(b, load_lane(text + at[i + 2]), 2);
-        b = _mm512_inserti64x2(b, load_lane(text + at[i + 3]), 3);
+        b = _mm512_castsi128_si512(load_lane(text + pos[token[i]]));
+        b = _mm512_inserti64x2(b, load_lane(text + pos[token[i + 1]]), 1);
+        b = _mm512_inserti64x2(b, load_lane(text + pos[token[i + 2]]), 2);
+        b = _mm512_inserti64x2(b, load_lane(text + pos[token[i + 3]]), 3);
         good = scalar_lanes(b, &beyond);
         if (__builtin_expect(good != LANE_LOW || beyond, 0)) {
             for (j = i; j < i + 4; j++)
-                check_scalar(t, text, n_text, at[j]);
+                check_scalar(t, text, n_text, pos[token[j]]);
         }
     }
 }
 
-/* The flags of the blocks of 64 tokens, the first of which is at pos[0]. */
-static inline TARGET __m512i flags_avx512(
-    const struct mr_tokens *t, const uint16_t *pos)
+/* The lengths of 64 keys, at most 255, whose colons are at pos[0] on. */
+static inline TARGET __m512i key_lengths_avx512(const uint16_t *pos)
 {
-    __m512i block =
-        _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi16_epi8(
-                               _mm512_srli_epi16(_mm512_loadu_si512(pos), 6))),
-            _mm512_cvtepi16_epi8(
-                _mm512_srli_epi16(_mm512_loadu_si512(pos + 32), 6)),
-            1);
+    const __m512i two = _mm512_set1_epi16(2);
+    __m512i low =
+        _mm512_sub_epi16(_mm512_loadu_si512(pos), _mm512_loadu_si512(pos - 1));
+    __m512i high = _mm512_sub_epi16(
+        _mm512_loadu_si512(pos + 32), _mm512_loadu_si512(pos + 31));
 
-    /* The lookup goes by the low six bits. */
-    return _mm512_permutexvar_epi8(block, _mm512_loadu_si512(t->flags));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtusepi16_epi8(
+                                  _mm512_sub_epi16(low, two))),
+        _mm512_cvtusepi16_epi8(_mm512_sub_epi16(high, two)), 1);
 }
 
-/* As in is_wanted, for 64 tokens at once: whether the filter lets the key
- * before each pass; pos and kind are the first's. */
+/* As in passing_each, for 64 tokens at once; pos and kind are the first's. */
 static inline TARGET uint64_t passing_avx512(const uint16_t *pos,
     const uint8_t *kind, const struct mr_key_filter *filter)
 {
-    const __m512i two = _mm512_set1_epi16(2);
-    __m512i n0 =
-        _mm512_sub_epi16(_mm512_loadu_si512(pos), _mm512_loadu_si512(pos - 1));
-    __m512i n1 = _mm512_sub_epi16(
-        _mm512_loadu_si512(pos + 32), _mm512_loadu_si512(pos + 31));
-    __m512i n = _mm512_inserti64x4(
-        _mm512_castsi256_si512(
-            _mm512_cvtusepi16_epi8(_mm512_sub_epi16(n0, two))),
-        _mm512_cvtusepi16_epi8(_mm512_sub_epi16(n1, two)), 1);
-    __m512i length =
-        _mm512_permutexvar_epi8(_mm512_min_epu8(n, _mm512_set1_epi8(63)),
-            _mm512_loadu_si512(filter->length));
+    __m512i length = _mm512_permutexvar_epi8(
+        _mm512_min_epu8(key_lengths_avx512(pos), _mm512_set1_epi8(63)),
+        _mm512_loadu_si512(filter->length));
     /* The lookup ignores the top bit, which marks strings. */
     __m512i first = _mm512_permutex2var_epi8(_mm512_loadu_si512(filter->first),
         _mm512_loadu_si512(kind - 1), _mm512_loadu_si512(filter->first + 64));
@@ -493,72 +558,91 @@ static inline TARGET uint64_t passing_avx512(const uint16_t *pos,
     return _mm512_test_epi8_mask(length, first);
 }
 
-/* Append the members of a set to a list: of 64 numbers, from two registers
- * on.  Return how long it is then. */
+/* Append the members of a set to a list, first being number 0.  Return how
+ * long it is then. */
 static inline TARGET size_t append_avx512(
-    uint16_t *list, size_t n, uint64_t set, __m512i low, __m512i high)
+    uint16_t *list, size_t n, uint64_t set, size_t first)
 {
-    size_t n_low = (size_t)_mm_popcnt_u64(set & UINT32_MAX);
+    const __m512i start = _mm512_set1_epi16((short)first);
+    __m512i at = _mm512_maskz_compress_epi8(set, _mm512_loadu_si512(count64));
+    size_t n_new = (size_t)_mm_popcnt_u64(set);
 
     _mm512_storeu_si512(
-        list + n, _mm512_maskz_compress_epi16((__mmask32)set, low));
-    _mm512_storeu_si512(list + n + n_low,
-        _mm512_maskz_compress_epi16((__mmask32)(set >> 32), high));
-    return n + (size_t)_mm_popcnt_u64(set);
+        list + n, _mm512_add_epi16(
+                      start, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(at))));
+    if (__builtin_expect(n_new > 32, 0))
+        _mm512_storeu_si512(list + n + 32,
+            _mm512_add_epi16(
+                start, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(at, 1))));
+    return n + n_new;
 }
 
-static TARGET void sort_avx512(struct mr_tokens *t, const uint8_t *text,
-    size_t n_text, const struct mr_key_filter *filter, struct mr_sorted *sorted)
+/* The outlines of 64 tokens; pos and kind are the first's. */
+static inline TARGET __m512i outlines_avx512(
+    const uint16_t *pos, const uint8_t *kind, uint64_t *scalar_out)
 {
-    uint16_t scalars[MR_WINDOW_TOKENS];
+    __m512i out = load_avx512(kind);
+    __m512i class = _mm512_permutex2var_epi8(_mm512_loadu_si512(scan_class),
+        out, _mm512_loadu_si512(scan_class + 64));
+    uint64_t string = _mm512_movepi8_mask(out);
+    uint64_t value = string & ~equal_avx512(load_avx512(kind + 1), ':');
+    uint64_t colon =
+        equal_avx512(out, ':') & _mm512_movepi8_mask(load_avx512(kind - 1));
+
+    *scalar_out =
+        ~(string | _mm512_test_epi8_mask(class, _mm512_set1_epi8(SCAN_OP)));
+    out = _mm512_mask_mov_epi8(
+        out, value, _mm512_set1_epi8((char)MR_OUTLINE_STRING));
+    out = _mm512_mask_mov_epi8(
+        out, *scalar_out, _mm512_set1_epi8(MR_OUTLINE_SCALAR));
+    return _mm512_mask_mov_epi8(out, colon, key_lengths_avx512(pos));
+}
+
+static TARGET void outline_avx512(
+    struct mr_tokens *t, size_t from, const uint8_t *text, size_t n_text)
+{
+    uint16_t scalars[MR_SCAN_BYTES + 1 + 64];
+    size_t first = from > 0 ? from - 1 : 0;
+    uint64_t is_new = from > 0 ? UINT64_MAX - 1 : UINT64_MAX;
     size_t n_scalars = 0;
     size_t n_ends = 0;
-    size_t n_keys = 0;
-    size_t first;
 
-    for (first = 0; first < t->n; first += 64) {
-        struct mr_token_sets *s = &sorted->sets[first / 64];
+    for (; first < t->n; first += 64, is_new = UINT64_MAX) {
         const uint16_t *pos = t->pos + 1 + first;
         const uint8_t *kinds = t->kind + 1 + first;
         size_t n = t->n - first;
-        uint64_t range = n < 64 ? (UINT64_C(1) << n) - 1 : UINT64_MAX;
-        __m512i kind = load_avx512(kinds);
-        /* Brackets differ from braces in this bit only. */
-        __m512i brace = _mm512_or_si512(kind, _mm512_set1_epi8(0x20));
-        __m512i flags = flags_avx512(t, pos);
-        __m512i low = _mm512_add_epi16(_mm512_set1_epi16((short)first),
-            _mm512_cvtepu8_epi16(_mm256_loadu_si256((const void *)count64)));
-        __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(32));
-        uint64_t complex;
-        uint64_t wanted;
+        uint64_t newline = equal_avx512(load_avx512(kinds), '\n');
+        uint64_t scalar;
 
-        s->open = equal_avx512(brace, '{');
-        s->close = equal_avx512(brace, '}');
-        s->curly = _mm512_test_epi8_mask(kind, _mm512_set1_epi8(0x20)) &
-                   (s->open | s->close);
-        s->colon = equal_avx512(kind, ':');
-        s->comma = equal_avx512(kind, ',');
-        s->newline = equal_avx512(kind, '\n');
-        s->string = _mm512_movepi8_mask(kind);
-        s->scalar = ~(
-            s->open | s->close | s->colon | s->comma | s->newline | s->string);
-        /* A row of digits that begins with 0 may be bad. */
-        complex =
-            s->scalar & range &
-            (_mm512_test_epi8_mask(flags, _mm512_set1_epi8(MR_BLOCK_COMPLEX)) |
-                equal_avx512(kind, '0'));
-        wanted = s->colon & range &
-                 (_mm512_test_epi8_mask(flags, _mm512_set1_epi8(MR_BLOCK_ODD)) |
-                     passing_avx512(pos, kinds, filter));
-        n_scalars = append_avx512(scalars, n_scalars, complex,
-            _mm512_loadu_si512(pos), _mm512_loadu_si512(pos + 32));
-        n_keys = append_avx512(sorted->key, n_keys, wanted, low, high);
-        n_ends =
-            append_avx512(sorted->end, n_ends, s->newline & range, low, high);
+        is_new &= n < 64 ? (UINT64_C(1) << n) - 1 : UINT64_MAX;
+        _mm512_storeu_si512(
+            t->outline + first, outlines_avx512(pos, kinds, &scalar));
+        n_scalars = append_avx512(scalars, n_scalars, scalar & is_new, first);
+        n_ends = append_avx512(t->end, n_ends, newline & is_new, first);
     }
-    sorted->n_ends = n_ends;
-    sorted->n_keys = n_keys;
+    t->n_ends = n_ends;
     check_scalars_avx512(t, text, n_text, scalars, n_scalars);
+}
+
+static TARGET uint64_t sort_avx512(const struct mr_tokens *t, size_t first,
+    const struct mr_key_filter *filter, struct mr_token_sets *s)
+{
+    const uint8_t *kinds = t->kind + 1 + first;
+    __m512i kind = load_avx512(kinds);
+    /* Brackets differ from braces in this bit only. */
+    __m512i brace = _mm512_or_si512(kind, _mm512_set1_epi8(0x20));
+
+    s->open = equal_avx512(brace, '{');
+    s->close = equal_avx512(brace, '}');
+    s->curly = _mm512_test_epi8_mask(kind, _mm512_set1_epi8(0x20)) &
+               (s->open | s->close);
+    s->colon = equal_avx512(kind, ':');
+    s->comma = equal_avx512(kind, ',');
+    s->newline = equal_avx512(kind, '\n');
+    s->string = _mm512_movepi8_mask(kind);
+    s->scalar =
+        ~(s->open | s->close | s->colon | s->comma | s->newline | s->string);
+    return s->colon & passing_avx512(t->pos + 1 + first, kinds, filter);
 }
 
 #include "mr/kernels_template.h"

@@ -18,7 +18,7 @@ ranks=(
      kernels_arm"
     "source source_list publish stream stream_private stream_gzip stream_isal
      stream_zstd stream_archive lines"
-    "spec fields fields_json json_check event"
+    "spec fields fields_private fields_plan shapes fields_json json_check event"
     "hyperloglog bitmap userblock users sessions types batch coverage
      cells aggregate"
     "state state_private state_block state_head state_read state_write statelist"
@@ -103,7 +103,8 @@ check_faces() {
     # header is known to stand alone.
     for file in mr/*.c cmd/*.c; do
         case $file in
-        mr/fields_json.c | mr/json_check.c) included=mr/fields.h ;;
+        mr/fields_json.c | mr/fields_plan.c) included=mr/fields_private.h ;;
+        mr/json_check.c) included=mr/fields.h ;;
         mr/source_list.c) included=mr/source.h ;;
         mr/stream_*.c) included=mr/stream_private.h ;;
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;

@@ -60,8 +60,9 @@ static uint64_t tokenize_all(struct mr_span text)
     size_t at;
 
     memset(&tokens.carry, 0, sizeof tokens.carry);
-    for (at = 0; at < text.n; at += MR_WINDOW_BYTES) {
-        k->tokenize(&tokens, text.p + at, text.n - at);
+    for (at = 0; at < text.n; at += MR_SCAN_BYTES) {
+        tokens.n = 0;
+        k->tokenize(&tokens, text.p + at, 0, text.n - at);
         n += tokens.n;
     }
     return n;

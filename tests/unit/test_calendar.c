@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -164,6 +165,40 @@ static void test_ends_where_told(void **state)
     assert_int_equal(ms, 12);
 }
 
+/* Numbers of each length, by the C library; and with any byte that is none of
+ * a number in each place of one. */
+static void test_digits(void **state)
+{
+    static const char pattern[] = "918273645546372";
+    char text[20];
+    size_t n, at;
+    int64_t ms;
+    int c;
+
+    (void)state;
+    for (n = 1; n < sizeof(pattern); n++) {
+        int64_t want;
+
+        memcpy(text, pattern, n);
+        text[n] = '\0';
+        want = strtoll(text, NULL, 10);
+        ms = -7;
+        assert_int_equal(mr_time_parse_ms(text, n, &ms), want < MR_TIME_END_MS);
+        assert_int_equal(ms, want < MR_TIME_END_MS ? want : -7);
+        for (at = 0; at < n; at++) {
+            for (c = 0; c < 256; c++) {
+                if (strchr("0123456789.eE", c) != NULL && c != 0)
+                    continue;
+                memcpy(text, pattern, n);
+                text[at] = (char)c;
+                if (at == 0 && c == '-')
+                    continue;
+                assert_false(mr_time_parse_ms(text, n, &ms));
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +210,7 @@ int main(void)
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_no_times),
         cmocka_unit_test(test_ends_where_told),
+        cmocka_unit_test(test_digits),
     };
 
     return cmocka_run_group_tests_name("calendar", tests, NULL, NULL);

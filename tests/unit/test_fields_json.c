@@ -19,6 +19,7 @@
 
 #include "mr/fields.h"
 #include "mr/kernels.h"
+#include "tests/unit/rounds.h"
 
 /*
  * The fast reading is held against two slow ones: verdicts against
@@ -690,7 +691,7 @@ static void surrogate_escapes(void **state)
     }
 }
 
-/* An event at every place of a block and a window, with other events around
+/* An event at every place of a block and a chunk, with other events around
  * it so that all of its parts meet an edge in turn. */
 static void all_alignments(void **state)
 {
@@ -704,7 +705,7 @@ static void all_alignments(void **state)
     size_t i;
 
     (void)state;
-    for (base = 0; base <= MR_WINDOW_BYTES; base += MR_WINDOW_BYTES) {
+    for (base = 0; base <= MR_SCAN_BYTES; base += MR_SCAN_BYTES) {
         for (pad = 0; pad <= 130; pad++) {
             for (i = 0; i < sizeof some / sizeof *some; i++) {
                 unsigned n = base ? base - 130 + pad : pad;
@@ -722,7 +723,60 @@ static void all_alignments(void **state)
     mr_buffer_release(&b);
 }
 
-/* Strings, keys and lines of more bytes than windows and 16 bits hold. */
+/*
+ * Lines that are alike and almost alike: of the same outline with other keys
+ * of the same length and first byte, other kinds of values, and a byte here
+ * and there that is another one.  What was learned of a line must never make
+ * another be read wrongly.
+ */
+static void alike_lines(void **state)
+{
+    static const char *const some[] = {
+        "{\"data\":{\"id\":\"a1\",\"type\":\"t\",\"attributes\":"
+        "{\"user_id\":\"u1\"}},\"meta\":{\"created_at\":17}}",
+        "{\"data\":{\"id\":\"a2\",\"type\":\"t\",\"attributes\":"
+        "{\"usex_id\":\"u2\"}},\"meta\":{\"created_at\":18}}",
+        "{\"data\":{\"id\":\"a3\",\"type\":\"t\",\"attributes\":"
+        "{\"user_id\":1234}},\"meta\":{\"created_at\":\"19\"}}",
+        "{\"data\":{\"id\":\"a4\",\"type\":\"t\",\"attributes\":"
+        "{\"user_id\" :4}},\"meta\":{\"created_at\":20}}",
+        "{\"data\":{\"id\":\"a5\",\"type\":\"t\",\"attributes\":"
+        "{\"us\\u0065r_id\":5}},\"meta\":{\"created_at\":21}}",
+        "{\"dbta\":{\"id\":\"a6\",\"type\":\"t\",\"attributes\":"
+        "{\"user_id\":\"u6\"}},\"meta\":{\"created_at\":22}}",
+        "{\"data\":{\"id\":\"a7\",\"id\":\"t\",\"attributes\":"
+        "{\"user_id\":\"u7\"}},\"data\":{\"created_at\":23}}",
+        "{\"data\":[\"id\",\"a8\",\"type\",true,null,-1.5e3,{\"a\":"
+        "{\"b\":[]}}],\"meta\":{\"created_at\":24},\"x\":\"\\n\"}",
+        "{\"data\":{\"type\":\"\xc3\xa9\",\"i\\u0064\":{}},\"" LONG_KEY
+        "\":{\"x\":[1,2]}}",
+    };
+    static const char other[] = "\"\\{}[]:,0-.et \n\x01\xc3";
+    struct mr_buffer b = {0};
+    unsigned round;
+
+    (void)state;
+    seed = 11;
+    for (round = 0; round < rounds(400); round++) {
+        unsigned n_lines = 1 + below(300);
+
+        b.n = 0;
+        while (n_lines-- > 0) {
+            const char *s = some[below(sizeof some / sizeof *some)];
+            size_t at = b.n;
+
+            put(&b, s);
+            if (below(6) == 0)
+                b.p[at + below((unsigned)strlen(s))] =
+                    (uint8_t)other[below(sizeof other - 1)];
+            put(&b, below(20) ? "\n" : "\r\n");
+        }
+        check_block((struct mr_span){b.p, b.n}, usual);
+    }
+    mr_buffer_release(&b);
+}
+
+/* Strings, keys and lines of more bytes than are held and 16 bits count. */
 static void long_lines(void **state)
 {
     static const unsigned length[] = {
@@ -1101,6 +1155,7 @@ int main(void)
         cmocka_unit_test(utf8_sequences),
         cmocka_unit_test(surrogate_escapes),
         cmocka_unit_test(all_alignments),
+        cmocka_unit_test(alike_lines),
         cmocka_unit_test(long_lines),
         cmocka_unit_test(length_limit),
         cmocka_unit_test(depth_limit),

@@ -131,42 +131,46 @@ static void random_text(uint8_t *p, size_t n)
     }
 }
 
+static void begin_text(struct mr_tokens *t)
+{
+    memset(&t->carry, 0, sizeof t->carry);
+    t->n = 0;
+    t->pos[0] = (uint16_t)next_random();
+    t->kind[0] = (uint8_t)next_random();
+}
+
 static void check_tokens(const struct mr_kernels *k)
 {
     static struct mr_tokens t;
-    static uint8_t text[3 * MR_WINDOW_BYTES];
-    static uint16_t pos[MR_WINDOW_TOKENS];
-    static uint8_t kind[MR_WINDOW_TOKENS];
+    static uint8_t text[3 * MR_SCAN_BYTES];
+    static uint16_t pos[MR_TOKENS_MAX];
+    static uint8_t kind[MR_TOKENS_MAX];
     unsigned round;
 
     seed = 1;
     for (round = 0; round < 300; round++) {
         size_t n = 1 + below(round % 4 ? 300 : sizeof text);
         struct slow_state slow = {false, false, false};
+        size_t want;
         size_t at;
+        size_t i;
 
         random_text(text, n);
-        memset(&t.carry, 0, sizeof t.carry);
-        for (at = 0; at < n; at += MR_WINDOW_BYTES) {
-            size_t rest = n - at;
-            size_t size = rest < MR_WINDOW_BYTES ? rest : MR_WINDOW_BYTES;
-            size_t want = slow_tokens(&slow, text + at, size, pos, kind);
-            size_t i;
-
-            k->tokenize(&t, text + at, rest);
-            if (size == rest && text[n - 1] != '\n') {
-                pos[want] = (uint16_t)size;
-                kind[want++] = '\n';
-            }
-            assert_int_equal(t.n, want);
-            for (i = 0; i < want; i++) {
-                assert_int_equal(t.pos[1 + i], pos[i]);
-                if (kind[i] != '"')
-                    assert_int_equal(t.kind[1 + i], kind[i]);
-                else if (at + pos[i] + 1 < n)
-                    assert_int_equal(
-                        t.kind[1 + i], 0x80 | text[at + pos[i] + 1]);
-            }
+        want = slow_tokens(&slow, text, n, pos, kind);
+        if (text[n - 1] != '\n') {
+            pos[want] = (uint16_t)n;
+            kind[want++] = '\n';
+        }
+        begin_text(&t);
+        for (at = 0; at < n; at += MR_SCAN_BYTES)
+            k->tokenize(&t, text, at, n);
+        assert_int_equal(t.n, want);
+        for (i = 0; i < want; i++) {
+            assert_int_equal(t.pos[1 + i], pos[i]);
+            if (kind[i] != '"')
+                assert_int_equal(t.kind[1 + i], kind[i]);
+            else if (pos[i] + 1U < n)
+                assert_int_equal(t.kind[1 + i], 0x80 | text[pos[i] + 1]);
         }
     }
 }
@@ -177,13 +181,13 @@ static void tokens(void **state)
     at_each_level(check_tokens);
 }
 
-/* Everything tokenize() gives is the same at each level for any bytes. */
+/* Everything the kernels give is the same at each level for any bytes. */
 static void check_tokens_equal(const struct mr_kernels *k)
 {
     static const uint8_t alphabet[] = "\"\"\"\\\\{}[]:,01-.eEtrue \t\n\r\x0c"
                                       "\x1a\x01ud8dcDC\xc3\xa9\xe0\xed\xf0\xf4";
     static struct mr_tokens want, got;
-    static uint8_t text[2 * MR_WINDOW_BYTES];
+    static uint8_t text[2 * MR_SCAN_BYTES];
     const struct mr_kernels *portable;
     unsigned round;
 
@@ -197,20 +201,25 @@ static void check_tokens_equal(const struct mr_kernels *k)
         for (at = 0; at < n; at++)
             text[at] = round % 3 ? alphabet[below(sizeof alphabet - 1)]
                                  : (uint8_t)next_random();
-        memset(&want.carry, 0, sizeof want.carry);
-        memset(&got.carry, 0, sizeof got.carry);
-        for (at = 0; at < n; at += MR_WINDOW_BYTES) {
-            portable->tokenize(&want, text + at, n - at);
-            k->tokenize(&got, text + at, n - at);
-            assert_int_equal(got.n, want.n);
-            assert_true(got.suspect == want.suspect);
-            assert_true(got.backslash == want.backslash);
-            assert_memory_equal(got.flags, want.flags,
-                ((n - at < MR_WINDOW_BYTES ? n - at : MR_WINDOW_BYTES) + 63) /
-                    64);
-            assert_memory_equal(got.pos + 1, want.pos + 1, 2 * want.n);
-            assert_memory_equal(got.kind + 1, want.kind + 1, want.n);
+        begin_text(&want);
+        begin_text(&got);
+        got.pos[0] = want.pos[0];
+        got.kind[0] = want.kind[0];
+        for (at = 0; at < n; at += MR_SCAN_BYTES) {
+            size_t first = want.n;
+
+            portable->tokenize(&want, text, at, n);
+            portable->outline(&want, first, text, n);
+            k->tokenize(&got, text, at, n);
+            k->outline(&got, first, text, n);
+            assert_int_equal(got.n_ends, want.n_ends);
+            assert_memory_equal(got.end, want.end, 2 * want.n_ends);
         }
+        assert_int_equal(got.n, want.n);
+        assert_memory_equal(got.flags, want.flags, (n + 63) / 64);
+        assert_memory_equal(got.pos + 1, want.pos + 1, 2 * want.n);
+        assert_memory_equal(got.kind + 1, want.kind + 1, want.n);
+        assert_memory_equal(got.outline, want.outline, want.n);
     }
 }
 
@@ -218,6 +227,58 @@ static void tokens_are_the_same(void **state)
 {
     (void)state;
     at_each_level(check_tokens_equal);
+}
+
+/* ---- Outlines ---- */
+
+/* What kernels.h says that the outline of token i is. */
+static uint8_t slow_outline(const struct mr_tokens *t, size_t i)
+{
+    uint8_t kind = t->kind[1 + i];
+    int length = (uint16_t)(t->pos[1 + i] - t->pos[i] - 2);
+
+    if (kind & 0x80)
+        return i + 1 < t->n && t->kind[2 + i] == ':' ? kind : MR_OUTLINE_STRING;
+    if (kind == ':' && t->kind[i] & 0x80)
+        return (uint8_t)(length < MR_OUTLINE_LONG ? length : MR_OUTLINE_LONG);
+    return is_op(kind) || kind == '\n' ? kind : MR_OUTLINE_SCALAR;
+}
+
+static void check_outline(const struct mr_kernels *k)
+{
+    static struct mr_tokens t;
+    static uint8_t text[3 * MR_SCAN_BYTES];
+    unsigned round;
+
+    seed = 6;
+    for (round = 0; round < 300; round++) {
+        size_t n = 1 + below(round % 4 ? 700 : sizeof text);
+        size_t at;
+        size_t i;
+
+        random_text(text, n);
+        begin_text(&t);
+        for (at = 0; at < n; at += MR_SCAN_BYTES) {
+            size_t first = t.n;
+            size_t n_ends = 0;
+
+            k->tokenize(&t, text, at, n);
+            k->outline(&t, first, text, n);
+            for (i = first; i < t.n; i++) {
+                if (t.kind[1 + i] == '\n')
+                    assert_int_equal(t.end[n_ends++], i);
+            }
+            assert_int_equal(t.n_ends, n_ends);
+        }
+        for (i = 0; i + 1 < t.n; i++)
+            assert_int_equal(t.outline[i], slow_outline(&t, i));
+    }
+}
+
+static void outlines(void **state)
+{
+    (void)state;
+    at_each_level(check_outline);
 }
 
 /* ---- Sorting tokens ---- */
@@ -267,45 +328,37 @@ static void check_sort_of(
     const struct mr_kernels *k, const uint8_t *text, size_t n)
 {
     static struct mr_tokens t;
-    static struct mr_sorted s;
     struct mr_key_filter filter;
-    size_t n_ends = 0;
-    size_t n_keys = 0;
     size_t i;
 
     for (i = 0; i < 64; i++)
         filter.length[i] = (uint8_t)(next_random() & next_random());
     for (i = 0; i < 128; i++)
         filter.first[i] = (uint8_t)(next_random() & next_random());
-    memset(&t.carry, 0, sizeof t.carry);
-    t.pos[0] = (uint16_t)next_random();
-    t.kind[0] = (uint8_t)next_random();
-    k->tokenize(&t, text, n);
-    k->sort(&t, text, n, &filter, &s);
-    for (i = 0; i < t.n; i += 64) {
+    begin_text(&t);
+    k->tokenize(&t, text, 0, n);
+    for (i = 0; i < t.n; i += 1 + below(70)) {
         size_t n_group = t.n - i < 64 ? t.n - i : 64;
         struct mr_token_sets want = slow_sets(t.kind + 1 + i, n_group);
+        struct mr_token_sets got;
+        uint64_t passing = k->sort(&t, i, &filter, &got);
+        size_t j;
 
-        assert_same_sets(&s.sets[i / 64], &want, n_group);
-    }
-    for (i = 0; i < t.n; i++) {
-        uint16_t length = (uint16_t)(t.pos[1 + i] - t.pos[i] - 2);
+        assert_same_sets(&got, &want, n_group);
+        for (j = i; j < i + n_group; j++) {
+            uint16_t length = (uint16_t)(t.pos[1 + j] - t.pos[j] - 2);
+            bool passes = t.kind[1 + j] == ':' &&
+                          filter.length[length < 63 ? length : 63] &
+                              filter.first[t.kind[j] & 0x7F];
 
-        if (t.kind[1 + i] == '\n')
-            assert_int_equal(s.end[n_ends++], i);
-        if (t.kind[1 + i] == ':' &&
-            ((t.flags[t.pos[1 + i] / 64] & MR_BLOCK_ODD) ||
-                (filter.length[length < 63 ? length : 63] &
-                    filter.first[t.kind[i] & 0x7F])))
-            assert_int_equal(s.key[n_keys++], i);
+            assert_int_equal(passing >> (j - i) & 1, passes);
+        }
     }
-    assert_int_equal(s.n_ends, n_ends);
-    assert_int_equal(s.n_keys, n_keys);
 }
 
 static void check_sort(const struct mr_kernels *k)
 {
-    static uint8_t text[MR_WINDOW_BYTES];
+    static uint8_t text[MR_SCAN_BYTES];
     unsigned round;
 
     seed = 3;
@@ -452,9 +505,7 @@ static void nesting(void **state)
 static void check_scalar(const struct mr_kernels *k, const char *scalar,
     const char *end, size_t n_more, bool good)
 {
-    static const struct mr_key_filter no_keys;
     static struct mr_tokens t;
-    static struct mr_sorted sorted;
     size_t n_scalar = strlen(scalar);
     size_t n_end = strlen(end);
     unsigned before;
@@ -462,6 +513,7 @@ static void check_scalar(const struct mr_kernels *k, const char *scalar,
     for (before = 0; before < 9; before++) {
         size_t n = 3 * before + n_scalar + n_end + n_more;
         uint8_t *text = malloc(n);
+        unsigned suspect;
         size_t i;
 
         assert_non_null(text);
@@ -470,10 +522,13 @@ static void check_scalar(const struct mr_kernels *k, const char *scalar,
         memcpy(text + 3 * before, scalar, n_scalar);
         memcpy(text + 3 * before + n_scalar, end, n_end);
         memset(text + n - n_more, ' ', n_more);
-        memset(&t.carry, 0, sizeof t.carry);
-        k->tokenize(&t, text, n);
-        k->sort(&t, text, n, &no_keys, &sorted);
-        assert_int_equal(t.suspect == 0, good);
+        begin_text(&t);
+        k->tokenize(&t, text, 0, n);
+        k->outline(&t, 0, text, n);
+        suspect = 0;
+        for (i = 0; i < (n + 63) / 64; i++)
+            suspect |= t.flags[i] & MR_BLOCK_SUSPECT;
+        assert_int_equal(suspect == 0, good);
         free(text);
     }
 }
@@ -571,6 +626,7 @@ int main(void)
         cmocka_unit_test(levels_are_named),
         cmocka_unit_test(tokens),
         cmocka_unit_test(tokens_are_the_same),
+        cmocka_unit_test(outlines),
         cmocka_unit_test(sorting),
         cmocka_unit_test(nesting),
         cmocka_unit_test(scalars),

@@ -1,0 +1,200 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "mr/shapes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "mr/hash.h"
+#include "mr/kernels.h"
+
+/* The table: where in the room a shape begins, in units and from 1 on. */
+#define UNIT_BYTES 8
+#define TABLE_SHAPES 2048
+#define PROBES 8
+#define SEEN_HASHES 1024
+#define ROOM_BYTES (256 * 1024)
+
+struct mr_shapes {
+    uint32_t table[TABLE_SHAPES];
+    uint32_t seen[SEEN_HASHES];    /* parts of hashes that were not found */
+    const struct mr_shape *latest; /* found, or NULL */
+    size_t n_room;
+    _Alignas(UNIT_BYTES) uint8_t room[ROOM_BYTES];
+};
+
+struct mr_shapes *mr_shapes_new(void)
+{
+    return calloc(1, sizeof(struct mr_shapes));
+}
+
+void mr_shapes_free(struct mr_shapes *shapes)
+{
+    free(shapes);
+}
+
+/* A key's bytes behind its opening quote; colon is the number of the token
+ * behind it. */
+static inline const uint8_t *key_of(
+    const struct mr_shape_line *line, size_t colon)
+{
+    return line->text + line->pos[(ptrdiff_t)colon - 1] + 1;
+}
+
+static inline bool has_words(
+    const struct mr_shape *shape, const struct mr_shape_line *line)
+{
+    uint64_t differ = 0;
+    size_t i;
+
+    for (i = 0; i < shape->n_words; i++) {
+        const struct mr_shape_word *w = &shape->word[i];
+
+        differ |= (mr_get_u64(key_of(line, w->colon) + w->offset) ^ w->text) &
+                  w->mask;
+    }
+    return differ == 0;
+}
+
+static inline const uint8_t *outline_of(const struct mr_shape *shape)
+{
+    return (const uint8_t *)(shape->word + shape->n_words);
+}
+
+static inline const struct mr_shape *at_unit(
+    const struct mr_shapes *shapes, size_t unit)
+{
+    const void *p = shapes->room + UNIT_BYTES * unit;
+
+    return p;
+}
+
+static inline bool fits(
+    const struct mr_shape *shape, const struct mr_shape_line *line)
+{
+    return shape->n_tokens == line->n_tokens &&
+           memcmp(outline_of(shape), line->outline, line->n_tokens) == 0 &&
+           has_words(shape, line);
+}
+
+const struct mr_shape *mr_shapes_find(struct mr_shapes *shapes,
+    const struct mr_shape_line *line, uint64_t *hash_out)
+{
+    uint64_t hash;
+    size_t i;
+
+    /* Mostly it is that of the line before. */
+    if (shapes->latest && fits(shapes->latest, line))
+        return shapes->latest;
+    *hash_out = hash = mr_hash_fast(line->outline, line->n_tokens);
+    for (i = 0; i < PROBES; i++) {
+        uint32_t at1 = shapes->table[(hash + i) % TABLE_SHAPES];
+        const struct mr_shape *shape;
+
+        if (at1 == 0)
+            break;
+        shape = at_unit(shapes, at1 - 1);
+        if (shape->hash == hash && fits(shape, line)) {
+            shapes->latest = shape;
+            return shape;
+        }
+    }
+    return NULL;
+}
+
+bool mr_shapes_wants(struct mr_shapes *shapes, uint64_t hash)
+{
+    uint32_t *seen = &shapes->seen[hash % SEEN_HASHES];
+    uint32_t tag = (uint32_t)(hash >> 32);
+    bool again = *seen == tag;
+
+    *seen = tag;
+    return again;
+}
+
+/* The free place in the table for a hash, or NULL. */
+static uint32_t *find_place(struct mr_shapes *shapes, uint64_t hash)
+{
+    size_t i;
+
+    for (i = 0; i < PROBES; i++) {
+        uint32_t *place = &shapes->table[(hash + i) % TABLE_SHAPES];
+
+        if (*place == 0)
+            return place;
+    }
+    return NULL;
+}
+
+/* Take n bytes of the room, and enter them in the table. */
+static void *take_room(struct mr_shapes *shapes, uint64_t hash, size_t n)
+{
+    uint32_t *place = find_place(shapes, hash);
+    void *room;
+
+    if (!place || n > ROOM_BYTES - shapes->n_room) {
+        memset(shapes->table, 0, sizeof shapes->table);
+        shapes->n_room = 0;
+        shapes->latest = NULL;
+        place = find_place(shapes, hash);
+    }
+    room = &shapes->room[shapes->n_room];
+    *place = (uint32_t)(shapes->n_room / UNIT_BYTES) + 1;
+    shapes->n_room += (n + UNIT_BYTES - 1) / UNIT_BYTES * UNIT_BYTES;
+    return room;
+}
+
+/* The number of bytes of a key. */
+static size_t key_bytes(const struct mr_shape_line *line, size_t colon)
+{
+    return line->outline[colon];
+}
+
+static void add_words(
+    struct mr_shape *shape, const struct mr_shape_line *line, size_t colon)
+{
+    const uint8_t *key = key_of(line, colon);
+    size_t n = key_bytes(line, colon);
+    size_t at;
+
+    for (at = 0; at < n; at += 8) {
+        struct mr_shape_word *w = &shape->word[shape->n_words++];
+        size_t n_rest = n - at;
+
+        w->mask = n_rest < 8 ? (UINT64_C(1) << (8 * n_rest)) - 1 : UINT64_MAX;
+        w->text = mr_get_u64(key + at) & w->mask;
+        w->colon = (uint16_t)colon;
+        w->offset = (uint16_t)at;
+    }
+}
+
+struct mr_shape *mr_shapes_add(struct mr_shapes *shapes,
+    const struct mr_shape_line *line, uint64_t hash, const uint16_t *colons,
+    size_t n)
+{
+    struct mr_shape *shape;
+    size_t n_words = 0;
+    size_t bytes;
+    size_t i;
+
+    /* First bytes of keys can look like long lengths, too; no matter. */
+    if (line->n_tokens > MR_SHAPE_TOKENS_MAX ||
+        memchr(line->outline, MR_OUTLINE_LONG, line->n_tokens))
+        return NULL;
+    for (i = 0; i < n; i++)
+        n_words += (key_bytes(line, colons[i]) + 7) / 8;
+    bytes =
+        sizeof *shape + n_words * sizeof(struct mr_shape_word) + line->n_tokens;
+    if (bytes > sizeof shapes->room)
+        return NULL;
+    shape = take_room(shapes, hash, bytes);
+    memset(shape, 0, sizeof *shape);
+    shape->hash = hash;
+    shape->n_tokens = (uint32_t)line->n_tokens;
+    for (i = 0; i < n; i++)
+        add_words(shape, line, colons[i]);
+    memcpy(shape->word + shape->n_words, line->outline, line->n_tokens);
+    return shape;
+}
