@@ -27,8 +27,9 @@
  * threads, by the fastest library there is, mapped into memory and unpacked
  * to a buffer that stays in the processor's cache.  Nothing is done with the
  * bytes, but for what the formats' own checksums ask; of plain files, where
- * nothing is to be unpacked, the newlines are counted.  Only the list of
- * files is mr's.  scripts/bench.sh holds mr map against this.
+ * nothing is to be unpacked, the newlines are counted.  States are read the
+ * same way.  Only the list of files is mr's.  scripts/bench.sh holds mr map
+ * against this.
  *
  *     bench_unpack [-j N] INPUT...
  *
@@ -153,6 +154,31 @@ static bool count_newlines(struct worker *w, const uint8_t *p, size_t n)
     return true;
 }
 
+/* A state file: zstd frames among other bytes, which are read as they are. */
+static bool unpack_state(struct worker *w, const uint8_t *p, size_t n)
+{
+    while (n > 0) {
+        const uint8_t *frame = memmem(p, n, "\x28\xb5\x2f\xfd", 4);
+        size_t before = frame == NULL ? n : (size_t)(frame - p), size;
+
+        count_newlines(w, p, before);
+        p += before;
+        n -= before;
+        if (n == 0)
+            break;
+        size = ZSTD_findFrameCompressedSize(p, n);
+        if (ZSTD_isError(size)) {
+            size = 4;
+            count_newlines(w, p, size);
+        } else if (!unpack_zstd(w, p, size)) {
+            return false;
+        }
+        p += size;
+        n -= size;
+    }
+    return true;
+}
+
 static bool unpack(struct worker *w, const uint8_t *p, size_t n)
 {
     w->stored_bytes += n;
@@ -160,6 +186,8 @@ static bool unpack(struct worker *w, const uint8_t *p, size_t n)
         return unpack_gzip(w, p, n);
     if (n > 4 && memcmp(p, "\x28\xb5\x2f\xfd", 4) == 0)
         return unpack_zstd(w, p, n);
+    if (n > 4 && memcmp(p, "\x8dMRS", 4) == 0)
+        return unpack_state(w, p, n);
     return count_newlines(w, p, n);
 }
 
