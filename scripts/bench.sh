@@ -1,12 +1,22 @@
 #!/usr/bin/env bash
-# How fast mr map is, beside unpacking the same files and doing nothing else,
-# and how much memory it takes.  docs/benchmarks.md explains the figures.
+# How fast mr is, beside unpacking the same files and doing nothing else, and
+# how much memory it takes.  docs/benchmarks.md explains the figures.
 #
-#     scripts/bench.sh [-d FOLDER] [-m MB] [-r RUNS] [-j THREADS] [speed] [memory]
+#     scripts/bench.sh [OPTION]... [PART]...
 #
-# FOLDER (default build/bench-data) keeps the made-up lakes for the next time;
-# MB (default 1000) is the size of each in JSON; RUNS (default 5) is how many
-# pairs of runs the medians are of; THREADS is 2 unless said otherwise.
+# PART is one of speed, single, small, linear, memory, reduce, billion; without
+# any, all but billion run.
+#
+#     -d FOLDER   keeps the made-up lakes for the next time (build/bench-data)
+#     -m MB       JSON in a lake of speed, single and linear's least (1000)
+#     -r RUNS     pairs of runs that medians are of (5)
+#     -j THREADS  of mr and of unpacking (2)
+#     -t TYPES    event types in lakes of speed (8: 384 files)
+#     -f FILES    of 20 KB, for small (100000)
+#     -u USERS    of memory's larger lake, and of reduce and billion (10000000)
+#     -e N        events of each of them, for memory and reduce (20)
+#     -n EVENTS   of billion (1000000000)
+#     -p N        portions that billion's lake is made and mapped in (2)
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -15,107 +25,400 @@ folder=$top/build/bench-data
 megabytes=1000
 runs=5
 threads=2
-while getopts d:m:r:j: option; do
+types=8
+files=100000
+users=10000000
+per_user=20
+events=1000000000
+portions=2
+while getopts d:m:r:j:t:f:u:e:n:p: option; do
     case $option in
     d) folder=$OPTARG ;;
     m) megabytes=$OPTARG ;;
     r) runs=$OPTARG ;;
     j) threads=$OPTARG ;;
-    *) die "usage: bench.sh [-d FOLDER] [-m MB] [-r RUNS] [-j THREADS] [speed] [memory]" ;;
+    t) types=$OPTARG ;;
+    f) files=$OPTARG ;;
+    u) users=$OPTARG ;;
+    e) per_user=$OPTARG ;;
+    n) events=$OPTARG ;;
+    p) portions=$OPTARG ;;
+    *) die 'usage: bench.sh [OPTION]... [PART]...; the options stand in the script' ;;
     esac
 done
 shift $((OPTIND - 1))
-[ $# -gt 0 ] || set -- speed memory
+[ $# -gt 0 ] || set -- speed single small linear memory reduce
 
-mr=$top/build/cmd/mr
-tests=$top/build/tests
+# shellcheck source=scripts/bench-lib.sh
+. "$top/scripts/bench-lib.sh"
 
-# median NUMBER...
-median() {
-    printf '%s\n' "$@" | sort -g | awk '{ v[NR] = $1 }
-        END { printf "%.3f", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+# truth NAME EXPRESSION: A figure of a lake's truth, t.
+truth() {
+    python3 -c 'import json, sys
+t = json.load(open(sys.argv[1]))
+print(eval(sys.argv[2]))' "$folder/$1.truth.json" "$2"
 }
 
-# lake NAME OPTION...: Make it unless it is there already.
-lake() {
-    local name=$1
-    shift
-    [ ! -e "$folder/$name.done" ] || return 0
-    printf 'making %s\n' "$folder/$name" >&2
-    rm -rf "${folder:?}/$name"
-    "$tests/gen_events" --seed 1 "$@" --out "$folder/$name"
-    touch "$folder/$name.done"
-}
-
-# timed COMMAND...: Run it; sets seconds and peak_kb.
-timed() {
-    local start=$EPOCHREALTIME
-    /usr/bin/time -o "$folder/time" -f %M "$@" >"$folder/stdout"
-    seconds=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')
-    peak_kb=$(cat "$folder/time")
-}
-
-# check NAME STATE: The state's figures are those of the generator's truth.
-check() {
-    "$mr" reduce -q -o "$folder/kpis" "$2" >/dev/null
-    python3 "$top/tests/check_truth.py" "$folder/$1.truth.json" \
-        "$folder/kpis" >&2
-}
-
-# speed NAME: Pairs of runs, one after the other so that a machine that slows
-# down slows both.
-speed() {
-    local name=$1 unpack=() map=() bytes=0 u m i
-    find "$folder/$name" -type f -exec cat {} + >/dev/null
+# pairs: Run the commands in the arrays one and two in turn, so that a machine
+# that slows down slows both.  Sets medians of the seconds, one_s and two_s, of
+# two's processor time as a share of threads times seconds, of the ratio of
+# two to one; the second's peak; and what the first printed last, text_bytes.
+pairs() {
+    local a=() b=() ratios=() shares=() first i
+    "${one[@]}" >/dev/null
     for ((i = 0; i < runs; i++)); do
-        timed "$tests/bench_unpack" -j "$threads" "$folder/$name"
-        unpack+=("$seconds")
-        bytes=$(sed -E 's/.*"text_bytes": ([0-9]+).*/\1/' "$folder/stdout")
-        timed "$mr" map -q -j "$threads" -o "$folder/$name.mrs" \
-            "$folder/$name"
-        map+=("$seconds")
+        timed "${one[@]}"
+        first=$seconds
+        text_bytes=$(sed -nE 's/.*"text_bytes": ([0-9]+).*/\1/p' "$folder/stdout")
+        timed "${two[@]}"
+        a+=("$first")
+        b+=("$seconds")
+        ratios+=("$(calculate 'b / a' "a=$first" "b=$seconds")")
+        shares+=("$(calculate '100 * c / (j * b)' "c=$cpu" "j=$threads" "b=$seconds")")
     done
+    one_s=$(median "${a[@]}")
+    two_s=$(median "${b[@]}")
+    ratio=$(median "${ratios[@]}")
+    share=$(median "${shares[@]}")
+}
+
+map_to() {
+    printf '%s\n' "$mr" map -q -j "$threads" -o "$1"
+}
+
+# --- speed -----------------------------------------------------------------
+
+speed_row() {
+    local name=$1 n_files
+    n_files=$(find "$folder/$name" -type f | wc -l)
+    find "$folder/$name" -type f -exec cat {} + >/dev/null
+    one=("$tests/bench_unpack" -j "$threads" "$folder/$name")
+    mapfile -t two < <(map_to "$folder/$name.mrs")
+    two+=("$folder/$name")
+    pairs
     check "$name" "$folder/$name.mrs"
-    u=$(median "${unpack[@]}")
-    m=$(median "${map[@]}")
-    awk -v name="$name" -v b="$bytes" -v u="$u" -v m="$m" -v kb="$peak_kb" \
-        'BEGIN { printf "%-10s%9.0f%12.0f%10.0f%8.2f%12.0f\n",
-            name, b / 1e6, b / 1e6 / u, b / 1e6 / m, m / u, kb / 1024 }'
+    awk -v name="${name%-*}" -v n="$n_files" -v b="$text_bytes" -v u="$one_s" \
+        -v m="$two_s" -v r="$ratio" -v s="$share" -v kb="$peak_kb" \
+        'BEGIN { printf "%-12s%7d%9.0f%13.0f%10.0f%8.2f%11.1f%10.0f\n",
+            name, n, b / 1e6, b / 1e6 / u, b / 1e6 / m, r, s, kb / 1024 }'
+}
+
+# How dense the JSON of a plain lake is, by some of its files.
+bytes_per_token() {
+    local tokens sample=$folder/sample
+    find "$folder/$1" -type f | sort | awk 'NR % 47 == 1' |
+        xargs -d '\n' cat >"$sample"
+    tokens=$("$tests/bench_stages" "$sample" |
+        awk '$2 == "tokens" && !n { n = $NF } END { print n }')
+    calculate 'sprintf("%.1f", n / t)' "n=$(stat -c %s "$sample")" "t=$tokens"
 }
 
 run_speed() {
-    local thin=$((megabytes * 1000000 / 400)) fat=$((megabytes * 100)) format
-    for format in gz zst; do
-        lake "thin-$format-$megabytes" --events "$thin" --event-bytes 400 \
-            --users 100000 --types 40 --days 2 --files 32 --format "$format"
-        lake "fat-$format-$megabytes" --events "$fat" --event-bytes 10000 \
-            --users 10000 --types 40 --days 2 --files 32 --format "$format"
+    local shape format options
+    room $((megabytes * 3 / 1000 + 1))
+    for format in gz zst plain; do
+        for shape in thin fat; do
+            mapfile -t options < <("$shape" "$megabytes")
+            lake "$shape-$format-$megabytes" "${options[@]}" --days 2 \
+                --types "$types" --format "$format"
+        done
     done
-    printf '%d threads, medians of %d pairs\n' "$threads" "$runs"
-    printf '%-10s%9s%12s%10s%8s%12s\n' lake 'JSON MB' 'unpack MB/s' \
-        'map MB/s' ratio 'peak MiB'
-    for format in gz zst; do
-        speed "thin-$format-$megabytes"
-        speed "fat-$format-$megabytes"
+    cat <<END
+
+Speed: mr map against unpacking the same files (plain ones: against reading
+them and counting newlines); $threads threads; medians of $runs pairs.
+END
+    printf '%-12s%7s%9s%13s%10s%8s%11s%10s\n' lake files 'JSON MB' \
+        'unpack MB/s' 'map MB/s' ratio 'map CPU %' 'peak MiB'
+    for format in gz zst plain; do
+        for shape in thin fat; do
+            speed_row "$shape-$format-$megabytes"
+        done
     done
+    cat <<END
+Thin events are about 400 bytes, $(bytes_per_token "thin-plain-$megabytes") bytes a JSON token; fat ones about
+10 KB, $(bytes_per_token "fat-plain-$megabytes") bytes a token.  Files are of one type and one hour.  The ratio is of
+wall times of whole processes, what is written and synced included; CPU is
+processor time as a share of threads times wall time.  All figures of each
+state were compared with the truth.
+END
+}
+
+# --- single files, small files ---------------------------------------------
+
+run_single() {
+    local format name options
+    room $((megabytes / 1000 + 1))
+    mapfile -t options < <(thin "$megabytes")
+    for format in gz zst; do
+        lake "single-$format-$megabytes" "${options[@]}" --types "$types" \
+            --files 1 --format "$format"
+    done
+    cat <<END
+
+A single file: mr map with $threads threads against one thread that unpacks it.
+END
+    printf '%-12s%9s%13s%10s%8s\n' file 'JSON MB' 'unpack MB/s' 'map MB/s' ratio
+    for format in gz zst; do
+        name=single-$format-$megabytes
+        one=("$tests/bench_unpack" -j 1 "$folder/$name")
+        mapfile -t two < <(map_to "$folder/$name.mrs")
+        two+=("$folder/$name")
+        pairs
+        check "$name" "$folder/$name.mrs"
+        awk -v name="${name%-*}" -v b="$text_bytes" -v u="$one_s" -v m="$two_s" \
+            -v r="$ratio" 'BEGIN { printf "%-12s%9.0f%13.0f%10.0f%8.2f\n",
+                name, b / 1e6, b / 1e6 / u, b / 1e6 / m, r }'
+    done
+}
+
+run_small() {
+    local format few many few_bytes many_bytes
+    room $((files * 40 / 1000000 + 1))
+    for format in gz zst; do
+        for n in 60 "$files"; do
+            lake "files-$n-$format-$files" --event-bytes 400 --users 100000 \
+                --events $((files * 50)) --types "$types" --files "$n" \
+                --format "$format"
+        done
+    done
+    cat <<END
+
+Small files: $files of about 20 KB of JSON against 60 with the same events;
+mr map, $threads threads.
+END
+    printf '%-7s%14s%14s%24s\n' format '60 files, s' 'many, s' 'many/60, per byte'
+    for format in gz zst; do
+        few=files-60-$format-$files
+        many=files-$files-$format-$files
+        mapfile -t one < <(map_to "$folder/$few.mrs")
+        one+=("$folder/$few")
+        mapfile -t two < <(map_to "$folder/$many.mrs")
+        two+=("$folder/$many")
+        "${two[@]}" >/dev/null
+        pairs
+        check "$few" "$folder/$few.mrs"
+        check "$many" "$folder/$many.mrs"
+        few_bytes=$(truth "$few" 't["totals"]["text_bytes"]')
+        many_bytes=$(truth "$many" 't["totals"]["text_bytes"]')
+        awk -v f="$format" -v a="$one_s" -v b="$two_s" -v r="$ratio" \
+            -v m="$few_bytes" -v n="$many_bytes" \
+            'BEGIN { printf "%-7s%14.2f%14.2f%24.2f\n", f, a, b, r * m / n }'
+    done
+}
+
+# --- growth ----------------------------------------------------------------
+
+# repeated COMMAND...: Sets the median of its seconds, one_s.
+repeated() {
+    local all=() i
+    "$@" >/dev/null
+    for ((i = 0; i < runs; i++)); do
+        timed "$@"
+        all+=("$seconds")
+    done
+    one_s=$(median "${all[@]}")
+}
+
+run_linear() {
+    local times name n first='' day command i=0
+    room $((megabytes * 21 / 5 / 1000 + 1))
+    for times in 1 4 16; do
+        lake "linear-$times-$megabytes" --event-bytes 400 --users 20000 \
+            --events $((megabytes * 2500 * times)) --types "$types" --days 2 \
+            --format zst
+    done
+    cat <<END
+
+Growth: 20,000 users with 1, 4 and 16 times the events; mr map, $threads threads.
+END
+    printf '%-14s%12s%10s%12s%20s\n' lake events seconds 'ns/event' 'of the first, %'
+    for times in 1 4 16; do
+        name=linear-$times-$megabytes
+        n=$(truth "$name" 't["totals"]["events"]')
+        mapfile -t command < <(map_to "$folder/$name.mrs")
+        repeated "${command[@]}" "$folder/$name"
+        check "$name" "$folder/$name.mrs"
+        [ -n "$first" ] || first=$(calculate 's / n' "s=$one_s" "n=$n")
+        awk -v name="$times x" -v n="$n" -v s="$one_s" -v first="$first" \
+            'BEGIN { printf "%-14s%12d%10.2f%12.1f%20.1f\n",
+                name, n, s, 1e9 * s / n, 100 * s / n / first }'
+    done
+    name=linear-4-$megabytes
+    first=
+    for day in 2024-02-28 2024-02-29; do
+        mapfile -t command < <(map_to "$folder/$day.mrs")
+        repeated "${command[@]}" "$folder/$name"/type=*/date="$day"
+        n=$(truth "$name" "t['days'][$i]['events']")
+        [ -n "$first" ] || first=$(calculate 's / n' "s=$one_s" "n=$n")
+        i=$((i + 1))
+        awk -v name="4 x, day $i" -v n="$n" -v s="$one_s" -v first="$first" \
+            'BEGIN { printf "%-14s%12d%10.2f%12.1f%20.1f\n",
+                name, n, s, 1e9 * s / n, 100 * s / n / first }'
+    done
+    check "$name" "$folder"/2024-02-2[89].mrs
+}
+
+# --- many users ------------------------------------------------------------
+
+# The lake of so many users that memory and reduce work on.
+users_lake() {
+    lake "users-$1-$per_user" --event-bytes 150 --users "$1" --types 200 \
+        --days 2 --events $(($1 * per_user)) --format zst
 }
 
 run_memory() {
-    local name=million
-    lake "$name" --events 10000000 --event-bytes 200 --users 1000000 \
-        --types 20 --days 2 --files 64 --format zst
-    printf '1 million users, 20 types, 2 days, %d threads\n' "$threads"
-    timed "$mr" map -q -j "$threads" -o "$folder/$name.mrs" "$folder/$name"
-    printf 'map     %8.2f s%8.0f MiB at most, state of %d bytes\n' \
-        "$seconds" "$((peak_kb / 1024))" "$(stat -c %s "$folder/$name.mrs")"
-    check "$name" "$folder/$name.mrs"
-    timed "$mr" reduce -q -j "$threads" "$folder/$name.mrs"
-    printf 'reduce  %8.2f s%8.0f MiB at most\n' "$seconds" \
-        "$((peak_kb / 1024))"
+    local n j name user_days first
+    room $((users * per_user / 25000000 + 1))
+    say "$((users * per_user)) events are mapped at 2 and at 16 threads"
+    cat <<END
+
+Memory: mr map, 200 types, 2 days, $per_user events a user.
+END
+    printf '%10s%9s%9s%11s%18s%12s\n' users threads seconds 'peak MiB' \
+        'B/(user and day)' 'state, MB'
+    for n in $((users / 10)) "$users"; do
+        users_lake "$n"
+        name=users-$n-$per_user
+        user_days=$(truth "$name" 'sum(x["users"] for x in t["days"])')
+        first=
+        for j in 2 16; do
+            timed "$mr" map -q -j "$j" -o "$folder/$name.mrs" "$folder/$name"
+            [ -n "$first" ] || first=$peak_kb
+            awk -v n="$n" -v j="$j" -v s="$seconds" -v kb="$peak_kb" \
+                -v d="$user_days" -v b="$(stat -c %s "$folder/$name.mrs")" \
+                'BEGIN { printf "%10d%9d%9.1f%11.0f%18.1f%12.1f\n",
+                    n, j, s, kb / 1024, kb * 1024 / d, b / 1e6 }'
+        done
+        printf '16 threads take %s times what 2 take.\n' \
+            "$(calculate 'sprintf("%.2f", b / a)' "a=$first" "b=$peak_kb")"
+        check "$name" "$folder/$name.mrs"
+    done
+}
+
+# information STATE: Bytes that no coding of its user sets and sessions can
+# do without, and the pairs of a user and a (day, type).
+information() {
+    rm -rf "$folder/kpis"
+    "$mr" reduce -q -o "$folder/kpis" "$1" >/dev/null
+    "$mr" inspect --format json "$1" >"$folder/inspect.json"
+    python3 - "$folder" <<'END'
+import csv, json, math, sys
+folder = sys.argv[1]
+totals = json.load(open(folder + "/inspect.json"))["states"][0]["totals"]
+n, sessions = totals["users"], totals["sessions"]
+def log2_choose(n, k):
+    return (math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)) / math.log(2)
+rows = csv.DictReader(open(folder + "/kpis/daily_by_type.csv", newline=""))
+sets = [int(x["users"]) for x in rows]
+# A set of n hashes of 64 bits; which of the n are in each (day, type); of a
+# session its start in two days and its length below some half hour, in
+# milliseconds, as if both were even.
+bits = 64 * n - math.lgamma(n + 1) / math.log(2)
+bits += sum(log2_choose(n, k) for k in sets)
+bits += sessions * (math.log2(2 * 86400000) + math.log2(1800000))
+print(int(bits / 8), sum(sets))
+END
+}
+
+reduce_row() {
+    local label=$1 bytes=0 state
+    shift
+    for state; do bytes=$((bytes + $(stat -c %s "$state"))); done
+    one=("$tests/bench_unpack" -j "$threads" "$@")
+    two=("$mr" reduce -q -j "$threads" "$@")
+    pairs
+    awk -v l="$label" -v b="$bytes" -v u="$one_s" -v m="$two_s" -v r="$ratio" \
+        -v kb="$peak_kb" 'BEGIN { printf "%-12s%12.0f%12.2f%12.2f%8.2f%11.0f\n",
+            l, b / 1e6, u, m, r, kb / 1024 }'
+}
+
+run_reduce() {
+    local name=users-$users-$per_user parts k states=$folder/states-$users-$per_user
+    local least pairs_held bytes
+    room $((users * per_user / 25000000 + 1))
+    users_lake "$users"
+    mkdir -p "$states"
+    for parts in 2 8; do
+        for ((k = 1; k <= parts; k++)); do
+            timed "$mr" map -q -j "$threads" --shard "$k/$parts" \
+                -o "$states/$k-of-$parts.mrs" "$folder/$name"
+        done
+    done
+    check "$name" "$states"/?-of-2.mrs
+    check "$name" "$states"/?-of-8.mrs
+    cat <<END
+
+Reduce: states of $users users, 200 types, 2 days, $((users * per_user)) events in all;
+mr reduce against reading and unpacking the states; $threads threads; medians of
+$runs pairs.
+END
+    printf '%-12s%12s%12s%12s%8s%11s\n' states 'states, MB' 'unpack, s' \
+        'reduce, s' ratio 'peak MiB'
+    reduce_row '2 halves' "$states"/?-of-2.mrs
+    for k in 2 4 8; do
+        reduce_row "$k eighths" "$states"/[1-"$k"]-of-8.mrs
+    done
+    for k in 1-of-2 1-of-8; do
+        read -r least pairs_held < <(information "$states/$k.mrs")
+        bytes=$(stat -c %s "$states/$k.mrs")
+        awk -v k="$k" -v b="$bytes" -v p="$pairs_held" -v l="$least" \
+            'BEGIN { printf "State %s: %.2f bytes a user and (day, type) pair, %.2f times the information.\n",
+                k, b / p, b / l }'
+    done
+    printf 'Information: user hashes, sets, and sessions to the millisecond, coded ideally.\n'
+}
+
+# --- a thousand million events ---------------------------------------------
+
+run_billion() {
+    local name=billion work=$folder/billion-work gb total=0 start=$EPOCHREALTIME
+    gb=$((events * 36 / 1000000000 / portions + 2))
+    say "$events events: about $((events * 3 / 120000000 + 1)) minutes and $gb GB of disk"
+    room "$gb"
+    rm -rf "$work" "${folder:?}/$name" "$folder/$name.truth.json"
+    mkdir -p "$work/states"
+    cat >"$work/portion" <<END
+set -e
+start=\$EPOCHREALTIME
+/usr/bin/time -o '$work/time' -f '%U %S %M' '$mr' map -q -j $threads \\
+    -o '$work/states/'\$PORTION.mrs '$folder/$name' >/dev/null
+end=\$EPOCHREALTIME
+awk -v k=\$PORTION -v a=\$start -v b=\$end -v bytes="\$(
+    find '$folder/$name' -type f -printf '%s\\n' | awk '{ n += \$1 } END { print n }')" \\
+    -v state="\$(stat -c %s '$work/states/'\$PORTION.mrs)" \\
+    '{ printf "map %-8d%10.1f%12.1f%11.0f%14.0f%12.1f\\n", k, b - a, \$1 + \$2,
+        \$3 / 1024, bytes / 1e6, state / 1e6 }' '$work/time' >>'$work/table'
+find '$folder/$name' -mindepth 1 -delete
+END
+    "$tests/gen_events" --seed 1 --threads "$jobs" --events "$events" \
+        --users "$users" --types 200 --days 2 --event-bytes 150 --format zst \
+        --level 1 --portions "$portions" --each "exec bash '$work/portion'" \
+        --out "$folder/$name"
+    total=$(calculate 'b - a' "a=$start" "b=$EPOCHREALTIME")
+    timed "$mr" reduce -q -j "$threads" --merged "$work/merged.mrs" "$work/states"
+    cat <<END
+
+$events events of about 150 bytes, $users users, 200 types, 2 days, $portions portions;
+$threads threads.
+END
+    printf '%-12s%10s%12s%11s%14s%12s\n' '' seconds 'CPU, s' 'peak MiB' \
+        'packed, MB' 'state, MB'
+    cat "$work/table"
+    awk -v s="$seconds" -v c="$cpu" -v kb="$peak_kb" \
+        -v b="$(stat -c %s "$work/merged.mrs")" 'BEGIN {
+            printf "%-12s%10.1f%12.1f%11.0f%14s%12.1f\n", "reduce", s, c, kb / 1024, "", b / 1e6 }'
+    awk -v n="$events" -v t="$total" -v b="$(truth "$name" 't["totals"]["text_bytes"]')" \
+        '$1 == "map" { s += $3 } END {
+            printf "All maps: %.1f s, %.2f million events/s, %.0f MB/s of JSON.", s, n / s / 1e6, b / s / 1e6
+            printf "  Making the events took %.0f s.\n", t - s }' "$work/table"
+    check "$name" "$work/states"
+    printf 'Exact: %s\n' "$(cat "$folder/checked")"
+    rmdir "$folder/$name"
 }
 
 need_packages "${packages_build[@]}" "${packages_bench[@]}"
-build "$top/build" -- all tests/gen_events tests/bench_unpack
+build "$top/build" -- all tests/gen_events tests/bench_unpack tests/bench_stages
 mkdir -p "$folder"
 for part; do
     declare -F "run_$part" >/dev/null || die "there is no part '$part'"

@@ -4,14 +4,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /*
- * The event generator, in five parts:
+ * The event generator, in six parts:
  *
  *   gen_plan.c    who does what when: users, sessions, event types, and what
  *                 is wrong with some of it; a pure function of the options
  *   gen_truth.c   the figures of a plan, counted from user numbers and times
  *   gen_text.c    an event of the plan as a line of JSON
+ *   gen_schema.c  what the events of a type have as attributes
  *   gen_write.c   files: plain, gzip, zstd
  *   gen_events.c  options, threads, files
  *
@@ -34,11 +36,12 @@ struct gen_options {
     uint64_t bad, duplicates, late, no_user; /* per mille */
     uint64_t too_long;                       /* lines above 16 MiB */
     uint64_t member_bytes; /* text in one gzip member or zstd frame; 0: all */
-    uint64_t threads, part, parts;
-    uint64_t level; /* 0: the format's default */
+    uint64_t threads, part, parts, portions;
+    uint64_t level;     /* 0: the format's default */
+    uint64_t odd_shape; /* per cent of events with members of their own */
     int64_t start_ms;
     enum gen_format format;
-    const char *out, *truth;
+    const char *out, *truth, *each; /* each: a command, or NULL */
     bool to_stdout;
 };
 
@@ -55,6 +58,25 @@ struct gen_buffer {
 
 /** Make room for n more bytes. */
 void gen_buffer_room(struct gen_buffer *b, size_t n);
+
+/* What follows puts bytes where there is room for them already. */
+
+static inline void gen_put(struct gen_buffer *b, const void *p, size_t n)
+{
+    memcpy(b->p + b->n, p, n);
+    b->n += n;
+}
+
+static inline void gen_put_text(struct gen_buffer *b, const char *s)
+{
+    gen_put(b, s, strlen(s));
+}
+
+void gen_put_number(struct gen_buffer *b, uint64_t x);
+/** The high 4 or all 8 bytes of x, as 8 or 16 hexadecimal digits. */
+void gen_put_hex(struct gen_buffer *b, uint64_t x, int n_bytes);
+/** A version 4 UUID.  No bit of high is lost. */
+void gen_put_uuid(struct gen_buffer *b, uint64_t high, uint64_t low);
 
 /** A bijective mix of 64 bits: the finalizer of splitmix64 (Steele, Lea,
  * Flood, "Fast splittable pseudorandom number generators", 2014). */
@@ -143,8 +165,8 @@ enum gen_reason gen_plan_reason(const struct gen_event *e);
 
 /*
  * Where an event lies.  With --files: a file number, and the folder's day, or
- * -1 where files stand in no such folder.  Else a number for each type, day
- * and hour.  copy tells the second copy of an event.
+ * -1 where files stand in no such folder.  Else a number for each hour and
+ * type, the hour first.  copy tells the second copy of an event.
  */
 uint64_t gen_plan_n_files(const struct gen_plan *plan);
 uint64_t gen_plan_file(
@@ -153,6 +175,12 @@ int64_t gen_plan_file_day(const struct gen_plan *plan, uint64_t file);
 int64_t gen_plan_file_hour(const struct gen_plan *plan, uint64_t file);
 /** The folder's type, or -1. */
 int64_t gen_plan_file_type(const struct gen_plan *plan, uint64_t file);
+/** Times of events that may lie in the files from first to before end. */
+void gen_plan_window(const struct gen_plan *plan, uint64_t first, uint64_t end,
+    int64_t *from_ms, int64_t *to_ms);
+/** The first file of portion i, counted from 0; that of portion `portions` is
+ * the number of files. */
+uint64_t gen_plan_portion(const struct gen_plan *plan, uint64_t i);
 
 struct gen_truth_day {
     uint64_t events, without_user, users, sessions;
@@ -182,7 +210,21 @@ void gen_truth_merge(struct gen_truth *into, const struct gen_truth *from,
 void gen_truth_write(const struct gen_truth *t, const struct gen_options *o,
     uint64_t n_files, uint64_t text_bytes, const char *path);
 
-struct gen_text; /* templates and filler; read-only once made */
+struct gen_schemas; /* of all types; read-only once made */
+
+/** other_bytes[type]: about how long a line is besides these members. */
+struct gen_schemas *gen_schemas_new(
+    const struct gen_options *o, const uint32_t *other_bytes);
+void gen_schemas_free(struct gen_schemas *schemas);
+/** Number of members an event may have. */
+unsigned gen_schema_members(
+    const struct gen_schemas *schemas, const struct gen_event *e);
+/** Append an event's i-th member: at most three times event_bytes + 16384 in
+ * all.  False when the event leaves it out; what was appended is void. */
+bool gen_schema_put(const struct gen_schemas *schemas,
+    const struct gen_event *e, unsigned i, struct gen_buffer *b);
+
+struct gen_text; /* templates and schemas; read-only once made */
 
 struct gen_text *gen_text_new(const struct gen_options *o);
 void gen_text_free(struct gen_text *text);

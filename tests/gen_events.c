@@ -22,9 +22,10 @@
  *
  * Into files: first all users are planned once, which gives the truth and the
  * number of lines of each file.  Then files are taken in runs of about
- * RUN_LINES lines: the users are planned again, and of each line that lies
- * in the run a 16-byte slip is kept; every file's slips are sorted by time
- * and written by one thread.  So memory depends on the run, not on the lake.
+ * RUN_LINES lines, hour by hour: the users' times are planned again, and of
+ * each line that lies in the run a 16-byte slip is kept; every file's slips
+ * are sorted by time and written by one thread.  So memory depends on the run,
+ * not on the lake, and the files may be taken away between two portions.
  *
  * To standard output: users are taken in batches; each thread writes a batch
  * to memory, and the batches go out in order.
@@ -70,9 +71,17 @@ static const char help[] =
     "  --late PERMILLE    events under the folder of a later hour or day, an\n"
     "                     eighth of them under another type's; default 0\n"
     "  --no-user PERMILLE events without user; default 0\n"
+    "  --odd-shape PERCENT  events with members that others of their type do\n"
+    "                     not have; default 2\n"
     "  --threads N        default: the processors there are\n"
     "  --part K/N         with --stdout: only the users of part K of N, and\n"
     "                     their truth\n"
+    "  --portions N       with --out: make the files of the first N-th of the\n"
+    "                     hours, then those of the next, and so on; default 1\n"
+    "  --each COMMAND     after each portion have the shell run COMMAND, "
+    "which\n"
+    "                     finds its number in $PORTION and may take the files\n"
+    "                     away; should it fail, gen_events ends\n"
     "  --help             print this\n";
 
 _Noreturn void gen_die(const char *format, ...)
@@ -109,6 +118,61 @@ void gen_buffer_room(struct gen_buffer *b, size_t n)
         gen_die("out of memory");
     b->p = p;
     b->cap = cap;
+}
+
+/* Digits are put into a word, eight at a time, all at once. */
+static void put_hex_word(char *p, uint32_t value)
+{
+    uint64_t x = value, high;
+
+    x = (x | x << 16) & UINT64_C(0x0000ffff0000ffff);
+    x = (x | x << 8) & UINT64_C(0x00ff00ff00ff00ff);
+    x = (x | x << 4) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    high = (x + UINT64_C(0x0606060606060606)) >> 4;
+    high &= UINT64_C(0x0101010101010101);
+    x += UINT64_C(0x3030303030303030) + high * ('a' - '0' - 10);
+    for (int i = 0; i < 8; i++)
+        p[i] = (char)(x >> (56 - 8 * i));
+}
+
+void gen_put_hex(struct gen_buffer *b, uint64_t x, int n_bytes)
+{
+    put_hex_word(b->p + b->n, (uint32_t)(x >> 32));
+    if (n_bytes > 4)
+        put_hex_word(b->p + b->n + 8, (uint32_t)x);
+    b->n += 2 * (size_t)n_bytes;
+}
+
+void gen_put_uuid(struct gen_buffer *b, uint64_t high, uint64_t low)
+{
+    char digits[32], *p = b->p + b->n;
+
+    /* What the version displaces goes to the end. */
+    low = (low & ~UINT64_C(15)) | (high >> 12 & 15);
+    high = (high & ~UINT64_C(0xf000)) | 0x4000;
+    put_hex_word(digits, (uint32_t)(high >> 32));
+    put_hex_word(digits + 8, (uint32_t)high);
+    put_hex_word(digits + 16, (uint32_t)(low >> 32));
+    put_hex_word(digits + 24, (uint32_t)low);
+    digits[16] = "89ab"[low >> 62];
+    memcpy(p, digits, 8);
+    memcpy(p + 9, digits + 8, 4);
+    memcpy(p + 14, digits + 12, 4);
+    memcpy(p + 19, digits + 16, 4);
+    memcpy(p + 24, digits + 20, 12);
+    p[8] = p[13] = p[18] = p[23] = '-';
+    b->n += 36;
+}
+
+void gen_put_number(struct gen_buffer *b, uint64_t x)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+
+    do
+        digits[--at] = (char)('0' + x % 10);
+    while ((x /= 10) > 0);
+    gen_put(b, digits + at, sizeof digits - at);
 }
 
 /* ---- options ---- */
@@ -189,7 +253,9 @@ static const struct number_option number_options[] = {
     {"--duplicates", AT(duplicates), 0, 1000},
     {"--late", AT(late), 0, 1000},
     {"--no-user", AT(no_user), 0, 1000},
+    {"--odd-shape", AT(odd_shape), 0, 100},
     {"--threads", AT(threads), 1, THREADS_MAX},
+    {"--portions", AT(portions), 1, 10000},
 };
 
 static bool parse_number_option(
@@ -218,6 +284,8 @@ static void parse_value_option(
         o->out = value;
     else if (strcmp(name, "--truth") == 0)
         o->truth = value;
+    else if (strcmp(name, "--each") == 0)
+        o->each = value;
     else if (strcmp(name, "--start") == 0)
         o->start_ms = parse_day(name, value);
     else if (strcmp(name, "--format") == 0)
@@ -238,6 +306,8 @@ static void check_options(const struct gen_options *o)
         gen_die("one of --out and --stdout is needed; see --help");
     if (o->parts > 1 && !o->to_stdout)
         gen_die("--part is for --stdout");
+    if ((o->each != NULL || o->portions > 1) && o->to_stdout)
+        gen_die("--each and --portions are for --out");
     if (o->days * o->types > UINT64_C(1) << 26)
         gen_die("that is too many types for so many days");
 }
@@ -251,9 +321,11 @@ static void parse_options(int argc, char **argv, struct gen_options *o)
         .days = 2,
         .start_ms = INT64_C(1709078400000),
         .event_bytes = 400,
+        .odd_shape = 2,
         .format = GEN_MIXED,
         .part = 1,
-        .parts = 1};
+        .parts = 1,
+        .portions = 1};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             fputs(help, stdout);
@@ -418,18 +490,24 @@ static void *keep_slips(void *arg)
     struct worker *w = arg;
     struct job *job = w->job;
     const struct gen_plan *plan = job->plan;
+    int64_t from_ms, to_ms;
     uint64_t user;
 
+    gen_plan_window(
+        plan, job->run.first_file, job->run.end_file, &from_ms, &to_ms);
     while ((user = 64 * job->next++) < plan->o->users) {
         for (int i = 0; i < 64 && user < plan->o->users; i++, user++) {
-            size_t n = plan_events(w, user);
+            size_t n = gen_plan_user(plan, user, &w->times, &w->cap);
 
             for (size_t j = 0; j < n; j++) {
-                const struct gen_event *e = &w->truth.event[j];
+                struct gen_event e;
 
-                keep_slip(job, e, false);
-                if (e->twice)
-                    keep_slip(job, e, true);
+                if (w->times[j] < from_ms || w->times[j] >= to_ms)
+                    continue;
+                gen_plan_event(plan, user, j, w->times[j], &e);
+                keep_slip(job, &e, false);
+                if (e.twice)
+                    keep_slip(job, &e, true);
             }
         }
     }
@@ -625,33 +703,58 @@ static uint64_t lay_out(struct job *job, uint64_t n_files)
     return used;
 }
 
+/* Files from first to before end, in runs. */
+static void write_portion(
+    struct job *job, struct worker *w, uint64_t first, uint64_t end)
+{
+    struct run *run = &job->run;
+    uint64_t threads = job->plan->o->threads;
+
+    for (run->first_file = first; run->first_file < end;
+         run->first_file = run->end_file) {
+        uint64_t base = job->first[run->first_file];
+
+        run->end_file = run->first_file + 1;
+        while (run->end_file < end &&
+               job->first[run->end_file + 1] - base <= RUN_LINES)
+            run->end_file++;
+        if (job->first[run->end_file] == base)
+            continue;
+        run->slip =
+            gen_alloc(job->first[run->end_file] - base, sizeof *run->slip);
+        job->next = 0;
+        start_and_join(w, threads, keep_slips);
+        job->next = 0;
+        start_and_join(w, threads, write_files);
+        free(run->slip);
+    }
+}
+
+static void run_command(const char *command, uint64_t portion)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%" PRIu64, portion);
+    if (setenv("PORTION", text, 1) != 0 || system(command) != 0)
+        gen_die("portion %s: the command failed: %s", text, command);
+}
+
 static void write_lake(struct job *job)
 {
     const struct gen_options *o = job->plan->o;
     uint64_t n_files = gen_plan_n_files(job->plan), used;
     struct worker *w = new_workers(job);
-    struct run *run = &job->run;
 
     claim_folder(o->out);
     job->lines = gen_alloc(n_files, sizeof *job->lines);
     job->first = gen_alloc(n_files + 1, sizeof *job->first);
     start_and_join(w, o->threads, count_lines);
     used = lay_out(job, n_files);
-    while (run->first_file < n_files) {
-        uint64_t base = job->first[run->first_file];
-
-        run->end_file = run->first_file + 1;
-        while (run->end_file < n_files &&
-               job->first[run->end_file + 1] - base <= RUN_LINES)
-            run->end_file++;
-        run->slip =
-            gen_alloc(job->first[run->end_file] - base, sizeof *run->slip);
-        job->next = 0;
-        start_and_join(w, o->threads, keep_slips);
-        job->next = 0;
-        start_and_join(w, o->threads, write_files);
-        free(run->slip);
-        run->first_file = run->end_file;
+    for (uint64_t i = 0; i < o->portions; i++) {
+        write_portion(job, w, gen_plan_portion(job->plan, i),
+            gen_plan_portion(job->plan, i + 1));
+        if (o->each != NULL)
+            run_command(o->each, i + 1);
     }
     write_truth(job, w, used);
     free_workers(w, o->threads);

@@ -17,6 +17,11 @@
 /* One type is this many times rarer than the first at most. */
 #define TYPE_SPREAD 512
 
+/* How far behind its time an event's folder is at most, and a copy's behind
+ * that. */
+#define LATE_HOURS 24
+#define COPY_HOURS 5
+
 enum { DRAW_TYPE, DRAW_NO_USER, DRAW_TWICE, DRAW_LATE, DRAW_BAD, DRAW_FILE };
 
 static uint64_t weight_before(uint64_t users, uint64_t rank)
@@ -222,7 +227,7 @@ void gen_plan_event(const struct gen_plan *plan, uint64_t user, uint64_t index,
     if (o->late) {
         x = gen_draw(hash, DRAW_LATE);
         if (happens(x, o->late)) {
-            e->late_hours = (uint8_t)(1 + x % (x & 256 ? 3 : 24));
+            e->late_hours = (uint8_t)(1 + x % (x & 256 ? 3 : LATE_HOURS));
             e->misfiled = (x >> 9 & 7) == 0;
         }
     }
@@ -275,13 +280,40 @@ uint64_t gen_plan_file(
 
     hour += e->late_hours;
     if (copy)
-        hour += 1 + gen_below(gen_draw(e->hash, DRAW_FILE + 1), 5);
+        hour += 1 + gen_below(gen_draw(e->hash, DRAW_FILE + 1), COPY_HOURS);
     if (o->files) {
         x = gen_draw(e->hash, copy ? DRAW_FILE + 2 : DRAW_FILE);
         return flat_file(o, hour / 24, x);
     }
     type = e->misfiled ? (e->type + 1) % o->types : e->type;
-    return type * (o->days + GEN_LATE_DAYS) * 24 + hour;
+    return hour * o->types + type;
+}
+
+void gen_plan_window(const struct gen_plan *plan, uint64_t first, uint64_t end,
+    int64_t *from_ms, int64_t *to_ms)
+{
+    const struct gen_options *o = plan->o;
+    int64_t behind =
+        (o->late ? LATE_HOURS : 0) + (o->duplicates ? COPY_HOURS : 0);
+
+    *from_ms = 0;
+    *to_ms = INT64_MAX;
+    if (o->files || first == end)
+        return;
+    *from_ms = ((int64_t)(first / o->types) - behind) * GEN_MS_PER_HOUR;
+    *to_ms = ((int64_t)((end - 1) / o->types) + 1) * GEN_MS_PER_HOUR;
+}
+
+uint64_t gen_plan_portion(const struct gen_plan *plan, uint64_t i)
+{
+    const struct gen_options *o = plan->o;
+    uint64_t n = gen_plan_n_files(plan);
+
+    if (i == o->portions)
+        return n;
+    if (o->files)
+        return n * i / o->portions;
+    return o->days * 24 * i / o->portions * o->types;
 }
 
 int64_t gen_plan_file_day(const struct gen_plan *plan, uint64_t file)
@@ -290,17 +322,17 @@ int64_t gen_plan_file_day(const struct gen_plan *plan, uint64_t file)
 
     if (o->files)
         return has_day_folders(o) ? (int64_t)(file * o->days / o->files) : -1;
-    return (int64_t)(file / 24 % (o->days + GEN_LATE_DAYS));
+    return (int64_t)(file / o->types / 24);
 }
 
 int64_t gen_plan_file_hour(const struct gen_plan *plan, uint64_t file)
 {
-    return plan->o->files ? -1 : (int64_t)(file % 24);
+    return plan->o->files ? -1 : (int64_t)(file / plan->o->types % 24);
 }
 
 int64_t gen_plan_file_type(const struct gen_plan *plan, uint64_t file)
 {
     if (plan->o->files)
         return -1;
-    return (int64_t)(file / (24 * (plan->o->days + GEN_LATE_DAYS)));
+    return (int64_t)(file % plan->o->types);
 }
