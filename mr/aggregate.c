@@ -6,23 +6,29 @@
  * The table of users.
  *
  * It is cut into 256 shards by the top eight bits of the user hash.  A shard
- * has a lock, a table of users (mr/users.h) giving each a dense number, a
- * session slot per number (mr/sessions.h), and one exact set of numbers per
- * cell, that is per day and type (mr/bitmap.h).
+ * has a lock, a table of users (mr/users.h) giving each a dense number and a
+ * slot for sessions (mr/sessions.h), and exact sets of numbers (mr/bitmap.h):
+ * one for each cell, that is for each day and type, and each 65,536 numbers.
  *
- *     tuples ──radix by 8 bits──▶ shard 0: users ▶ number ─┬▶ slot[number]
- *                                 shard 1                  └▶ set of (day,
- *                                  ...                          type)
+ *     tuples --radix by 8 bits--> shard 0: waiting --sort--> users -+> slot
+ *                                 shard 1                           +> set
+ *                                  ...
  *
  * Threads come with tens of thousands of tuples at a time, deal them out by
- * shard, and hold each lock for some hundreds of tuples; they begin at
- * different shards.  Per tuple there is one random access to the table of
- * users and one to the arrays beside it; both are fetched ahead, a group of
- * tuples at a time, so that their latencies overlap.
+ * shard, and hold each lock for some hundreds of tuples, which they only
+ * leave there; they begin at different shards.  When as many wait as a shard
+ * of so many users may have, they are sorted roughly by user and time and
+ * added: a user is looked up once for all his tuples, most of which join to
+ * one stretch before any list of intervals is searched, and the table is
+ * gone through in its own order.  What a user needs from memory is fetched
+ * ahead, a group of users at a time, so that the latencies overlap.
  *
- * Memory a user: 8 bytes hash, 8 bytes slot, 5 to 11 bytes table, up to a
- * quarter of slack; a list of 8-byte pieces from the second stretch of
- * events on; one bit a cell, or 4 bytes for each cell he is in if few are.
+ * Memory a user: 32 bytes, 7 to 9 of the table, up to a quarter of slack; a
+ * list of 8-byte pieces if there are more than three; one bit and a half for
+ * each cell at most, or 4 bytes for each that the user is in if few are.
+ * All lists of a shard share one pool.  Of tuples, four a user wait, but not
+ * more than 16 MiB in all, or half a one a user if that is more, up to 64
+ * MiB.
  *
  * The order by hash, which state files want, is made once at the end: shards
  * are already in order of their top bits, so each is sorted alone.
@@ -32,34 +38,44 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "mr/bitmap.h"
-#include "mr/sessions.h"
 #include "mr/users.h"
 
 #define SHARDS MR_AGGREGATE_SHARDS
 #define SHARD_OF(hash) ((unsigned)((hash) >> 56))
 /* Tuples dealt out at a time. */
-#define PORTION (size_t)131072
-/* Tuples whose memory is fetched ahead together. */
+#define PORTION ((size_t)65536)
+/* Most tuples that wait in a shard, and of these for each of its users. */
+#define WAITING_MAX 16384
+#define WAITING_SOME 4096
+#define WAITING_MIN 256
+#define WAITING_PER_USER 4
+/* Users whose memory is fetched ahead together. */
 #define GROUP 32
+/* Sorting by user takes at most so many bits; by time, pieces of 2^19 ms,
+ * about nine minutes, as many as there are in a day and a half. */
+#define SORT_BITS_MAX 12
+#define TIME_SHIFT (MR_TUPLE_TYPE_BITS + 19)
 
+/* The members of a cell among the 65,536 numbers of a chunk. */
 struct cell_set {
-    uint64_t key;  /* mr_cell_key */
-    uint32_t cell; /* number, once sealed */
+    /* set_key + 1, 0: free; once sealed, the first number of the chunk in
+     * the upper half, cell number + 1 in the lower. */
+    uint64_t key1;
     struct mr_bitmap members;
 };
 
 struct shard {
     pthread_mutex_t lock;
+    struct mr_tuple *waiting;
+    uint32_t n_waiting, cap_waiting;
     struct mr_users users;
-    uint64_t *slot; /* by user number */
-    uint32_t cap_slots;
+    struct mr_pool pool; /* of the sessions and the sets */
     struct mr_sessions sessions;
-    struct cell_set *set;
-    uint32_t n_sets, cap_sets;
-    uint32_t *set_of; /* open-addressed: index in set + 1 */
-    uint32_t set_mask;
+    struct cell_set *set; /* open-addressed */
+    uint32_t n_sets, set_mask;
     /* Sealed: numbers by rank, ranks by number, weights by rank. */
     uint32_t *by_rank;
     uint32_t *rank;
@@ -76,7 +92,8 @@ struct mr_aggregate {
 };
 
 struct mr_aggregate_scratch {
-    struct mr_tuple tuple[PORTION];
+    struct mr_tuple dealt[PORTION];
+    struct mr_tuple sorting[WAITING_MAX];
 };
 
 enum mr_status mr_aggregate_new(
@@ -88,7 +105,8 @@ enum mr_status mr_aggregate_new(
         return MR_NOMEM;
     for (unsigned i = 0; i < SHARDS; i++) {
         pthread_mutex_init(&a->shard[i].lock, NULL);
-        mr_sessions_init(&a->shard[i].sessions, session_gap_ms);
+        a->shard[i].sessions =
+            (struct mr_sessions){session_gap_ms, &a->shard[i].pool};
     }
     *aggregate_out = a;
     return MR_OK;
@@ -101,13 +119,10 @@ void mr_aggregate_free(struct mr_aggregate *a)
     for (unsigned i = 0; i < SHARDS; i++) {
         struct shard *s = &a->shard[i];
 
-        for (uint32_t k = 0; k < s->n_sets; k++)
-            mr_bitmap_release(&s->set[k].members);
         mr_users_release(&s->users);
-        mr_sessions_release(&s->sessions);
-        free(s->slot);
+        mr_pool_release(&s->pool);
+        free(s->waiting);
         free(s->set);
-        free(s->set_of);
         free(s->by_rank);
         free(s->rank);
         free(s->weight);
@@ -137,153 +152,318 @@ void mr_aggregate_scratch_free(struct mr_aggregate_scratch *s)
     free(s);
 }
 
+/* ---- adding ---- */
+
+/*
+ *    63      46 45    29 28  21 20   0
+ *   |    0     |  day  |chunk | type |      days are below 2^17
+ */
+#define KEY_CHUNK_SHIFT MR_TUPLE_TYPE_BITS
+#define KEY_DAY_SHIFT (MR_TUPLE_TYPE_BITS + 8)
+
+static uint64_t set_key(uint64_t day, uint32_t type, uint32_t number)
+{
+    return day << KEY_DAY_SHIFT |
+           (uint64_t)(number / MR_BITMAP_NUMBERS) << KEY_CHUNK_SHIFT | type;
+}
+
+static int32_t key_day(uint64_t key)
+{
+    return (int32_t)(key >> KEY_DAY_SHIFT);
+}
+
+static uint32_t key_type(uint64_t key)
+{
+    return mr_tuple_type(key);
+}
+
+static uint32_t key_first(uint64_t key)
+{
+    return (uint32_t)(key >> KEY_CHUNK_SHIFT & 0xff) * MR_BITMAP_NUMBERS;
+}
+
 static uint32_t key_place(uint64_t key)
 {
     return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 32);
 }
 
-/* Twice the room in the index of sets. */
+/* Twice the room for sets. */
 static enum mr_status grow_sets(struct shard *s)
 {
-    uint32_t entries = s->set_of == NULL ? 16 : 2 * (s->set_mask + 1);
-    uint32_t cap = entries / 2;
-    uint32_t *set_of = calloc(entries, sizeof(*set_of));
-    struct cell_set *set = realloc(s->set, cap * sizeof(*set));
+    uint32_t old = s->set == NULL ? 0 : s->set_mask + 1;
+    uint32_t mask = old == 0 ? 15 : 2 * old - 1;
+    struct cell_set *set = calloc((size_t)mask + 1, sizeof(*set));
 
-    if (set != NULL) {
-        s->set = set;
-        s->cap_sets = cap;
-    }
-    if (set == NULL || set_of == NULL) {
-        free(set_of);
+    if (set == NULL)
         return MR_NOMEM;
-    }
-    for (uint32_t k = 0; k < s->n_sets; k++) {
-        uint32_t i = key_place(s->set[k].key);
+    for (uint32_t k = 0; k < old; k++) {
+        uint32_t i = key_place(s->set[k].key1 - 1);
 
-        while (set_of[i & (entries - 1)] != 0)
+        if (s->set[k].key1 == 0)
+            continue;
+        while (set[i & mask].key1 != 0)
             i++;
-        set_of[i & (entries - 1)] = k + 1;
+        set[i & mask] = s->set[k];
     }
-    free(s->set_of);
-    s->set_of = set_of;
-    s->set_mask = entries - 1;
+    free(s->set);
+    s->set = set;
+    s->set_mask = mask;
     return MR_OK;
 }
 
-/* The set of a cell, new or known; NULL without memory. */
-static struct cell_set *find_set(struct shard *s, uint64_t key)
+/* A set that is not known: NULL without memory. */
+static struct cell_set *new_set(struct shard *s, uint64_t key)
 {
     uint32_t i = key_place(key);
 
-    if ((s->set_of == NULL || s->n_sets == (s->set_mask + 1) / 2) &&
+    if ((s->set == NULL || s->n_sets == (s->set_mask + 1) / 2) &&
         grow_sets(s) != MR_OK)
         return NULL;
-    for (;; i++) {
-        uint32_t *place = &s->set_of[i & s->set_mask];
-
-        if (*place == 0) {
-            s->set[s->n_sets] = (struct cell_set){.key = key};
-            *place = ++s->n_sets;
-        }
-        if (s->set[*place - 1].key == key)
-            return &s->set[*place - 1];
-    }
+    while (s->set[i & s->set_mask].key1 != 0)
+        i++;
+    s->set[i & s->set_mask].key1 = key + 1;
+    s->n_sets++;
+    return &s->set[i & s->set_mask];
 }
 
-/* Room for more users and their slots. */
-static enum mr_status reserve(struct shard *s, uint32_t more)
+/* The set with that key, new or known; NULL without memory.  There is
+ * always a free place. */
+static inline struct cell_set *find_set(struct shard *s, uint64_t key)
 {
-    enum mr_status status = mr_users_reserve(&s->users, more);
+    for (uint32_t i = key_place(key); s->set != NULL; i++) {
+        struct cell_set *set = &s->set[i & s->set_mask];
 
-    if (status == MR_OK && s->users.cap > s->cap_slots) {
-        uint64_t *slot = realloc(s->slot, s->users.cap * sizeof(*slot));
-
-        if (slot == NULL)
-            return MR_NOMEM;
-        s->slot = slot;
-        s->cap_slots = s->users.cap;
+        if (set->key1 == key + 1)
+            return set;
+        if (set->key1 == 0)
+            break;
     }
-    return status;
+    return new_set(s, key);
 }
 
-/* The number of a user; a new one has no events yet. */
-static uint32_t number_of(struct shard *s, uint64_t hash)
+/* Note that the user of a number is in a cell. */
+static inline enum mr_status add_member(
+    struct shard *s, uint64_t day, uint32_t type, uint32_t number)
 {
-    uint32_t before = s->users.n, number = mr_users_add(&s->users, hash);
+    struct cell_set *set = find_set(s, set_key(day, type, number));
+    uint32_t low = number % MR_BITMAP_NUMBERS;
+    uint32_t universe = s->users.n - (number - low);
 
-    if (number == before)
-        s->slot[number] = MR_SESSIONS_NONE;
-    return number;
+    if (set == NULL)
+        return MR_NOMEM;
+    return mr_bitmap_add(&s->pool, &set->members, low,
+        universe < MR_BITMAP_NUMBERS ? universe : MR_BITMAP_NUMBERS);
 }
 
-/* Which set the tuples went to last: they come in runs of one cell. */
+/* Tuples of one user in a row. */
 struct run {
-    struct cell_set *set;
-    uint64_t start_ms; /* of its day */
-    uint32_t type;
+    const struct mr_tuple *tuple;
+    size_t n;
+    uint32_t number; /* a guess, at first */
 };
 
-static enum mr_status enter_run(
-    struct shard *s, struct run *run, uint64_t time_ms, uint32_t type)
+/* The next runs: at most GROUP of them, of n > 0 tuples; return the number
+ * of runs. */
+static size_t find_runs(const struct shard *s, const struct mr_tuple *tuple,
+    size_t n, struct run run[GROUP])
 {
-    int32_t day = mr_day_of((int64_t)time_ms);
+    size_t n_runs = 0, i = 0;
 
-    run->set = find_set(s, mr_cell_key(day, type));
-    run->start_ms = (uint64_t)day * (uint64_t)MR_MS_PER_DAY;
-    run->type = type;
-    return run->set != NULL ? MR_OK : MR_NOMEM;
+    while (i < n && n_runs < GROUP) {
+        size_t first = i;
+
+        mr_users_prefetch(&s->users, tuple[i].user);
+        while (++i < n && tuple[i].user == tuple[first].user)
+            ;
+        run[n_runs++] = (struct run){tuple + first, i - first, 0};
+    }
+    return n_runs;
 }
 
-static enum mr_status add_group(
-    struct shard *s, const struct mr_tuple *tuple, size_t n, struct run *run)
+/* Guess the users' numbers, and fetch what will be needed. */
+static void fetch_users(const struct shard *s, struct run *run, size_t n)
 {
-    enum mr_status status = reserve(s, (uint32_t)n);
-    uint32_t guess[GROUP];
-
-    for (size_t i = 0; i < n && status == MR_OK; i++)
-        mr_users_prefetch(&s->users, tuple[i].user);
-    for (size_t i = 0; i < n && status == MR_OK; i++) {
-        guess[i] = mr_users_peek(&s->users, tuple[i].user);
-        __builtin_prefetch(&s->users.hash[guess[i]]);
-        __builtin_prefetch(&s->slot[guess[i]], 1);
+    for (size_t i = 0; i < n; i++) {
+        run[i].number = mr_users_peek(&s->users, run[i].tuple->user);
+        __builtin_prefetch(&s->users.user[run[i].number], 1);
     }
-    /* A new user's guess may be any; number 0 has no slot before the first. */
-    for (size_t i = 0; i < n && status == MR_OK && s->users.n > 0; i++)
-        mr_sessions_prefetch(&s->sessions, s->slot[guess[i]]);
-    for (size_t i = 0; i < n && status == MR_OK; i++) {
-        uint64_t time_ms = mr_tuple_time(tuple[i].what);
-        uint32_t type = mr_tuple_type(tuple[i].what);
-        uint32_t number = number_of(s, tuple[i].user);
+    for (size_t i = 0; i < n; i++)
+        if (run[i].number != MR_USERS_NONE)
+            mr_sessions_prefetch(
+                &s->sessions, s->users.user[run[i].number].slot);
+}
 
-        if (run->set == NULL || type != run->type ||
-            time_ms - run->start_ms >= (uint64_t)MR_MS_PER_DAY)
-            status = enter_run(s, run, time_ms, type);
-        if (status == MR_OK)
-            status = mr_bitmap_add(&run->set->members, number, s->users.n);
-        if (status == MR_OK)
-            status = mr_sessions_add(&s->sessions, &s->slot[number], time_ms);
+/* Add one user's tuples.  Those that are near to each other in time, as most
+ * in order of time are, reach the user's sessions as one stretch. */
+static enum mr_status add_run(
+    struct shard *s, const struct run *run, uint32_t number)
+{
+    const uint64_t gap_ms = s->sessions.gap_ms;
+    uint64_t *slot = s->users.user[number].slot;
+    uint64_t start = mr_tuple_time(run->tuple->what), end = start;
+    uint64_t day = start / (uint64_t)MR_MS_PER_DAY;
+    enum mr_status status = MR_OK;
+
+    for (size_t i = 0; i < run->n && status == MR_OK; i++) {
+        uint64_t time_ms = mr_tuple_time(run->tuple[i].what);
+        uint64_t first = time_ms < start ? time_ms : start;
+        uint64_t last = time_ms > end ? time_ms : end;
+
+        if (time_ms - day * MR_MS_PER_DAY >= (uint64_t)MR_MS_PER_DAY)
+            day = time_ms / (uint64_t)MR_MS_PER_DAY;
+        status = add_member(s, day, mr_tuple_type(run->tuple[i].what), number);
+        if (time_ms + gap_ms - start > end - start + 2 * gap_ms ||
+            last - first > MR_SESSIONS_LENGTH_MAX) {
+            if (status == MR_OK)
+                status = mr_sessions_add(&s->sessions, slot, start, end);
+            start = end = time_ms;
+        } else {
+            start = first;
+            end = last;
+        }
+    }
+    if (status == MR_OK)
+        status = mr_sessions_add(&s->sessions, slot, start, end);
+    return status;
+}
+
+static enum mr_status add_sorted(
+    struct shard *s, const struct mr_tuple *tuple, size_t n)
+{
+    enum mr_status status = MR_OK;
+    struct run run[GROUP];
+
+    for (size_t i = 0; i < n && status == MR_OK;) {
+        size_t n_runs;
+
+        status = mr_users_reserve(&s->users, GROUP);
+        if (status != MR_OK)
+            break;
+        n_runs = find_runs(s, tuple + i, n - i, run);
+        fetch_users(s, run, n_runs);
+        for (size_t k = 0; k < n_runs && status == MR_OK; k++) {
+            uint32_t number = run[k].number;
+
+            if (number == MR_USERS_NONE ||
+                s->users.user[number].hash != run[k].tuple->user)
+                number = mr_users_add(&s->users, run[k].tuple->user);
+            status = add_run(s, &run[k], number);
+            i += run[k].n;
+        }
     }
     return status;
 }
 
-static enum mr_status add_to_shard(
-    struct shard *s, const struct mr_tuple *tuple, size_t n)
+/* ---- waiting ---- */
+
+/* Deal out by some bits of the user or of the time. */
+static void deal(const struct mr_tuple *from, struct mr_tuple *to, size_t n,
+    bool by_time, unsigned shift, unsigned bits)
 {
-    struct run run = {.set = NULL};
+    uint32_t end[1 << SORT_BITS_MAX], mask = (UINT32_C(1) << bits) - 1;
+    uint32_t sum = 0;
+
+    memset(end, 0, (mask + 1) * sizeof(*end));
+    for (size_t i = 0; i < n; i++)
+        end[(by_time ? from[i].what : from[i].user) >> shift & mask]++;
+    for (uint32_t k = 0; k <= mask; k++) {
+        uint32_t count = end[k];
+
+        end[k] = sum;
+        sum += count;
+    }
+    for (size_t i = 0; i < n; i++)
+        to[end[(by_time ? from[i].what : from[i].user) >> shift & mask]++] =
+            from[i];
+}
+
+/* Add the waiting tuples.  First they are roughly sorted, by user and time:
+ * it does not matter for the result, but a great deal for the work. */
+static enum mr_status add_waiting(struct shard *s, struct mr_tuple *sorting)
+{
+    uint32_t n = s->n_waiting;
+    unsigned bits = 4;
+
+    s->n_waiting = 0;
+    while (bits < SORT_BITS_MAX && UINT32_C(1) << bits < 2 * n)
+        bits++;
+    deal(s->waiting, sorting, n, true, TIME_SHIFT, 8);
+    deal(sorting, s->waiting, n, false, 56 - bits, bits);
+    return add_sorted(s, s->waiting, n);
+}
+
+/* Room for more waiting tuples, if there may be more for so many users. */
+static enum mr_status grow_waiting(struct shard *s)
+{
+    uint32_t most = s->users.n * WAITING_PER_USER, cap = 2 * s->cap_waiting;
+    struct mr_tuple *waiting;
+
+    most = most < WAITING_SOME ? most : WAITING_SOME;
+    most = most > s->users.n / 2 ? most : s->users.n / 2;
+    most = most < WAITING_MAX ? most : WAITING_MAX;
+    most = most > WAITING_MIN ? most : WAITING_MIN;
+    cap = cap > WAITING_MIN ? cap : WAITING_MIN;
+    cap = cap < most ? cap : most;
+    if (cap <= s->cap_waiting)
+        return MR_OK;
+    waiting = realloc(s->waiting, cap * sizeof(*waiting));
+    if (waiting == NULL)
+        return MR_NOMEM;
+    s->waiting = waiting;
+    s->cap_waiting = cap;
+    return MR_OK;
+}
+
+static enum mr_status add_to_shard(struct shard *s,
+    const struct mr_tuple *tuple, size_t n, struct mr_tuple *sorting)
+{
     enum mr_status status = MR_OK;
 
     pthread_mutex_lock(&s->lock);
-    for (size_t i = 0; i < n && status == MR_OK; i += GROUP)
-        status = add_group(s, tuple + i, n - i < GROUP ? n - i : GROUP, &run);
+    for (size_t i = 0; i < n && status == MR_OK;) {
+        size_t room, some;
+
+        if (s->n_waiting == s->cap_waiting)
+            status = grow_waiting(s);
+        if (s->n_waiting == s->cap_waiting && status == MR_OK)
+            status = add_waiting(s, sorting);
+        if (status != MR_OK)
+            break;
+        room = s->cap_waiting - s->n_waiting;
+        some = n - i < room ? n - i : room;
+        memcpy(s->waiting + s->n_waiting, tuple + i, some * sizeof(*tuple));
+        s->n_waiting += (uint32_t)some;
+        i += some;
+    }
     pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+/* Add what waits, for good. */
+static enum mr_status finish_waiting(struct shard *s)
+{
+    struct mr_tuple *sorting;
+    enum mr_status status;
+
+    if (s->n_waiting == 0)
+        return MR_OK;
+    sorting = malloc(s->n_waiting * sizeof(*sorting));
+    if (sorting == NULL)
+        return MR_NOMEM;
+    status = add_waiting(s, sorting);
+    free(sorting);
+    free(s->waiting);
+    s->waiting = NULL;
+    s->cap_waiting = 0;
     return status;
 }
 
 /* Deal out at most PORTION tuples, then add them shard by shard. */
 static enum mr_status add_portion(struct mr_aggregate *a,
-    const struct mr_tuple *tuple, size_t n, struct mr_tuple *dealt)
+    const struct mr_tuple *tuple, size_t n,
+    struct mr_aggregate_scratch *scratch)
 {
+    struct mr_tuple *dealt = scratch->dealt;
     size_t end[SHARDS] = {0}, sum = 0;
     enum mr_status status = MR_OK;
     unsigned begin = SHARD_OF(tuple[0].user);
@@ -303,7 +483,8 @@ static enum mr_status add_portion(struct mr_aggregate *a,
         size_t start = s == 0 ? 0 : end[s - 1];
 
         if (end[s] > start)
-            status = add_to_shard(&a->shard[s], dealt + start, end[s] - start);
+            status = add_to_shard(
+                &a->shard[s], dealt + start, end[s] - start, scratch->sorting);
     }
     return status;
 }
@@ -313,56 +494,73 @@ enum mr_status mr_aggregate_add(struct mr_aggregate *a,
     struct mr_aggregate_scratch *scratch)
 {
     enum mr_status status = MR_OK;
+    size_t portions = (n + PORTION - 1) / PORTION, from = 0;
 
-    for (size_t i = 0; i < n && status == MR_OK; i += PORTION)
-        status = add_portion(
-            a, tuple + i, n - i < PORTION ? n - i : PORTION, scratch->tuple);
+    /* Equal ones: the more tuples meet in a shard, the better. */
+    for (size_t i = 0; i < portions && status == MR_OK; i++) {
+        size_t to = n / portions * (i + 1) + n % portions * (i + 1) / portions;
+
+        status = add_portion(a, tuple + from, to - from, scratch);
+        from = to;
+    }
     return status;
 }
 
+/* ---- merging ---- */
+
 /* Members of a set of another shard, by the numbers they have in ours. */
 struct renumbering {
-    struct mr_bitmap *members;
-    const uint32_t *number;
-    uint32_t universe;
+    struct shard *into;
+    uint64_t day;
+    uint32_t type;
+    const uint32_t *number; /* of the set's first */
 };
 
 static enum mr_status renumber(void *context, uint32_t number)
 {
     struct renumbering *r = context;
 
-    return mr_bitmap_add(r->members, r->number[number], r->universe);
+    return add_member(r->into, r->day, r->type, r->number[number]);
 }
 
 static enum mr_status merge_sets(
     struct shard *into, const struct shard *from, const uint32_t *number)
 {
-    for (uint32_t k = 0; k < from->n_sets; k++) {
-        struct cell_set *set = find_set(into, from->set[k].key);
-        struct renumbering r = {.number = number, .universe = into->users.n};
+    enum mr_status status = MR_OK;
 
-        if (set == NULL)
-            return MR_NOMEM;
-        r.members = &set->members;
-        if (mr_bitmap_each(&from->set[k].members, renumber, &r) != MR_OK)
-            return MR_NOMEM;
+    for (uint32_t k = 0; k <= from->set_mask && status == MR_OK; k++) {
+        uint64_t key = from->set[k].key1 - 1;
+        struct renumbering r = {.into = into};
+
+        if (from->set[k].key1 == 0)
+            continue;
+        r.day = (uint64_t)key_day(key);
+        r.type = key_type(key);
+        r.number = number + key_first(key);
+        status =
+            mr_bitmap_each(&from->pool, &from->set[k].members, renumber, &r);
     }
-    return MR_OK;
+    return status;
 }
 
-static enum mr_status merge_shard(struct shard *into, const struct shard *from)
+static enum mr_status merge_shard(struct shard *into, struct shard *from)
 {
+    enum mr_status status = finish_waiting(from);
     uint32_t n = from->users.n;
-    uint32_t *number = malloc(n * sizeof(*number));
-    enum mr_status status = number != NULL ? MR_OK : MR_NOMEM;
+    uint32_t *number = malloc((n + 1) * sizeof(*number));
+
+    if (number == NULL)
+        status = MR_NOMEM;
 
     pthread_mutex_lock(&into->lock);
     if (status == MR_OK)
-        status = reserve(into, n);
+        status = mr_users_reserve(&into->users, n);
     for (uint32_t i = 0; i < n && status == MR_OK; i++) {
-        number[i] = number_of(into, from->users.hash[i]);
-        status = mr_sessions_move(&into->sessions, &into->slot[number[i]],
-            &from->sessions, from->slot[i]);
+        const struct mr_user *user = &from->users.user[i];
+
+        number[i] = mr_users_add(&into->users, user->hash);
+        status = mr_sessions_move(&into->sessions,
+            into->users.user[number[i]].slot, &from->sessions, user->slot);
     }
     if (status == MR_OK)
         status = merge_sets(into, from, number);
@@ -372,15 +570,17 @@ static enum mr_status merge_shard(struct shard *into, const struct shard *from)
 }
 
 enum mr_status mr_aggregate_merge(
-    struct mr_aggregate *into, const struct mr_aggregate *from)
+    struct mr_aggregate *into, struct mr_aggregate *from)
 {
     enum mr_status status = MR_OK;
 
     for (unsigned s = 0; s < SHARDS && status == MR_OK; s++)
-        if (from->shard[s].users.n > 0)
+        if (from->shard[s].users.n + from->shard[s].n_waiting > 0)
             status = merge_shard(&into->shard[s], &from->shard[s]);
     return status;
 }
+
+/* ---- sealing ---- */
 
 struct ranked {
     uint64_t hash;
@@ -411,7 +611,7 @@ static enum mr_status sort_users(
     if (end == NULL)
         return MR_NOMEM;
     for (uint32_t i = 0; i < u->n; i++)
-        end[u->hash[i] << 8 >> (64 - bits)]++;
+        end[u->user[i].hash << 8 >> (64 - bits)]++;
     for (size_t k = 0; k < (size_t)1 << bits; k++) {
         uint32_t count = end[k];
 
@@ -419,8 +619,8 @@ static enum mr_status sort_users(
         sum += count;
     }
     for (uint32_t i = 0; i < u->n; i++)
-        ranked[end[u->hash[i] << 8 >> (64 - bits)]++] =
-            (struct ranked){u->hash[i], i};
+        ranked[end[u->user[i].hash << 8 >> (64 - bits)]++] =
+            (struct ranked){u->user[i].hash, i};
     for (size_t k = 0; k < (size_t)1 << bits; k++) {
         uint32_t start = k == 0 ? 0 : end[k - 1];
 
@@ -452,39 +652,54 @@ static enum mr_status rank_users(struct shard *s)
     return status;
 }
 
+/* A set's numbers are those of its chunk. */
+struct weighing {
+    uint32_t *weight; /* by rank */
+    const uint32_t *rank;
+};
+
 static enum mr_status weigh_member(void *context, uint32_t number)
 {
-    struct shard *s = context;
+    struct weighing *w = context;
 
-    s->weight[s->rank[number]] += MR_WEIGHT_MEMBER;
+    w->weight[w->rank[number]] += MR_WEIGHT_MEMBER;
     return MR_OK;
 }
 
-/* Weights: members first, then intervals as they will be read. */
-static enum mr_status weigh_users(struct shard *s)
+static enum mr_status weigh_sets(struct shard *s)
+{
+    enum mr_status status = MR_OK;
+
+    for (uint32_t k = 0; k <= s->set_mask && status == MR_OK; k++) {
+        struct weighing w = {.weight = s->weight};
+
+        if (s->set[k].key1 == 0)
+            continue;
+        w.rank = s->rank + key_first(s->set[k].key1 - 1);
+        mr_bitmap_settle(&s->pool, &s->set[k].members);
+        status = mr_bitmap_each(&s->pool, &s->set[k].members, weigh_member, &w);
+    }
+    return status;
+}
+
+/* Weigh intervals as they will be read. */
+static enum mr_status weigh_intervals(struct shard *s)
 {
     struct mr_interval *interval;
 
     for (uint32_t i = 0; i < s->users.n; i++) {
-        size_t count = mr_sessions_count(&s->sessions, s->slot[i]);
+        size_t count = mr_sessions_count(&s->sessions, s->users.user[i].slot);
 
         if (count > s->most_intervals)
             s->most_intervals = count;
-    }
-    for (uint32_t k = 0; k < s->n_sets; k++) {
-        enum mr_status status =
-            mr_bitmap_each(&s->set[k].members, weigh_member, s);
-
-        if (status != MR_OK)
-            return status;
     }
     interval = malloc(s->most_intervals * sizeof(*interval));
     if (interval == NULL)
         return MR_NOMEM;
     for (uint32_t i = 0; i < s->users.n; i++)
         s->weight[s->rank[i]] +=
-            MR_WEIGHT_INTERVAL *
-            (uint32_t)mr_sessions_read(&s->sessions, s->slot[i], interval);
+            MR_WEIGHT_INTERVAL * (uint32_t)mr_sessions_read(&s->sessions,
+                                     s->users.user[i].slot, interval);
     free(interval);
     return MR_OK;
 }
@@ -493,15 +708,24 @@ enum mr_status mr_aggregate_seal(struct mr_aggregate *a, unsigned shard,
     mr_cell_number *number, void *context)
 {
     struct shard *s = &a->shard[shard];
-    enum mr_status status;
+    enum mr_status status = finish_waiting(s);
 
-    if (s->users.n == 0)
-        return MR_OK;
-    for (uint32_t k = 0; k < s->n_sets; k++)
-        s->set[k].cell = number(
-            context, (int32_t)(s->set[k].key >> 32), (uint32_t)s->set[k].key);
+    if (status != MR_OK || s->users.n == 0)
+        return status;
     status = rank_users(s);
-    return status != MR_OK ? status : weigh_users(s);
+    if (status == MR_OK)
+        status = weigh_sets(s);
+    if (status == MR_OK)
+        status = weigh_intervals(s);
+    for (uint32_t k = 0; k <= s->set_mask && status == MR_OK; k++) {
+        uint64_t key = s->set[k].key1 - 1;
+
+        if (s->set[k].key1 != 0)
+            s->set[k].key1 =
+                (uint64_t)key_first(key) << 32 |
+                (number(context, key_day(key), key_type(key)) + UINT64_C(1));
+    }
+    return status;
 }
 
 /* Where the blocks begin, one after the other; NULL out: only count. */
@@ -570,19 +794,23 @@ static enum mr_status block_part(const struct shard *s, struct stretch *t,
 {
     enum mr_status status = MR_OK;
 
-    t->rank = s->rank;
     t->position = (uint32_t)mr_block_builder_users(builder);
     for (uint32_t i = t->low; i < t->high && status == MR_OK; i++) {
-        uint32_t number = s->by_rank[i];
-        size_t n = mr_sessions_read(&s->sessions, s->slot[number], interval);
+        const struct mr_user *user = &s->users.user[s->by_rank[i]];
+        size_t n = mr_sessions_read(&s->sessions, user->slot, interval);
 
-        status =
-            mr_block_builder_user(builder, s->users.hash[number], interval, n);
+        status = mr_block_builder_user(builder, user->hash, interval, n);
     }
-    for (uint32_t k = 0; k < s->n_sets && status == MR_OK; k++) {
-        status = mr_block_builder_set(builder, s->set[k].cell, &t->set);
+    for (uint32_t k = 0; k <= s->set_mask && status == MR_OK; k++) {
+        const struct cell_set *set = &s->set[k];
+
+        if (set->key1 == 0)
+            continue;
+        t->rank = s->rank + (uint32_t)(set->key1 >> 32);
+        status =
+            mr_block_builder_set(builder, (uint32_t)set->key1 - 1, &t->set);
         if (status == MR_OK)
-            status = mr_bitmap_each(&s->set[k].members, place_member, t);
+            status = mr_bitmap_each(&s->pool, &set->members, place_member, t);
     }
     return status;
 }

@@ -21,7 +21,7 @@ void mr_aggregate_free(struct mr_aggregate *a);
  * mr_aggregate_merge means; return status. */
 enum mr_status mr_aggregate_fail(enum mr_status status, struct mr_error *err);
 
-/** Working memory of one thread for mr_aggregate_add: 2 MiB. */
+/** Working memory of one thread for mr_aggregate_add: 1.25 MiB. */
 struct mr_aggregate_scratch;
 MR_MUST_CHECK enum mr_status mr_aggregate_scratch_new(
     struct mr_aggregate_scratch **scratch_out);
@@ -37,10 +37,11 @@ MR_MUST_CHECK enum mr_status mr_aggregate_add(struct mr_aggregate *a,
     struct mr_aggregate_scratch *scratch);
 
 /** mr_aggregate_merge(into, from): Add all of from, which must not be in use
- * by others.  Type numbers must mean the same.  Otherwise as mr_aggregate_add.
+ * by others and means the same afterwards.  Type numbers must mean the same.
+ * Otherwise as mr_aggregate_add.
  */
 MR_MUST_CHECK enum mr_status mr_aggregate_merge(
-    struct mr_aggregate *into, const struct mr_aggregate *from);
+    struct mr_aggregate *into, struct mr_aggregate *from);
 
 /*
  * Reading.  First the number of each cell is given, then the aggregate is

@@ -5,10 +5,14 @@
 #include "mr/sessions.h"
 
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "mr/userblock.h"
+
+/* A list goes back to the slot when it has no more pieces than this: fewer
+ * than fit, so that it does not come and go with every event. */
+#define FEW 2
+#define CLASS_SHIFT 53
 
 static uint64_t pack(uint64_t start, uint64_t end)
 {
@@ -25,157 +29,122 @@ static uint64_t end_of(uint64_t piece)
     return start_of(piece) + (piece & MR_SESSIONS_LENGTH_MAX);
 }
 
-static bool is_reference(uint64_t slot)
+/* The room of a user, wherever it is: in the slot, or a run of the pool. */
+struct room {
+    size_t cap;
+    unsigned class; /* of the run */
+    bool is_list;
+};
+
+static struct room room_of(uint64_t first)
 {
-    return slot >= MR_SESSIONS_REFERENCE && slot != MR_SESSIONS_NONE;
+    unsigned class = (unsigned)(first >> CLASS_SHIFT & 0xff);
+
+    if (first < MR_SESSIONS_REFERENCE || first == MR_SESSIONS_NONE)
+        return (struct room){MR_SESSIONS_SLOT, 0, false};
+    return (struct room){mr_pool_words(class), class, true};
 }
 
-/* Pieces that a list of a class holds: 2, 3, 4, 6, 8, 12, 16, ... */
-static size_t class_capacity(unsigned class)
-{
-    return (size_t)(class & 1 ? 3 : 2) << (class / 2);
-}
-
-static uint64_t make_header(unsigned class, size_t n)
-{
-    return (uint64_t) class << 32 | n;
-}
-
-static unsigned header_class(uint64_t header)
-{
-    return (unsigned)(header >> 32);
-}
-
-static size_t header_n(uint64_t header)
-{
-    return (size_t)(header & UINT32_MAX);
-}
-
-void mr_sessions_init(struct mr_sessions *s, uint64_t gap_ms)
-{
-    memset(s, 0, sizeof(*s));
-    s->gap_ms = gap_ms;
-}
-
-void mr_sessions_release(struct mr_sessions *s)
-{
-    free(s->pool);
-    memset(s, 0, sizeof(*s));
-}
-
-/* A list of a class: from its free list, or fresh from the pool. */
-static enum mr_status take_list(
-    struct mr_sessions *s, unsigned class, size_t *place_out)
-{
-    size_t need = 1 + class_capacity(class);
-
-    if (s->free[class] != 0) {
-        *place_out = (size_t)(s->free[class] - 1);
-        s->free[class] = s->pool[*place_out];
-        return MR_OK;
-    }
-    if (s->cap - s->n < need) {
-        size_t cap = s->cap + s->cap / 4 + need + 64;
-        uint64_t *pool = realloc(s->pool, cap * sizeof(*pool));
-
-        if (pool == NULL)
-            return MR_NOMEM;
-        s->pool = pool;
-        s->cap = cap;
-    }
-    *place_out = s->n;
-    s->n += need;
-    return MR_OK;
-}
-
-static void give_list(struct mr_sessions *s, size_t place)
-{
-    unsigned class = header_class(s->pool[place]);
-
-    s->pool[place] = s->free[class];
-    s->free[class] = place + 1;
-}
-
-/* The user's pieces, wherever they stand. */
 static const uint64_t *pieces_of(
-    const struct mr_sessions *s, const uint64_t *slot, size_t *n_out)
+    const struct mr_sessions *s, const uint64_t *slot, size_t *cap_out)
 {
-    if (is_reference(*slot)) {
-        const uint64_t *list = s->pool + (*slot & ~MR_SESSIONS_REFERENCE);
+    struct room room = room_of(slot[0]);
 
-        *n_out = header_n(list[0]);
-        return list + 1;
-    }
-    *n_out = *slot != MR_SESSIONS_NONE;
-    return slot;
+    *cap_out = room.cap;
+    if (!room.is_list)
+        return slot;
+    return s->pool->word + (slot[0] & MR_SESSIONS_PLACE);
 }
 
-/*
- * Put piece in the place of the pieces low up to high of the user's n.  With
- * one piece left it moves to the slot.
- */
-static enum mr_status replace(struct mr_sessions *s, uint64_t *slot, size_t n,
-    size_t low, size_t high, uint64_t piece)
+/* How many of the words, which ascend, are at most key: without a branch
+ * but those that depend on cap alone. */
+static size_t count_begun(const uint64_t *piece, size_t cap, uint64_t key)
 {
-    size_t left = n - (high - low) + 1, place, old = 0;
-    bool was_list = is_reference(*slot);
-    uint64_t *list;
+    size_t low = 0;
 
-    if (was_list)
-        old = place = (size_t)(*slot & ~MR_SESSIONS_REFERENCE);
-    if (left == 1) {
-        if (was_list)
-            give_list(s, old);
-        *slot = piece;
-        return MR_OK;
-    }
-    if (!was_list || left > class_capacity(header_class(s->pool[old]))) {
-        unsigned class = was_list ? header_class(s->pool[old]) + 1 : 0;
+    for (size_t n = cap; n > 1; n -= n / 2)
+        low += piece[low + n / 2 - 1] <= key ? n / 2 : 0;
+    return low + (piece[low] <= key);
+}
 
-        if (take_list(s, class, &place) != MR_OK)
+static size_t begun_at(const uint64_t *piece, size_t cap, uint64_t time_ms)
+{
+    return count_begun(
+        piece, cap, pack(time_ms, time_ms) | MR_SESSIONS_LENGTH_MAX);
+}
+
+static size_t count_pieces(const uint64_t *piece, size_t cap)
+{
+    return count_begun(piece, cap, MR_SESSIONS_NONE - 1);
+}
+
+/* Another room for the user's n pieces: a run with room for one more, or the
+ * slot. */
+static enum mr_status move_room(
+    struct mr_sessions *s, uint64_t *slot, size_t n, bool to_list)
+{
+    struct room old = room_of(slot[0]);
+    size_t old_place = (size_t)(slot[0] & MR_SESSIONS_PLACE), place;
+    uint64_t few[MR_SESSIONS_SLOT];
+    unsigned class = mr_pool_class(n + 1);
+
+    if (!to_list) {
+        mr_sessions_init(few);
+        memcpy(few, s->pool->word + old_place, n * sizeof(*few));
+        memcpy(slot, few, sizeof(few));
+    } else {
+        if (mr_pool_take(s->pool, class, &place) != MR_OK)
             return MR_NOMEM;
-        s->pool[place] = make_header(class, n);
-        memcpy(s->pool + place + 1, was_list ? s->pool + old + 1 : slot,
-            n * sizeof(*slot));
-        if (was_list)
-            give_list(s, old);
-        *slot = MR_SESSIONS_REFERENCE | place;
+        memcpy(s->pool->word + place,
+            old.is_list ? s->pool->word + old_place : slot, n * sizeof(*slot));
+        memset(s->pool->word + place + n, 0xff,
+            (mr_pool_words(class) - n) * sizeof(*slot));
+        mr_sessions_init(slot);
+        slot[0] =
+            MR_SESSIONS_REFERENCE | (uint64_t) class << CLASS_SHIFT | place;
     }
-    list = s->pool + (*slot & ~MR_SESSIONS_REFERENCE);
-    if (high != low + 1)
-        memmove(
-            list + 1 + low + 1, list + 1 + high, (n - high) * sizeof(*list));
-    list[1 + low] = piece;
-    list[0] = make_header(header_class(list[0]), left);
+    if (old.is_list)
+        mr_pool_give(s->pool, old.class, old_place);
     return MR_OK;
 }
 
-/* The first piece that starts after start. */
-static size_t place_of(const uint64_t *piece, size_t n, uint64_t start)
+/* Put piece in the place of the pieces low up to high. */
+static enum mr_status replace(struct mr_sessions *s, uint64_t *slot, size_t low,
+    size_t high, uint64_t piece)
 {
-    size_t low = 0, high = n;
+    struct room room = room_of(slot[0]);
+    uint64_t *list =
+        room.is_list ? s->pool->word + (slot[0] & MR_SESSIONS_PLACE) : slot;
+    size_t n;
 
-    if (n > 0 && start_of(piece[n - 1]) <= start)
-        return n;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (start_of(piece[middle]) <= start)
-            low = middle + 1;
-        else
-            high = middle;
+    if (high == low + 1) {
+        list[low] = piece;
+        return MR_OK;
     }
-    return low;
+    n = count_pieces(list, room.cap);
+    if (low == high && n == room.cap) {
+        if (move_room(s, slot, n, true) != MR_OK)
+            return MR_NOMEM;
+        list = s->pool->word + (slot[0] & MR_SESSIONS_PLACE);
+    }
+    memmove(list + low + 1, list + high, (n - high) * sizeof(*list));
+    list[low] = piece;
+    for (size_t i = n - (high - low) + 1; i < n; i++)
+        list[i] = MR_SESSIONS_NONE;
+    if (room.is_list && n - (high - low) + 1 <= FEW)
+        return move_room(s, slot, n - (high - low) + 1, false);
+    return MR_OK;
 }
 
 enum mr_status mr_sessions_insert(
     struct mr_sessions *s, uint64_t *slot, uint64_t start_ms, uint64_t end_ms)
 {
-    size_t n, low, high;
-    const uint64_t *piece = pieces_of(s, slot, &n);
+    struct room room = room_of(slot[0]);
+    uint64_t *piece =
+        room.is_list ? s->pool->word + (slot[0] & MR_SESSIONS_PLACE) : slot;
+    size_t low = begun_at(piece, room.cap, start_ms), high = low;
     uint64_t start = start_ms, end = end_ms;
 
-    low = high = place_of(piece, n, start);
     if (low > 0) {
         uint64_t left_start = start_of(piece[low - 1]);
         uint64_t left_end = end_of(piece[low - 1]);
@@ -190,7 +159,8 @@ enum mr_status mr_sessions_insert(
             low--;
         }
     }
-    while (high < n && start_of(piece[high]) <= end + s->gap_ms) {
+    while (high < room.cap && piece[high] != MR_SESSIONS_NONE &&
+           start_of(piece[high]) <= end + s->gap_ms) {
         uint64_t right_end = end_of(piece[high]);
         uint64_t joined = right_end > end ? right_end : end;
 
@@ -199,24 +169,24 @@ enum mr_status mr_sessions_insert(
         end = joined;
         high++;
     }
-    return replace(s, slot, n, low, high, pack(start, end));
+    return replace(s, slot, low, high, pack(start, end));
 }
 
-size_t mr_sessions_count(const struct mr_sessions *s, uint64_t slot)
+size_t mr_sessions_count(const struct mr_sessions *s, const uint64_t *slot)
 {
-    size_t n;
+    size_t cap;
+    const uint64_t *piece = pieces_of(s, slot, &cap);
 
-    (void)pieces_of(s, &slot, &n);
-    return n;
+    return count_pieces(piece, cap);
 }
 
 size_t mr_sessions_read(
-    const struct mr_sessions *s, uint64_t slot, struct mr_interval *out)
+    const struct mr_sessions *s, const uint64_t *slot, struct mr_interval *out)
 {
-    size_t n, n_out = 0;
-    const uint64_t *piece = pieces_of(s, &slot, &n);
+    size_t cap, n_out = 0;
+    const uint64_t *piece = pieces_of(s, slot, &cap);
 
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < cap && piece[i] != MR_SESSIONS_NONE; i++) {
         int64_t start = (int64_t)start_of(piece[i]);
         int64_t end = (int64_t)end_of(piece[i]);
 
@@ -232,14 +202,17 @@ size_t mr_sessions_read(
 }
 
 enum mr_status mr_sessions_move(struct mr_sessions *s, uint64_t *slot,
-    const struct mr_sessions *from, uint64_t from_slot)
+    const struct mr_sessions *from, const uint64_t *from_slot)
 {
-    size_t n;
-    const uint64_t *piece = pieces_of(from, &from_slot, &n);
+    size_t cap;
+    const uint64_t *piece = pieces_of(from, from_slot, &cap);
     enum mr_status status = MR_OK;
 
-    for (size_t i = 0; i < n && status == MR_OK; i++)
+    for (size_t i = 0; i < cap && status == MR_OK; i++) {
+        if (piece[i] == MR_SESSIONS_NONE)
+            break;
         status =
             mr_sessions_insert(s, slot, start_of(piece[i]), end_of(piece[i]));
+    }
     return status;
 }

@@ -1,7 +1,7 @@
 #ifndef MR_SESSIONS_H
 #define MR_SESSIONS_H
 
-#include "mr/status.h"
+#include "mr/pool.h"
 
 /*
  * The stretches of each user's events, in memory.
@@ -14,80 +14,77 @@
  * An interval is packed into 64 bits: start (43 bits: milliseconds up to
  * 2200) and length (21 bits: up to 34.9 minutes).  A longer stretch is kept
  * as several pieces that touch or overlap within the gap; mr_sessions_read
- * joins them.  Most users have one piece, which stands in the user's own
- * slot; from two on the slot refers to a list in the pool:
+ * joins them.  Up to three pieces stand in the user's own slot; more are a
+ * list in the pool.  What a slot or a list has no piece for is all ones, so
+ * that looking for a place needs no count:
  *
- *     slot:  | start 43 | length 21 |        one piece
- *            | 111 | place in pool 61 |      more (no start is that late)
- *            | all ones |                    none yet
- *     pool:  | class 8 | n 32 | piece | piece | ... |
+ *     slot:  | piece | piece or ones | piece or ones |    each piece:
+ *            | 111 | class 8 | place in pool 53 | - | - |   start 43 |
+ *            | ones | ones | ones |            none yet     length 21
+ *     pool:  | piece | piece | ... | ones | ones |
  *
- * Lists grow by size classes; a list left behind goes to its class's free
- * list.  One thread at a time.
+ * (No start is so late that it begins with 111.)  The pool is the caller's,
+ * who may keep other things in it.  One thread at a time.
  */
 
+#define MR_SESSIONS_SLOT 3
 #define MR_SESSIONS_LENGTH_BITS 21
 #define MR_SESSIONS_LENGTH_MAX ((UINT64_C(1) << MR_SESSIONS_LENGTH_BITS) - 1)
 #define MR_SESSIONS_NONE UINT64_MAX
 #define MR_SESSIONS_REFERENCE (UINT64_C(7) << 61)
-#define MR_SESSIONS_CLASSES 64
+#define MR_SESSIONS_PLACE ((UINT64_C(1) << 53) - 1)
 
 struct mr_sessions {
-    uint64_t gap_ms;
-    uint64_t *pool;
-    size_t n, cap;                      /* words */
-    uint64_t free[MR_SESSIONS_CLASSES]; /* first free list + 1, 0 if none */
+    uint64_t gap_ms; /* at most a day */
+    struct mr_pool *pool;
 };
-
-void mr_sessions_init(struct mr_sessions *s, uint64_t gap_ms);
-void mr_sessions_release(struct mr_sessions *s);
 
 /** Slow half of mr_sessions_add. */
 MR_MUST_CHECK enum mr_status mr_sessions_insert(
     struct mr_sessions *s, uint64_t *slot, uint64_t start_ms, uint64_t end_ms);
 
-/** mr_sessions_add(s, slot, time_ms): Note an event of the user whose slot
- * this is.  MR_NOMEM leaves the slot as it was. */
+/** mr_sessions_add(s, slot, start, end): Note events of the user whose slot
+ * this is: a stretch of any length.  MR_NOMEM leaves the slot as it was. */
 MR_MUST_CHECK static inline enum mr_status mr_sessions_add(
-    struct mr_sessions *s, uint64_t *slot, uint64_t time_ms)
+    struct mr_sessions *s, uint64_t *slot, uint64_t start_ms, uint64_t end_ms)
 {
-    uint64_t start = *slot >> MR_SESSIONS_LENGTH_BITS;
-    uint64_t length = *slot & MR_SESSIONS_LENGTH_MAX;
+    /* Within the first piece: most events of most users. */
+    if (start_ms >= slot[0] >> MR_SESSIONS_LENGTH_BITS &&
+        end_ms - (slot[0] >> MR_SESSIONS_LENGTH_BITS) <=
+            (slot[0] & MR_SESSIONS_LENGTH_MAX))
+        return MR_OK;
+    return mr_sessions_insert(s, slot, start_ms, end_ms);
+}
 
-    /* Within the one piece, or a little later: most events of most users. */
-    if (time_ms - start <= length)
-        return MR_OK;
-    if (time_ms - start <= MR_SESSIONS_LENGTH_MAX &&
-        time_ms - start - length <= s->gap_ms) {
-        *slot += time_ms - start - length;
-        return MR_OK;
-    }
-    return mr_sessions_insert(s, slot, time_ms, time_ms);
+/** Make a slot one of no events. */
+static inline void mr_sessions_init(uint64_t *slot)
+{
+    slot[0] = slot[1] = slot[2] = MR_SESSIONS_NONE;
 }
 
 /** mr_sessions_prefetch(s, slot): Fetch the list that the slot refers to, if
  * it does, before mr_sessions_add needs it. */
 static inline void mr_sessions_prefetch(
-    const struct mr_sessions *s, uint64_t slot)
+    const struct mr_sessions *s, const uint64_t *slot)
 {
-    if (slot >= MR_SESSIONS_REFERENCE && slot != MR_SESSIONS_NONE)
-        __builtin_prefetch(&s->pool[slot & ~MR_SESSIONS_REFERENCE], 1);
+    if (slot[0] >= MR_SESSIONS_REFERENCE && slot[0] != MR_SESSIONS_NONE)
+        __builtin_prefetch(&s->pool->word[slot[0] & MR_SESSIONS_PLACE], 1);
 }
 
 struct mr_interval;
 
 /** mr_sessions_count(s, slot): Pieces the user has; an upper bound of what
  * mr_sessions_read gives. */
-size_t mr_sessions_count(const struct mr_sessions *s, uint64_t slot);
+size_t mr_sessions_count(const struct mr_sessions *s, const uint64_t *slot);
 
 /** mr_sessions_read(s, slot, out): Write the user's intervals, joined and
  * ascending, to out (room for mr_sessions_count); return their number. */
 size_t mr_sessions_read(
-    const struct mr_sessions *s, uint64_t slot, struct mr_interval *out);
+    const struct mr_sessions *s, const uint64_t *slot, struct mr_interval *out);
 
 /** mr_sessions_move(s, slot, from, from_slot): Add the pieces of a slot of
  * another pool. */
 MR_MUST_CHECK enum mr_status mr_sessions_move(struct mr_sessions *s,
-    uint64_t *slot, const struct mr_sessions *from, uint64_t from_slot);
+    uint64_t *slot, const struct mr_sessions *from, const uint64_t *from_slot);
 
 #endif

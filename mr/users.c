@@ -7,51 +7,95 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FILL_SHIFT 32 /* in tags[1] */
+
 void mr_users_release(struct mr_users *u)
 {
-    free(u->entry);
-    free(u->hash);
+    free(u->group);
+    free(u->user);
     memset(u, 0, sizeof(*u));
 }
 
-/* A table of so many entries (a power of two), filled from the hashes. */
-static enum mr_status rebuild(struct mr_users *u, uint64_t entries)
+static unsigned fill_of(const struct mr_users_group *g)
 {
-    uint32_t *entry = calloc(entries, sizeof(*entry));
+    return (unsigned)(g->tags[1] >> FILL_SHIFT);
+}
 
-    if (entry == NULL)
+static void put(struct mr_users_group *g, uint64_t hash, uint32_t number)
+{
+    unsigned i = fill_of(g);
+
+    g->number[i] = number;
+    g->tags[i / 8] |= mr_users_tag(hash) << (8 * (i % 8));
+    g->tags[1] += UINT64_C(1) << FILL_SHIFT;
+}
+
+/* The group after g, the first after the last. */
+static struct mr_users_group *next_of(
+    const struct mr_users *u, struct mr_users_group *g)
+{
+    return ++g == u->group + u->n_groups ? u->group : g;
+}
+
+/* A table of so many groups, filled from the array. */
+static enum mr_status rebuild(struct mr_users *u, uint64_t n_groups)
+{
+    size_t size = n_groups * sizeof(*u->group);
+    struct mr_users_group *group = aligned_alloc(sizeof(*group), size);
+
+    if (group == NULL)
         return MR_NOMEM;
-    free(u->entry);
-    u->entry = entry;
-    u->mask = entries - 1;
+    memset(group, 0, size);
+    free(u->group);
+    u->group = group;
+    u->n_groups = n_groups;
     for (uint32_t n = 0; n < u->n; n++) {
-        uint64_t i = u->hash[n];
+        struct mr_users_group *g = mr_users_home(u, u->user[n].hash);
 
-        while (entry[i & u->mask] != 0)
-            i++;
-        entry[i & u->mask] = mr_users_tag(u->hash[n]) | (n + 1);
+        while (fill_of(g) == MR_USERS_GROUP)
+            g = next_of(u, g);
+        put(g, u->user[n].hash, n);
     }
     return MR_OK;
 }
 
 enum mr_status mr_users_reserve(struct mr_users *u, uint32_t more)
 {
-    uint64_t need = (uint64_t)u->n + more, entries = 64;
+    uint64_t need = (uint64_t)u->n + more;
 
     if (need > MR_USERS_MAX)
         return MR_LIMIT;
     if (need > u->cap) {
         uint64_t cap = need + u->n / 4;
-        uint64_t *hash = realloc(u->hash, cap * sizeof(*hash));
+        struct mr_user *user = realloc(u->user, cap * sizeof(*user));
 
-        if (hash == NULL)
+        if (user == NULL)
             return MR_NOMEM;
-        u->hash = hash;
+        u->user = user;
         u->cap = (uint32_t)cap;
     }
-    if (u->entry != NULL && need <= (u->mask + 1) / 4 * 3)
+    if (4 * need <= 3 * MR_USERS_GROUP * u->n_groups)
         return MR_OK;
-    while (need > entries / 4 * 3)
-        entries *= 2;
-    return rebuild(u, entries);
+    return rebuild(u, (need + u->n / 4) * 4 / (3 * MR_USERS_GROUP) + 1);
+}
+
+uint32_t mr_users_add(struct mr_users *u, uint64_t hash)
+{
+    struct mr_users_group *g = mr_users_home(u, hash);
+    uint64_t tag = mr_users_tag(hash);
+
+    for (;; g = next_of(u, g)) {
+        unsigned fill = fill_of(g);
+
+        for (unsigned i = 0; i < fill; i++)
+            if ((g->tags[i / 8] >> (8 * (i % 8)) & 0xff) == tag &&
+                u->user[g->number[i]].hash == hash)
+                return g->number[i];
+        if (fill == MR_USERS_GROUP)
+            continue;
+        put(g, hash, u->n);
+        u->user[u->n].hash = hash;
+        mr_sessions_init(u->user[u->n].slot);
+        return u->n++;
+    }
 }

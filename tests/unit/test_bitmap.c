@@ -30,46 +30,57 @@ static uint32_t any(uint32_t below)
     return (uint32_t)((seed * UINT64_C(2685821657736338717) >> 33) % below);
 }
 
-#define UNIVERSE_MAX 300000
+#define UNIVERSE_MAX MR_BITMAP_NUMBERS
 
 struct model {
     uint8_t is_member[UNIVERSE_MAX];
+    uint8_t is_visited[UNIVERSE_MAX];
     uint32_t n, universe;
-    uint32_t next; /* member that a visit must bring, or a later one */
-    uint32_t visits;
+    uint32_t visits, calls; /* different ones, and all */
 };
 
 static struct model model;
+static struct mr_pool pool;
 
 static enum mr_status visit(void *context, uint32_t number)
 {
     struct model *m = context;
 
     assert_true(number < m->universe);
-    assert_true(number >= m->next);
     assert_true(m->is_member[number]);
-    m->next = number + 1;
-    m->visits++;
+    m->visits += !m->is_visited[number];
+    m->is_visited[number] = 1;
+    m->calls++;
     return MR_OK;
 }
 
-static void check(const struct mr_bitmap *b)
+static void visit_all(const struct mr_bitmap *b)
 {
-    size_t held =
-        b->is_words ? b->cap * sizeof(uint64_t) : b->cap * sizeof(uint32_t);
+    memset(model.is_visited, 0, sizeof model.is_visited);
+    model.visits = model.calls = 0;
+    assert_int_equal(mr_bitmap_each(&pool, b, visit, &model), MR_OK);
+    assert_int_equal(model.visits, model.n); /* so all of them */
+}
+
+static void check(struct mr_bitmap *b)
+{
+    size_t held = 8 * (b->class1 == 0 ? 0 : mr_pool_words(b->class1 - 1u));
     size_t few = 4 * (size_t)model.n, many = model.universe / 8;
 
-    assert_int_equal(b->n, model.n);
-    model.next = model.visits = 0;
-    assert_int_equal(mr_bitmap_each(b, visit, &model), MR_OK);
-    assert_int_equal(model.visits, model.n); /* ascending, so all of them */
-    /* The smaller of both forms, a quarter more, and a little. */
-    assert_true(held <= (few < many ? few : many) * 5 / 4 + 144);
+    visit_all(b);
+    assert_true(model.calls >= model.n);
+    if (any(2) == 0) {
+        mr_bitmap_settle(&pool, b);
+        visit_all(b);
+        assert_int_equal(model.calls, model.n);
+    }
+    /* The smaller of both forms, half as much again, and a little. */
+    assert_true(held <= (few < many ? few : many) * 3 / 2 + 24);
 }
 
 static void add(struct mr_bitmap *b, uint32_t number)
 {
-    assert_int_equal(mr_bitmap_add(b, number, model.universe), MR_OK);
+    assert_int_equal(mr_bitmap_add(&pool, b, number, model.universe), MR_OK);
     model.n += !model.is_member[number];
     model.is_member[number] = 1;
 }
@@ -117,9 +128,7 @@ static void one_set(uint32_t start, uint32_t per_mille, uint32_t leap)
             check(&b);
     }
     check(&b);
-    mr_bitmap_release(&b);
-    assert_int_equal(b.n, 0);
-    assert_null(b.list);
+    mr_pool_release(&pool);
 }
 
 static void sets_are_those_of_an_array(void **state)
@@ -127,7 +136,7 @@ static void sets_are_those_of_an_array(void **state)
     (void)state;
     for (unsigned round = 0; round < 120; round++)
         one_set(1 + any(round % 3 == 0 ? 4 : 2000), round % 2 == 0 ? 1000 : 3,
-            1 + any(round % 2 == 0 ? 60 : 90000));
+            1 + any(round % 2 == 0 ? 60 : 20000));
     /* Both ways have been gone, or this has tested little. */
     assert_true(forms_left[0] > 100);
     assert_true(forms_left[1] > 20);
@@ -148,24 +157,52 @@ static void full_sets_grow_by_one(void **state)
     }
     assert_true(b.is_words);
     check(&b);
-    mr_bitmap_release(&b);
+    mr_pool_release(&pool);
 }
 
-/* A universe near the end of 32 bits: few members, then a bitmap's slow
- * half is not reached, but every size is computed. */
-static void large_universes(void **state)
+/* The largest universe, full, in both directions. */
+static void full_universes(void **state)
 {
-    struct mr_bitmap b = {.n = 0};
+    (void)state;
+    for (unsigned down = 0; down < 2; down++) {
+        struct mr_bitmap b = {.n = 0};
+
+        memset(&model, 0, sizeof model);
+        model.universe = UNIVERSE_MAX;
+        for (uint32_t i = 0; i < UNIVERSE_MAX; i++) {
+            add(&b, down ? UNIVERSE_MAX - 1 - i : i);
+            if (i % 4099 == 0)
+                check(&b);
+        }
+        check(&b);
+        assert_int_equal(b.n, UNIVERSE_MAX / 64);
+        mr_pool_release(&pool);
+    }
+}
+
+/* Sets that are one behind the other in the pool do not mix. */
+static void sets_share_a_pool(void **state)
+{
+    static struct mr_bitmap set[50];
+    static uint8_t is_member[50][2000];
 
     (void)state;
-    for (uint32_t i = 0; i < 40; i++)
-        assert_int_equal(
-            mr_bitmap_add(&b, UINT32_MAX - 1 - i, UINT32_MAX), MR_OK);
-    assert_int_equal(b.n, 40);
-    assert_false(b.is_words);
-    for (uint32_t i = 0; i < 40; i++)
-        assert_int_equal(b.list[i], UINT32_MAX - 40 + i);
-    mr_bitmap_release(&b);
+    memset(set, 0, sizeof set);
+    for (unsigned i = 0; i < 40000; i++) {
+        uint32_t k = any(50), number = any(1 + 40 * k % 2000);
+
+        assert_int_equal(mr_bitmap_add(&pool, &set[k], number, 2000), MR_OK);
+        is_member[k][number] = 1;
+    }
+    for (unsigned k = 0; k < 50; k++) {
+        memset(&model, 0, sizeof model);
+        model.universe = 2000;
+        memcpy(model.is_member, is_member[k], 2000);
+        for (unsigned i = 0; i < 2000; i++)
+            model.n += is_member[k][i];
+        visit_all(&set[k]);
+    }
+    mr_pool_release(&pool);
 }
 
 static enum mr_status stop_at(void *context, uint32_t number)
@@ -182,20 +219,21 @@ static void visits_stop(void **state)
     (void)state;
     for (unsigned words = 0; words < 2; words++) {
         struct mr_bitmap b = {.n = 0};
-        uint32_t universe = words ? 200 : 100000, left;
+        uint32_t universe = words ? 200 : 60000, left;
 
         for (uint32_t i = 0; i < 100; i++)
-            assert_int_equal(mr_bitmap_add(&b, 2 * i, universe), MR_OK);
+            assert_int_equal(mr_bitmap_add(&pool, &b, 2 * i, universe), MR_OK);
         assert_int_equal(b.is_words, words);
         for (uint32_t n = 1; n <= 100; n++) {
             left = n;
-            assert_int_equal(mr_bitmap_each(&b, stop_at, &left), MR_STOPPED);
+            assert_int_equal(
+                mr_bitmap_each(&pool, &b, stop_at, &left), MR_STOPPED);
             assert_int_equal(left, 0);
         }
         left = 101;
-        assert_int_equal(mr_bitmap_each(&b, stop_at, &left), MR_OK);
+        assert_int_equal(mr_bitmap_each(&pool, &b, stop_at, &left), MR_OK);
         assert_int_equal(left, 1);
-        mr_bitmap_release(&b);
+        mr_pool_release(&pool);
     }
 }
 
@@ -205,9 +243,10 @@ static void empty_sets(void **state)
     uint32_t left = 1;
 
     (void)state;
-    assert_int_equal(mr_bitmap_each(&b, stop_at, &left), MR_OK);
+    assert_int_equal(mr_bitmap_each(&pool, &b, stop_at, &left), MR_OK);
     assert_int_equal(left, 1);
-    mr_bitmap_release(&b);
+    mr_bitmap_settle(&pool, &b);
+    assert_int_equal(b.n, 0);
 }
 
 int main(void)
@@ -215,7 +254,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sets_are_those_of_an_array),
         cmocka_unit_test(full_sets_grow_by_one),
-        cmocka_unit_test(large_universes),
+        cmocka_unit_test(full_universes),
+        cmocka_unit_test(sets_share_a_pool),
         cmocka_unit_test(visits_stop),
         cmocka_unit_test(empty_sets),
     };

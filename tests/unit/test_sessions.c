@@ -102,8 +102,8 @@ static size_t expect(unsigned user, uint64_t gap, struct mr_interval *out)
     return n_out;
 }
 
-static void check_user(
-    const struct mr_sessions *s, uint64_t slot, unsigned user, bool only_added)
+static void check_user(const struct mr_sessions *s, const uint64_t *slot,
+    unsigned user, bool only_added)
 {
     static struct mr_interval want[EVENTS_MAX], got[EVENTS_MAX];
     size_t n = expect(user, s->gap_ms, want), limit = 0;
@@ -123,18 +123,21 @@ static void check_user(
         assert_true(count <= limit);
 }
 
-static void clear_slots(uint64_t slot[USERS])
+typedef uint64_t user_slot[MR_SESSIONS_SLOT];
+
+static void clear_slots(user_slot slot[USERS])
 {
     for (unsigned u = 0; u < USERS; u++)
-        slot[u] = MR_SESSIONS_NONE;
+        mr_sessions_init(slot[u]);
 }
 
 static void add_events(
-    struct mr_sessions *s, uint64_t *slot, size_t from, size_t to)
+    struct mr_sessions *s, user_slot *slot, size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++)
-        assert_int_equal(
-            mr_sessions_add(s, &slot[event[i].user], event[i].time), MR_OK);
+        assert_int_equal(mr_sessions_add(s, slot[event[i].user], event[i].time,
+                             event[i].time),
+            MR_OK);
 }
 
 /* 18 hours is a gap far above the longest piece. */
@@ -148,10 +151,11 @@ static void sessions_are_those_of_sorted_times(void **state)
 
     (void)state;
     for (unsigned round = 0; round < 160; round++) {
-        uint64_t gap = gaps[round % GAPS], slot[USERS];
-        struct mr_sessions s;
+        uint64_t gap = gaps[round % GAPS];
+        struct mr_pool pool = {.n = 0};
+        struct mr_sessions s = {gap, &pool};
+        user_slot slot[USERS];
 
-        mr_sessions_init(&s, gap);
         clear_slots(slot);
         make_events(gap, round < 120 ? any(1500) : 5000, disorders[any(4)]);
         add_events(&s, slot, 0, n_events);
@@ -160,7 +164,38 @@ static void sessions_are_those_of_sorted_times(void **state)
         add_events(&s, slot, 0, n_events / 2); /* again: no change */
         for (unsigned u = 0; u < USERS; u++)
             check_user(&s, slot[u], u, true);
-        mr_sessions_release(&s);
+        mr_pool_release(&pool);
+    }
+}
+
+/* A stretch is as good as its events. */
+static void stretches_are_their_events(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 100; round++) {
+        uint64_t gap = gaps[round % GAPS];
+        struct mr_pool pool = {.n = 0};
+        struct mr_sessions s = {gap, &pool};
+        user_slot slot[USERS];
+
+        clear_slots(slot);
+        make_events(gap, 1500, 0);
+        for (size_t i = 0; i < n_events; i++) {
+            uint64_t end = event[i].time, step = any(gap + 1);
+
+            /* Its end is another event of the user. */
+            if (any(3) == 0 && n_events < EVENTS_MAX && step <= PIECE_MAX &&
+                end + step < (uint64_t)MR_TIME_END_MS) {
+                end += step;
+                event[n_events++] = (struct event){event[i].user, end};
+            }
+            assert_int_equal(
+                mr_sessions_add(&s, slot[event[i].user], event[i].time, end),
+                MR_OK);
+        }
+        for (unsigned u = 0; u < USERS; u++)
+            check_user(&s, slot[u], u, true);
+        mr_pool_release(&pool);
     }
 }
 
@@ -168,8 +203,10 @@ static void moved_pools_add_up(void **state)
 {
     (void)state;
     for (unsigned round = 0; round < 160; round++) {
-        uint64_t gap = gaps[round % GAPS], slot[3][USERS];
+        uint64_t gap = gaps[round % GAPS];
+        struct mr_pool pool[3] = {{.n = 0}};
         struct mr_sessions s[3];
+        user_slot slot[3][USERS];
         size_t cut[4];
 
         make_events(gap, any(2500), (unsigned)any(2) * EVENTS_MAX);
@@ -178,68 +215,74 @@ static void moved_pools_add_up(void **state)
         cut[2] = cut[1] + any(n_events - cut[1] + 1);
         cut[3] = n_events;
         for (unsigned k = 0; k < 3; k++) {
-            mr_sessions_init(&s[k], gap);
+            s[k] = (struct mr_sessions){gap, &pool[k]};
             clear_slots(slot[k]);
             add_events(&s[k], slot[k], cut[k], cut[k + 1]);
         }
         for (unsigned k = 1; k < 3; k++)
             for (unsigned u = 0; u < USERS; u++)
                 assert_int_equal(
-                    mr_sessions_move(&s[0], &slot[0][u], &s[k], slot[k][u]),
+                    mr_sessions_move(&s[0], slot[0][u], &s[k], slot[k][u]),
                     MR_OK);
         for (unsigned u = 0; u < USERS; u++)
             check_user(&s[0], slot[0][u], u, false);
         for (unsigned k = 0; k < 3; k++)
-            mr_sessions_release(&s[k]);
+            mr_pool_release(&pool[k]);
     }
 }
 
 /* Lists that are left behind, or whose pieces all join, serve again. */
 static void pools_do_not_leak(void **state)
 {
-    struct mr_sessions s;
+    struct mr_pool pool = {.n = 0};
+    struct mr_sessions s = {10, &pool};
     size_t n = 0;
 
     (void)state;
-    mr_sessions_init(&s, 10);
     for (unsigned round = 0; round < 50; round++) {
-        uint64_t slot[2] = {MR_SESSIONS_NONE, MR_SESSIONS_NONE};
+        user_slot slot[2];
 
+        mr_sessions_init(slot[0]);
+        mr_sessions_init(slot[1]);
         for (uint64_t t = 0; t < 1000; t++) /* 1000 pieces each */
             for (unsigned u = 0; u < 2; u++)
-                assert_int_equal(mr_sessions_add(&s, &slot[u], t * 20), MR_OK);
+                assert_int_equal(
+                    mr_sessions_add(&s, slot[u], t * 20, t * 20), MR_OK);
         for (unsigned u = 0; u < 2; u++)
             assert_int_equal(mr_sessions_count(&s, slot[u]), 1000);
         if (round == 0)
-            n = s.n;
-        assert_int_equal(s.n, n);
+            n = pool.n;
+        assert_int_equal(pool.n, n);
         for (unsigned u = 0; u < 2; u++) {
             for (uint64_t t = 0; t < 999; t++) /* between them */
                 assert_int_equal(
-                    mr_sessions_add(&s, &slot[u], t * 20 + 10), MR_OK);
+                    mr_sessions_add(&s, slot[u], t * 20 + 10, t * 20 + 10),
+                    MR_OK);
             assert_int_equal(mr_sessions_count(&s, slot[u]), 1);
         }
     }
-    mr_sessions_release(&s);
+    mr_pool_release(&pool);
 }
 
 static void limits_of_time(void **state)
 {
     const uint64_t last = (uint64_t)MR_TIME_END_MS - 1;
-    uint64_t slot = MR_SESSIONS_NONE;
+    user_slot slot, none;
     struct mr_interval out[4];
-    struct mr_sessions s;
+    struct mr_pool pool = {.n = 0};
+    struct mr_sessions s = {1800000, &pool};
 
     (void)state;
-    mr_sessions_init(&s, 1800000);
+    mr_sessions_init(slot);
+    mr_sessions_init(none);
     assert_int_equal(mr_sessions_count(&s, slot), 0);
     assert_int_equal(mr_sessions_read(&s, slot, out), 0);
-    assert_int_equal(mr_sessions_add(&s, &slot, last), MR_OK);
+    assert_int_equal(mr_sessions_add(&s, slot, last, last), MR_OK);
     assert_int_equal(mr_sessions_read(&s, slot, out), 1);
     assert_int_equal(out[0].start_ms, last);
-    assert_int_equal(mr_sessions_add(&s, &slot, 0), MR_OK);
-    assert_int_equal(mr_sessions_add(&s, &slot, 1800000), MR_OK);
-    assert_int_equal(mr_sessions_add(&s, &slot, 3600001), MR_OK);
+    assert_int_equal(mr_sessions_add(&s, slot, 0, 0), MR_OK);
+    assert_int_equal(mr_sessions_add(&s, slot, 1800000, 1800000), MR_OK);
+    assert_int_equal(mr_sessions_add(&s, slot, 3600001, 3600001), MR_OK);
     assert_int_equal(mr_sessions_read(&s, slot, out), 3);
     assert_int_equal(out[0].start_ms, 0);
     assert_int_equal(out[0].end_ms, 1800000);
@@ -248,15 +291,16 @@ static void limits_of_time(void **state)
     assert_int_equal(out[2].start_ms, last);
     assert_int_equal(out[2].end_ms, last);
     /* Moving nothing adds nothing. */
-    assert_int_equal(mr_sessions_move(&s, &slot, &s, MR_SESSIONS_NONE), MR_OK);
+    assert_int_equal(mr_sessions_move(&s, slot, &s, none), MR_OK);
     assert_int_equal(mr_sessions_read(&s, slot, out), 3);
-    mr_sessions_release(&s);
+    mr_pool_release(&pool);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sessions_are_those_of_sorted_times),
+        cmocka_unit_test(stretches_are_their_events),
         cmocka_unit_test(moved_pools_add_up),
         cmocka_unit_test(pools_do_not_leak),
         cmocka_unit_test(limits_of_time),

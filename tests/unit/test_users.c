@@ -41,7 +41,7 @@ static uint64_t any(uint64_t below)
 
 /* ---- users ---- */
 
-/* Hashes that meet in the table: equal low bits, equal tags, or both. */
+/* Hashes that meet in the table: equal places, equal tags, or both. */
 static uint64_t any_hash(unsigned habit)
 {
     switch (habit) {
@@ -49,10 +49,10 @@ static uint64_t any_hash(unsigned habit)
         return any64();
     case 1: /* neighbours */
         return any(3000);
-    case 2: /* one place, many tags */
-        return any64() << 20;
+    case 2: /* one tag, the one that 0 and 1 share, many places */
+        return any64() << 8 | any(2);
     case 3: /* one place, one tag */
-        return any(300) << 20 | any(4) << 60;
+        return any(300) << 56 | any(4) << 8;
     default: /* around the end of any table */
         return UINT64_MAX - any(500);
     }
@@ -65,7 +65,7 @@ static void users_are_numbered_by_first_sight(void **state)
     (void)state;
     for (unsigned round = 0; round < 30; round++) {
         struct mr_users users = {.n = 0};
-        uint32_t n = 0;
+        uint32_t n = 0, guess, right = 0, tries = 0;
 
         while (n < 2000 && any(3000) != 0) {
             uint32_t more = 1 + (uint32_t)any(any(9) == 0 ? 700 : 32);
@@ -81,19 +81,26 @@ static void users_are_numbered_by_first_sight(void **state)
                 if (want == n)
                     known[n++] = hash;
                 mr_users_prefetch(&users, hash);
-                assert_true(
-                    users.n == 0 || mr_users_peek(&users, hash) < users.n);
+                guess = mr_users_peek(&users, hash);
+                assert_true(guess == MR_USERS_NONE || guess < users.n);
+                right += guess == want;
+                tries += want < users.n;
                 assert_int_equal(mr_users_add(&users, hash), want);
                 assert_int_equal(users.n, n);
                 assert_int_equal(mr_users_add(&users, hash), want);
             }
         }
         for (uint32_t i = 0; i < n; i++) {
-            assert_int_equal(users.hash[i], known[i]);
+            assert_int_equal(users.user[i].hash, known[i]);
+            for (unsigned k = 0; k < MR_SESSIONS_SLOT; k++)
+                assert_true(users.user[i].slot[k] == MR_SESSIONS_NONE);
             assert_int_equal(mr_users_add(&users, known[i]), i);
         }
+        /* Hashes that are even find their users by the guess. */
+        if (round % 6 == 0 && tries > 100)
+            assert_true(right > tries / 10 * 8);
         mr_users_release(&users);
-        assert_null(users.entry);
+        assert_null(users.group);
     }
 }
 
@@ -108,9 +115,10 @@ static void users_take_few_bytes(void **state)
             assert_int_equal(mr_users_reserve(&users, 32), MR_OK);
         (void)mr_users_add(&users, hash * UINT64_C(0x9e3779b97f4a7c15));
         assert_true(users.n <= users.cap);
-        assert_true(4 * (uint64_t)users.n <= 3 * (users.mask + 1));
+        /* Three quarters full at most; 9 bytes, and a group. */
+        assert_true(4 * (uint64_t)users.n <= 36 * users.n_groups);
         if (users.n > 500) {
-            assert_true(3 * (users.mask + 1) <= 8 * ((uint64_t)users.n + 32));
+            assert_true(64 * users.n_groups <= 9 * (users.n + 32) + 64);
             assert_true(users.cap <= (users.n + 32) * 5 / 4);
         }
     }
@@ -124,7 +132,7 @@ static void users_have_a_limit(void **state)
     (void)state;
     assert_int_equal(mr_users_reserve(&users, MR_USERS_MAX + 1), MR_LIMIT);
     assert_int_equal(mr_users_reserve(&users, UINT32_MAX), MR_LIMIT);
-    assert_null(users.hash);
+    assert_null(users.user);
     assert_int_equal(mr_users_reserve(&users, 1), MR_OK);
     assert_int_equal(mr_users_add(&users, 7), 0);
     assert_int_equal(mr_users_reserve(&users, MR_USERS_MAX), MR_LIMIT);
