@@ -74,7 +74,7 @@ MR_MUST_CHECK enum mr_status mr_path_name(
 
 /* Up to this size a file is read as a whole, which costs less than a mapping
  * and its end: that stops every other thread for a moment. */
-#define MR_SOURCE_SMALL ((size_t)256 << 10)
+#define MR_SOURCE_SMALL ((size_t)1 << 20)
 
 /**
  * The stored bytes of one input.  Regular files are mapped, small ones read
