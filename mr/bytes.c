@@ -48,6 +48,27 @@ static void append(struct mr_buffer *b, const void *p, size_t n)
     b->n += n;
 }
 
+void *mr_spares_take(struct mr_spares *s)
+{
+    for (size_t i = 0; i < MR_SPARES; i++) {
+        /* Looked at first: an exchange takes the slot from other cores. */
+        void *p = atomic_load_explicit(&s->slot[i], memory_order_relaxed);
+
+        if (p != NULL)
+            p = atomic_exchange(&s->slot[i], NULL);
+        if (p != NULL)
+            return p;
+    }
+    return NULL;
+}
+
+void *mr_spares_give(struct mr_spares *s, void *p)
+{
+    for (size_t i = 0; i < MR_SPARES && p != NULL; i++)
+        p = atomic_exchange(&s->slot[i], p);
+    return p;
+}
+
 enum mr_status mr_buffer_add(struct mr_buffer *b, const void *p, size_t n)
 {
     enum mr_status status = make_room(b, n);

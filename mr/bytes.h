@@ -1,6 +1,7 @@
 #ifndef MR_BYTES_H
 #define MR_BYTES_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -45,6 +46,23 @@ MR_MUST_CHECK enum mr_status mr_buffer_add_varint(
     struct mr_buffer *b, uint64_t v);
 MR_MUST_CHECK enum mr_status mr_buffer_add_string(
     struct mr_buffer *b, const void *p, size_t n);
+
+/**
+ * A few things that cost more to make than to use, kept for the next user,
+ * whichever thread that is: a static one belongs to the process.  All zero
+ * is empty.
+ */
+#define MR_SPARES 16
+struct mr_spares {
+    _Atomic(void *) slot[MR_SPARES];
+};
+
+/** mr_spares_take(s): One of them, the caller's from now on, or NULL. */
+void *mr_spares_take(struct mr_spares *s);
+
+/** mr_spares_give(s, p): Keep p.  Return what there was no room for, for the
+ * caller to free, or NULL. */
+MR_MUST_CHECK void *mr_spares_give(struct mr_spares *s, void *p);
 
 /* Most bytes a 64-bit varint takes. */
 #define MR_VARINT_MAX 10

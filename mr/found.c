@@ -12,33 +12,56 @@ void mr_found_release(struct mr_found *f)
     memset(f, 0, sizeof(*f));
 }
 
-/* Move waiting tuples to the aggregate once there are many. */
-static enum mr_status stage(struct mr_found *f, uint64_t session_gap_ms,
+static void swap_tuples(struct mr_batch *a, struct mr_batch *b)
+{
+    struct mr_tuple *tuple = a->tuple;
+    size_t n = a->n_tuples, cap = a->cap_tuples;
+
+    a->tuple = b->tuple;
+    a->n_tuples = b->n_tuples;
+    a->cap_tuples = b->cap_tuples;
+    b->tuple = tuple;
+    b->n_tuples = n;
+    b->cap_tuples = cap;
+}
+
+static enum mr_status need_staged(struct mr_found *f, uint64_t session_gap_ms)
+{
+    return f->staged != NULL ? MR_OK
+                             : mr_aggregate_new(session_gap_ms, &f->staged);
+}
+
+/* Move tuples to the aggregate. */
+static enum mr_status stage(struct mr_found *f, struct mr_batch *from,
     struct mr_aggregate_scratch *scratch)
 {
-    enum mr_status status = MR_OK;
+    enum mr_status status =
+        mr_aggregate_add(f->staged, from->tuple, from->n_tuples, scratch);
 
-    if (f->sum.n_tuples < MR_FOUND_TUPLES)
-        return MR_OK;
-    if (f->staged == NULL)
-        status = mr_aggregate_new(session_gap_ms, &f->staged);
-    if (status == MR_OK)
-        status =
-            mr_aggregate_add(f->staged, f->sum.tuple, f->sum.n_tuples, scratch);
-    f->sum.n_tuples = 0;
+    from->n_tuples = 0;
     return status;
 }
 
 enum mr_status mr_found_add(struct mr_found *f, const struct mr_batch *batch,
-    uint64_t session_gap_ms, struct mr_aggregate_scratch *scratch,
+    size_t most, uint64_t session_gap_ms, struct mr_batch *over,
     struct mr_error *err)
 {
     enum mr_status status = mr_batch_count(&f->sum, batch);
 
     if (status == MR_OK)
         status = mr_batch_append(&f->sum, batch);
-    if (status == MR_OK)
-        status = stage(f, session_gap_ms, scratch);
+    if (status == MR_OK && f->sum.n_tuples >= most) {
+        status = need_staged(f, session_gap_ms);
+        swap_tuples(&f->sum, over);
+    }
+    return status != MR_OK ? mr_aggregate_fail(status, err) : MR_OK;
+}
+
+enum mr_status mr_found_stage(struct mr_found *f, struct mr_batch *over,
+    struct mr_aggregate_scratch *scratch, struct mr_error *err)
+{
+    enum mr_status status = stage(f, over, scratch);
+
     return status != MR_OK ? mr_aggregate_fail(status, err) : MR_OK;
 }
 
@@ -48,21 +71,16 @@ enum mr_status mr_found_take(struct mr_found *into, struct mr_found *from,
 {
     enum mr_status status = MR_OK;
 
-    if (into->sum.n_tuples == 0) {
-        struct mr_tuple *tuple = into->sum.tuple;
-        size_t cap = into->sum.cap_tuples;
-
-        into->sum.tuple = from->sum.tuple;
-        into->sum.n_tuples = from->sum.n_tuples;
-        into->sum.cap_tuples = from->sum.cap_tuples;
-        from->sum.tuple = tuple;
-        from->sum.cap_tuples = cap;
-    } else {
+    if (into->sum.n_tuples == 0)
+        swap_tuples(&into->sum, &from->sum);
+    else
         status = mr_batch_append(&into->sum, &from->sum);
-    }
     from->sum.n_tuples = 0;
-    if (status == MR_OK)
-        status = stage(into, session_gap_ms, scratch);
+    if (status == MR_OK && into->sum.n_tuples >= MR_FOUND_TUPLES) {
+        status = need_staged(into, session_gap_ms);
+        if (status == MR_OK)
+            status = stage(into, &into->sum, scratch);
+    }
     if (status == MR_OK && from->staged != NULL && into->staged != NULL) {
         status = mr_aggregate_merge(into->staged, from->staged);
         mr_aggregate_free(from->staged);

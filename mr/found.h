@@ -23,11 +23,22 @@ struct mr_found {
 /* All zero is empty. */
 void mr_found_release(struct mr_found *f);
 
-/** mr_found_add(f, batch, gap_ms, scratch, err): Add counts and tuples of a
- * batch, which stays as it is. */
+/**
+ * mr_found_add(f, batch, most, gap_ms, over, err): Add counts and tuples of a
+ * batch, which stays as it is.  From most tuples on they go, all that wait,
+ * into over, which was empty: the caller hands them to mr_found_stage.  So
+ * threads that share f under a lock hold it only for a copy.
+ */
 MR_MUST_CHECK enum mr_status mr_found_add(struct mr_found *f,
-    const struct mr_batch *batch, uint64_t session_gap_ms,
-    struct mr_aggregate_scratch *scratch, struct mr_error *err);
+    const struct mr_batch *batch, size_t most, uint64_t session_gap_ms,
+    struct mr_batch *over, struct mr_error *err);
+
+/** mr_found_stage(f, over, scratch, err): Add the tuples of over, which then
+ * has none, to f's aggregate.  Any number of threads at a time, beside one
+ * that adds. */
+MR_MUST_CHECK enum mr_status mr_found_stage(struct mr_found *f,
+    struct mr_batch *over, struct mr_aggregate_scratch *scratch,
+    struct mr_error *err);
 
 /** mr_found_take(into, from, ...): Move events and rejects of from to into;
  * from's counts stay. */

@@ -310,10 +310,7 @@ static enum mr_status open_plan(
         spec->max_depth, &w->plan.fields, err);
     if (status != MR_OK)
         return status;
-    if (mr_types_new(&w->types) != MR_OK ||
-        mr_aggregate_new(spec->session_gap_ms, &w->aggregate) != MR_OK)
-        return mr_fail_nomem(err);
-    return MR_OK;
+    return mr_types_new(&w->types) != MR_OK ? mr_fail_nomem(err) : MR_OK;
 }
 
 static unsigned count_threads(const struct mr_map_options *o)

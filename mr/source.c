@@ -39,6 +39,8 @@
 
 #define PIECE_BYTES ((size_t)256 << 10)
 
+_Static_assert(PIECE_BYTES <= MR_SOURCE_SMALL, "a buffer holds a piece");
+
 _Static_assert(ATOMIC_POINTER_LOCK_FREE == 2, "the handler must not lock");
 
 static struct {
@@ -63,9 +65,12 @@ struct mr_source {
     size_t at;       /* next byte of p to give */
     size_t piece;    /* most bytes to give from p at a time */
     size_t let_go;   /* pages of p below this need not stay in memory */
-    bool in_place;   /* p may be shown as mapped */
-    uint8_t *buffer; /* for what is read */
+    bool in_place;   /* p is the whole file */
+    uint8_t *buffer; /* for what is read: MR_SOURCE_SMALL bytes */
 };
+
+/* Buffers of sources that have been closed. */
+static struct mr_spares spare_buffers;
 
 /* Put zeros over the faulting page and all after it, if the address is in a
  * mapping of ours. */
@@ -165,6 +170,38 @@ static void map_file(struct mr_source *source)
     source->in_place = true;
 }
 
+static bool get_buffer(struct mr_source *source)
+{
+    if (source->buffer == NULL)
+        source->buffer = mr_spares_take(&spare_buffers);
+    if (source->buffer == NULL)
+        source->buffer = malloc(MR_SOURCE_SMALL);
+    return source->buffer != NULL;
+}
+
+/* Read the whole of a small file; leave the source as it is where that cannot
+ * be, as with a file of /sys, which is shorter than it says. */
+static void read_whole(struct mr_source *source)
+{
+    size_t n = (size_t)source->info.st_size, at = 0;
+
+    if (!get_buffer(source))
+        return;
+    while (at < n) {
+        ssize_t got = pread(source->fd, source->buffer + at, n - at, (off_t)at);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return;
+        at += (size_t)got;
+    }
+    source->p = source->buffer;
+    source->n = n;
+    source->piece = PIECE_BYTES;
+    source->in_place = true;
+}
+
 static struct mr_source *source_new(void)
 {
     struct mr_source *source = calloc(1, sizeof *source);
@@ -185,6 +222,20 @@ static enum mr_status fail_open(struct mr_error *err, int number)
     else if (number == EMFILE || number == ENFILE)
         advice = "raise the limit of open files (ulimit -n) and rerun";
     return mr_fail_errno(err, number, advice, NULL);
+}
+
+/* Get hold of the whole of a file, if it is one. */
+static void begin_file(struct mr_source *source)
+{
+    /* Size 0 may be a file of /proc, whose bytes come only by reading; and
+     * standard input may stand in the middle of a file. */
+    if (!source->regular || source->info.st_size <= 0 ||
+        (!source->owns_fd && lseek(source->fd, 0, SEEK_CUR) != 0))
+        return;
+    if ((uintmax_t)source->info.st_size <= MR_SOURCE_SMALL)
+        read_whole(source);
+    else
+        map_file(source);
 }
 
 enum mr_status mr_source_open(
@@ -210,11 +261,7 @@ enum mr_status mr_source_open(
         goto fail;
     }
     source->regular = S_ISREG(source->info.st_mode);
-    /* Size 0 may be a file of /proc, whose bytes come only by reading; and
-     * standard input may stand in the middle of a file. */
-    if (source->regular && source->info.st_size > 0 &&
-        lseek(source->fd, 0, SEEK_CUR) == 0)
-        map_file(source);
+    begin_file(source);
     *source_out = source;
     return MR_OK;
 fail:
@@ -238,7 +285,7 @@ enum mr_status mr_source_open_memory(const void *p, size_t n, size_t piece,
     return MR_OK;
 }
 
-struct mr_span mr_source_mapped(const struct mr_source *source)
+struct mr_span mr_source_whole(const struct mr_source *source)
 {
     struct mr_span none = {NULL, 0};
     struct mr_span all = {source->p, source->n};
@@ -281,9 +328,7 @@ enum mr_status mr_source_read(
         mr_source_let_go(source, source->at);
         return MR_OK;
     }
-    if (source->buffer == NULL)
-        source->buffer = malloc(PIECE_BYTES);
-    if (source->buffer == NULL)
+    if (!get_buffer(source))
         return mr_fail_nomem(err);
     do
         got = read(source->fd, source->buffer, PIECE_BYTES);
@@ -338,7 +383,7 @@ enum mr_status mr_source_close(struct mr_source *source, struct mr_error *err)
         status = check_unchanged(source, cut, err);
     if (source->owns_fd && source->fd >= 0)
         close(source->fd);
-    free(source->buffer);
+    free(mr_spares_give(&spare_buffers, source->buffer));
     free(source);
     return status;
 }

@@ -72,9 +72,14 @@ MR_MUST_CHECK enum mr_status mr_listing_shard(
 MR_MUST_CHECK enum mr_status mr_path_name(
     const char *path, size_t below, struct mr_buffer *out);
 
+/* Up to this size a file is read as a whole, which costs less than a mapping
+ * and its end: that stops every other thread for a moment. */
+#define MR_SOURCE_SMALL ((size_t)1 << 20)
+
 /**
- * The stored bytes of one input.  Regular files are mapped; anything else
- * (and what cannot be mapped) is read.  A mapped file that is cut short
+ * The stored bytes of one input.  Regular files are mapped, small ones read
+ * into memory as a whole; anything else (and what cannot be mapped) is read
+ * piece by piece.  A mapped file that is cut short
  * meanwhile does not end the process: the missing pages read as zeros, and
  * mr_source_close reports it.  For that, mr_source_open installs a SIGBUS
  * handler on first use, which passes on every fault that is not ours.
@@ -92,9 +97,9 @@ MR_MUST_CHECK enum mr_status mr_source_open(
 MR_MUST_CHECK enum mr_status mr_source_open_memory(const void *p, size_t n,
     size_t piece, struct mr_source **source_out, struct mr_error *err);
 
-/** The whole file if it is mapped, else an empty span with p NULL.  An empty
- * file is not mapped. */
-struct mr_span mr_source_mapped(const struct mr_source *source);
+/** The whole file if it is in memory, mapped or read, else an empty span with
+ * p NULL.  An empty file is not. */
+struct mr_span mr_source_whole(const struct mr_source *source);
 
 /**
  * mr_source_read(source, span, err): The next stretch of stored bytes (at

@@ -281,7 +281,7 @@ static enum mr_status pull_source(
 static enum mr_status begin_container(
     struct mr_container *container, const char *name, struct mr_error *err)
 {
-    struct mr_span whole = mr_source_mapped(container->source);
+    struct mr_span whole = mr_source_whole(container->source);
     struct mr_stream *stream;
     enum mr_stream_kind kind;
     enum mr_status status;

@@ -420,24 +420,48 @@ static enum mr_status gzip_read(struct mr_filter *filter, struct mr_feed *feed,
     return status;
 }
 
+/* An inflater holds some 100 KB of tables and window, which to clear or to
+ * map for each small file costs as much as unpacking it. */
+static struct mr_spares spare_filters;
+
 static void gzip_free(struct mr_filter *filter)
 {
     struct gzip *g = (struct gzip *)filter;
 
-    inflater_release(&g->inflater);
+    g = mr_spares_give(&spare_filters, g);
+    if (g != NULL)
+        inflater_release(&g->inflater);
     free(g);
+}
+
+/* One with its inflater as new. */
+static struct gzip *gzip_take(void)
+{
+    struct gzip *g = mr_spares_take(&spare_filters);
+
+    if (g != NULL) {
+        inflater_reset(&g->inflater);
+        return g;
+    }
+    g = calloc(1, sizeof *g);
+    if (g != NULL && !inflater_init(&g->inflater)) {
+        free(g);
+        g = NULL;
+    }
+    return g;
 }
 
 enum mr_status mr_gzip_new(struct mr_filter **filter_out, struct mr_error *err)
 {
-    struct gzip *g = calloc(1, sizeof *g);
+    struct gzip *g = gzip_take();
 
-    if (g == NULL || !inflater_init(&g->inflater)) {
-        free(g);
+    if (g == NULL)
         return mr_fail_nomem(err);
-    }
     g->filter.read = gzip_read;
     g->filter.free = gzip_free;
+    g->at = AT_MEMBER;
+    g->begun = false;
+    g->n_left = 0;
     *filter_out = &g->filter;
     return MR_OK;
 }

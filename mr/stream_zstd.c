@@ -5,7 +5,6 @@
 #include "mr/stream_private.h"
 
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <zstd.h>
 #include <zstd_errors.h>
@@ -235,36 +234,23 @@ static enum mr_status zstd_read(struct mr_filter *filter, struct mr_feed *feed,
     return status;
 }
 
-/*
- * A context costs more to make than a small file to unpack.  So a few are
- * kept for the next stream, whichever thread reads it: each slot is taken
- * and filled by one atomic exchange.  Contexts that have grown a large
- * window are not kept.
- */
-#define N_SPARE 16
+/* A context costs more to make than a small file to unpack.  Those that have
+ * grown a large window are not kept. */
 #define SPARE_MAX_BYTES ((size_t)4 << 20)
 
-static _Atomic(ZSTD_DCtx *) spare[N_SPARE];
+static struct mr_spares spare_contexts;
 
 static ZSTD_DCtx *take_context(void)
 {
-    for (size_t i = 0; i < N_SPARE; i++) {
-        ZSTD_DCtx *context = atomic_exchange(&spare[i], NULL);
+    ZSTD_DCtx *context = mr_spares_take(&spare_contexts);
 
-        if (context != NULL)
-            return context;
-    }
-    return ZSTD_createDCtx();
+    return context != NULL ? context : ZSTD_createDCtx();
 }
 
 static void give_context(ZSTD_DCtx *context)
 {
-    if (ZSTD_sizeof_DCtx(context) > SPARE_MAX_BYTES) {
-        ZSTD_freeDCtx(context);
-        return;
-    }
-    for (size_t i = 0; i < N_SPARE && context != NULL; i++)
-        context = atomic_exchange(&spare[i], context);
+    if (ZSTD_sizeof_DCtx(context) <= SPARE_MAX_BYTES)
+        context = mr_spares_give(&spare_contexts, context);
     ZSTD_freeDCtx(context);
 }
 

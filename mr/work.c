@@ -38,6 +38,9 @@
 
 /* Units of a job between being made and being settled. */
 #define RING 64
+/* Units that may wait for helpers, beside one for each thread: as many as one
+ * makes while a helper moves its tuples on, so that it need not parse. */
+#define QUEUED 24
 /* Tuples a thread keeps before it visits the shared table. */
 #define READY_TUPLES ((size_t)1 << 17)
 
@@ -96,8 +99,9 @@ struct thread {
     struct mr_work *work;
     struct mr_mapper mapper;
     struct mr_batch batch;
+    struct mr_batch over; /* tuples on their way to a job's aggregate */
     struct mr_aggregate_scratch *scratch;
-    struct mr_found ready; /* committed, not yet in the shared table */
+    struct mr_batch ready; /* committed, not yet in the shared table */
 };
 
 /* An archive, or a single file: what waits for its being closed. */
@@ -235,18 +239,42 @@ static void job_fail(struct job *job, uint64_t seq, const struct mr_error *err)
     pthread_mutex_unlock(&job->lock);
 }
 
+/* Give the job the memory of its tuples back, if it has no other by now; else
+ * what is usual is kept for the next time. */
+static void return_memory(struct thread *t, struct job *job)
+{
+    struct mr_batch *sum = &job->found.sum;
+
+    pthread_mutex_lock(&job->lock);
+    if (sum->cap_tuples == 0) {
+        sum->tuple = t->over.tuple;
+        sum->cap_tuples = t->over.cap_tuples;
+        t->over.tuple = NULL;
+        t->over.cap_tuples = 0;
+    }
+    pthread_mutex_unlock(&job->lock);
+    if (t->over.cap_tuples > 2 * READY_TUPLES)
+        mr_batch_release(&t->over);
+}
+
 /* Add what the thread's batch holds to the job.  Where that fails, the run
- * does. */
+ * does.  A helper moves tuples on early, so that few are left at the end, and
+ * that the owner, whom all wait for, need not. */
 static enum mr_status job_add(
-    struct thread *t, struct job *job, struct mr_error *err)
+    struct thread *t, struct job *job, bool helping, struct mr_error *err)
 {
     enum mr_status status;
 
     pthread_mutex_lock(&job->lock);
     status = mr_found_add(&job->found, &t->batch,
-        t->work->plan.spec.session_gap_ms, t->scratch, err);
+        helping ? READY_TUPLES : MR_FOUND_TUPLES,
+        t->work->plan.spec.session_gap_ms, &t->over, err);
     pthread_mutex_unlock(&job->lock);
     mr_batch_clear(&t->batch);
+    if (status == MR_OK && t->over.n_tuples > 0) {
+        status = mr_found_stage(&job->found, &t->over, t->scratch, err);
+        return_memory(t, job);
+    }
     if (status != MR_OK)
         set_fatal(t->work, job->input, err);
     return status;
@@ -355,7 +383,7 @@ static bool is_fatal(enum mr_status status)
     return status == MR_NOMEM || status == MR_STOPPED;
 }
 
-static void run_unit(struct thread *t, struct mr_work_unit *u)
+static void run_unit(struct thread *t, struct mr_work_unit *u, bool helping)
 {
     struct job *job = u->job;
     struct mr_error err = {.status = MR_OK};
@@ -368,7 +396,7 @@ static void run_unit(struct thread *t, struct mr_work_unit *u)
     keep_memory(&u->buffer);
     u->lines = t->batch.lines;
     if (status == MR_OK)
-        status = job_add(t, job, &err);
+        status = job_add(t, job, helping, &err);
     if (status != MR_OK) {
         mr_batch_clear(&t->batch);
         job_fail(job, u->seq, &err);
@@ -396,7 +424,7 @@ static bool push(struct mr_work *w, struct mr_work_unit *u)
     bool pushed = false;
 
     pthread_mutex_lock(&w->lock);
-    if (w->helpers > 0 && w->n_queued < 2 * w->threads) {
+    if (w->helpers > 0 && w->n_queued < w->threads + QUEUED) {
         u->next = NULL;
         if (w->last != NULL)
             w->last->next = u;
@@ -431,7 +459,7 @@ static void run_queued(struct thread *t, struct mr_work_unit *u)
 {
     struct job *job = u->job;
 
-    run_unit(t, u);
+    run_unit(t, u, true);
     pthread_mutex_lock(&t->work->lock);
     job->outstanding--;
     pthread_cond_broadcast(&t->work->changed);
@@ -501,7 +529,7 @@ static enum mr_status settle_open(
     status =
         mr_mapper_parse(&t->mapper, &block, &job->hint, &t->batch, NULL, err);
     if (status == MR_OK)
-        status = job_add(t, job, err);
+        status = job_add(t, job, false, err);
     mr_batch_clear(&t->batch);
     fragment_clear(open);
     return status;
@@ -566,7 +594,7 @@ static void place_unit(
     if (job->ordered)
         job->ring[u->seq % RING] = u;
     if (!push(t->work, u))
-        run_unit(t, u);
+        run_unit(t, u, false);
     if (!job->ordered)
         return;
     settle_ready(t, job);
@@ -620,7 +648,7 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
             t->batch.text_bytes = status == MR_OK ? u->block.bytes : 0;
             unit_give(t->work, u);
             if (status == MR_OK)
-                status = job_add(t, job, err);
+                status = job_add(t, job, false, err);
             break;
         }
         tell_passed(job, stream);
@@ -843,27 +871,58 @@ static enum mr_status spoil(struct group *group, const struct mr_error *why)
 
 /* ---- from group to what is shared ---- */
 
-static enum mr_status flush_ready(struct thread *t)
+/* The table that all share.  It is the first one that anybody comes with. */
+static struct mr_aggregate *shared_table(
+    struct mr_work *w, struct mr_aggregate **offer)
 {
-    struct mr_batch *sum = &t->ready.sum;
-    enum mr_status status = mr_aggregate_add(
-        t->work->aggregate, sum->tuple, sum->n_tuples, t->scratch);
+    struct mr_aggregate *table;
 
-    sum->n_tuples = 0;
+    pthread_mutex_lock(&w->lock);
+    if (w->aggregate == NULL && offer != NULL) {
+        w->aggregate = *offer;
+        *offer = NULL;
+    } else if (w->aggregate == NULL &&
+               mr_aggregate_new(w->plan.spec.session_gap_ms, &w->aggregate) !=
+                   MR_OK) {
+        w->aggregate = NULL;
+    }
+    table = w->aggregate;
+    pthread_mutex_unlock(&w->lock);
+    return table;
+}
+
+/* Move tuples to the table that all share. */
+static enum mr_status flush(struct thread *t, struct mr_batch *from)
+{
+    struct mr_aggregate *table = shared_table(t->work, NULL);
+    enum mr_status status = MR_NOMEM;
+
+    if (table != NULL)
+        status =
+            mr_aggregate_add(table, from->tuple, from->n_tuples, t->scratch);
+    from->n_tuples = 0;
     return status;
 }
 
 static enum mr_status share_users(
     struct thread *t, struct group *group, struct mr_error *err)
 {
+    struct mr_found *found = &group->found;
     enum mr_status status = MR_OK;
 
-    if (group->found.staged != NULL)
-        status = mr_aggregate_merge(t->work->aggregate, group->found.staged);
-    if (status == MR_OK)
-        status = mr_batch_append(&t->ready.sum, &group->found.sum);
-    if (status == MR_OK && t->ready.sum.n_tuples >= READY_TUPLES)
-        status = flush_ready(t);
+    if (found->staged != NULL) {
+        struct mr_aggregate *table = shared_table(t->work, &found->staged);
+
+        if (found->staged != NULL)
+            status = mr_aggregate_merge(table, found->staged);
+    }
+    if (status == MR_OK && found->sum.n_tuples >= READY_TUPLES) {
+        status = flush(t, &found->sum);
+    } else if (status == MR_OK) {
+        status = mr_batch_append(&t->ready, &found->sum);
+        if (status == MR_OK && t->ready.n_tuples >= READY_TUPLES)
+            status = flush(t, &t->ready);
+    }
     return status != MR_OK ? mr_aggregate_fail(status, err) : MR_OK;
 }
 
@@ -1061,13 +1120,14 @@ void mr_work_thread(struct mr_work *w)
         pthread_mutex_unlock(&w->lock);
     }
     if (status == MR_OK && !stopping(w)) {
-        status = flush_ready(&t);
+        status = flush(&t, &t.ready);
         if (status != MR_OK) {
             (void)mr_aggregate_fail(status, &err);
             set_fatal(w, SIZE_MAX, &err);
         }
     }
-    mr_found_release(&t.ready);
+    mr_batch_release(&t.ready);
+    mr_batch_release(&t.over);
     mr_batch_release(&t.batch);
     mr_aggregate_scratch_free(t.scratch);
     mr_mapper_release(&t.mapper);

@@ -23,7 +23,6 @@ struct mr_work {
     size_t *order; /* of inputs: largest first */
     const struct mr_observer *observer;
     struct mr_types *types;
-    struct mr_aggregate *aggregate;
     struct mr_reject_file *rejects; /* or NULL */
     unsigned threads;
 
@@ -35,7 +34,10 @@ struct mr_work {
     struct mr_work_unit *first, *last; /* the queue */
     unsigned n_queued;
     struct mr_work_unit *spare;
-    struct mr_coverage coverage; /* cells by number in cells */
+    struct mr_aggregate *aggregate; /* NULL until users are shared; after
+                                     * all threads of a run without error:
+                                     * there */
+    struct mr_coverage coverage;    /* cells by number in cells */
     struct mr_cellbook cells;
     struct mr_error fatal; /* of the first input, in order, that failed so */
     size_t fatal_input;

@@ -298,6 +298,31 @@ static void long_parts_are_cut_between_characters(void **state)
     }
 }
 
+static void spares_are_given_back_once(void **state)
+{
+    static struct mr_spares spares;
+    static char thing[MR_SPARES + 1];
+    char *left = NULL;
+    bool seen[MR_SPARES + 1] = {false};
+
+    (void)state;
+    assert_null(mr_spares_take(&spares));
+    assert_null(mr_spares_give(&spares, NULL));
+    for (size_t i = 0; i < MR_SPARES; i++)
+        assert_null(mr_spares_give(&spares, &thing[i]));
+    left = mr_spares_give(&spares, &thing[MR_SPARES]);
+    assert_non_null(left);
+    seen[left - thing] = true;
+    for (size_t i = 0; i < MR_SPARES; i++) {
+        char *p = mr_spares_take(&spares);
+
+        assert_non_null(p);
+        assert_false(seen[p - thing]);
+        seen[p - thing] = true;
+    }
+    assert_null(mr_spares_take(&spares));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +333,7 @@ int main(void)
         cmocka_unit_test(varints_have_one_form),
         cmocka_unit_test(reader_stays_bad),
         cmocka_unit_test(reader_bounds_strings),
+        cmocka_unit_test(spares_are_given_back_once),
         cmocka_unit_test(spans_compare_as_bytes),
         cmocka_unit_test(hashes_are_the_published_ones),
         cmocka_unit_test(digest_in_pieces_is_the_same),

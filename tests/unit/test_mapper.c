@@ -458,7 +458,7 @@ static void nothing_found_is_lost(void **state)
     static const size_t sizes[] = {0, 1, 1000, 400000, 700000};
     struct mr_aggregate_scratch *scratch;
     struct mr_aggregate *all;
-    struct mr_batch batch = {.lines = 0};
+    struct mr_batch batch = {.lines = 0}, over = {.lines = 0};
     uint64_t next = 0, sum = 0, users = 0, wasted = 0;
 
     (void)state;
@@ -476,8 +476,15 @@ static void nothing_found_is_lost(void **state)
             for (unsigned k = g == 0 ? 2 : (unsigned)any(4); k > 0; k--) {
                 fill_batch(&batch, sizes[g == 0 ? 4 : any(g < 4 ? 5 : 3)],
                     &next, drop ? &wasted : &sum);
+                /* As the owner of a partition does, and as helpers do. */
                 assert_int_equal(
-                    mr_found_add(&job, &batch, 1, scratch, NULL), MR_OK);
+                    mr_found_add(&job, &batch, k % 2 ? MR_FOUND_TUPLES : 100000,
+                        1, &over, NULL),
+                    MR_OK);
+                if (over.n_tuples > 0)
+                    assert_int_equal(
+                        mr_found_stage(&job, &over, scratch, NULL), MR_OK);
+                assert_int_equal(over.n_tuples, 0);
             }
             assert_int_equal(job.sum.lines, next - before);
             assert_true(job.sum.n_tuples < MR_FOUND_TUPLES);
@@ -503,6 +510,7 @@ static void nothing_found_is_lost(void **state)
     assert_true(next > 4 * MR_FOUND_TUPLES);
     check_aggregate(all, users, sum);
     mr_batch_release(&batch);
+    mr_batch_release(&over);
     mr_aggregate_scratch_free(scratch);
     mr_aggregate_free(all);
 }

@@ -159,7 +159,7 @@ static void test_cut(void **state)
     /* Cut before anything has been touched, and in the middle of a page:
      * zeros from there on. */
     source = open_source("file");
-    span = mr_source_mapped(source);
+    span = mr_source_whole(source);
     assert_int_equal(span.n, n);
     assert_int_equal(truncate("file", 1000001), 0);
     assert_memory_equal(span.p, expected, 1000001);
@@ -169,7 +169,7 @@ static void test_cut(void **state)
     /* Cut and made long again: nothing to see but the fault. */
     write_bytes("file", expected, n);
     source = open_source("file");
-    span = mr_source_mapped(source);
+    span = mr_source_whole(source);
     assert_int_equal(truncate("file", 0), 0);
     assert_int_equal(span.p[n - 1], 0);
     write_bytes("file", expected, n);
@@ -214,13 +214,14 @@ static int send_signal(void)
 
 static void test_whole(void **state)
 {
-    static const size_t sizes[] = {1, 4095, 4096, 4097, 262144, 1000003};
+    static const size_t sizes[] = {
+        1, 4095, 4096, 4097, MR_SOURCE_SMALL, MR_SOURCE_SMALL + 1, 1000003};
 
     (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         uint8_t *expected = write_pattern("file", sizes[i]);
         struct mr_source *source = open_source("file");
-        struct mr_span span = mr_source_mapped(source);
+        struct mr_span span = mr_source_whole(source);
 
         assert_int_equal(span.n, sizes[i]);
         assert_memory_equal(span.p, expected, sizes[i]);
@@ -239,14 +240,14 @@ static void test_empty_and_unmappable(void **state)
     (void)state;
     write_bytes("file", "", 0);
     source = open_source("file");
-    assert_null(mr_source_mapped(source).p);
+    assert_null(mr_source_whole(source).p);
     assert_bytes(source, NULL, 0);
     close_sound(source);
     /* Size 0, and yet it has bytes. */
     if (access("/proc/self/status", R_OK) != 0)
         skip();
     source = open_source("/proc/self/status");
-    assert_null(mr_source_mapped(source).p);
+    assert_null(mr_source_whole(source).p);
     assert_int_equal(mr_source_read(source, &span, &err), MR_OK);
     assert_true(span.n > 5);
     assert_memory_equal(span.p, "Name:", 5);
@@ -267,8 +268,11 @@ static void test_changed(void **state)
     write_bytes("more", "", 0);
     free(write_pattern("file", 6000));
     close_failing(source, "changed while it was being read");
+    /* A small file's bytes are those of its opening. */
     source = open_source("file");
     assert_int_equal(truncate("file", 5999), 0);
+    assert_int_equal(mr_source_whole(source).n, 6000);
+    assert_int_equal(mr_source_whole(source).p[5999], 5999 % 251 + 1);
     close_failing(source, "cut short while it was being read");
     /* Grown from nothing. */
     source = open_source("more");
@@ -300,7 +304,7 @@ static void test_pipe(void **state)
         _exit(0);
     }
     source = open_source("fifo");
-    assert_null(mr_source_mapped(source).p);
+    assert_null(mr_source_whole(source).p);
     assert_bytes(source, expected, n);
     close_sound(source);
     waitpid(child, NULL, 0);
@@ -322,7 +326,7 @@ static void test_stdin(void **state)
     /* Some of it has been read by somebody else. */
     assert_int_equal(lseek(STDIN_FILENO, 1000, SEEK_SET), 1000);
     source = open_source("-");
-    assert_null(mr_source_mapped(source).p);
+    assert_null(mr_source_whole(source).p);
     assert_bytes(source, expected + 1000, 99000);
     close_sound(source);
     assert_true(fcntl(STDIN_FILENO, F_GETFD) >= 0);
@@ -352,7 +356,8 @@ static void test_many(void **state)
 {
     enum { N = 1500 };
     static struct mr_source *sources[N];
-    uint8_t *expected = write_pattern("file", 5000);
+    size_t n = MR_SOURCE_SMALL + 1;
+    uint8_t *expected = write_pattern("file", n);
     size_t n_mapped = 0;
 
     (void)state;
@@ -365,8 +370,8 @@ static void test_many(void **state)
             sources[i] = NULL;
             continue;
         }
-        n_mapped += mr_source_mapped(sources[i]).n > 0;
-        assert_bytes(sources[i], expected, 5000);
+        n_mapped += mr_source_whole(sources[i]).n > 0;
+        assert_bytes(sources[i], expected, n);
     }
     assert_true(n_mapped > 100 && n_mapped <= 1024);
     for (size_t i = 0; i < N; i++)
@@ -383,11 +388,11 @@ static void test_memory(void **state)
 
     (void)state;
     assert_int_equal(mr_source_open_memory(bytes, 10, 0, &source, &err), MR_OK);
-    assert_ptr_equal(mr_source_mapped(source).p, bytes);
+    assert_ptr_equal(mr_source_whole(source).p, bytes);
     assert_bytes(source, bytes, 10);
     close_sound(source);
     assert_int_equal(mr_source_open_memory(bytes, 10, 3, &source, &err), MR_OK);
-    assert_null(mr_source_mapped(source).p);
+    assert_null(mr_source_whole(source).p);
     assert_int_equal(mr_source_read(source, &span, &err), MR_OK);
     assert_int_equal(span.n, 3);
     assert_bytes(source, bytes + 3, 7);
