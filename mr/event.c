@@ -91,7 +91,6 @@ int mr_event_decode(const struct mr_spec *spec, const struct mr_record *record,
     const struct mr_value *type = &value[MR_FIELD_TYPE];
     const struct mr_value *time = &value[MR_FIELD_TIME];
     const struct mr_value *user = &value[MR_FIELD_USER];
-    struct mr_event event;
     size_t room = room_for(type) + room_for(time) + room_for(user);
 
     /* All room at once: the type must not move when the user comes. */
@@ -107,8 +106,8 @@ int mr_event_decode(const struct mr_spec *spec, const struct mr_record *record,
         return MR_REASON_MISSING(MR_FIELD_TYPE);
     if (type->kind != MR_KIND_STRING)
         return MR_REASON_MALFORMED(MR_FIELD_TYPE);
-    event.type = plain_text(type, scratch);
-    if (event.type.n == 0 || event.type.n > MR_TYPE_MAX_BYTES)
+    event_out->type = plain_text(type, scratch);
+    if (event_out->type.n == 0 || event_out->type.n > MR_TYPE_MAX_BYTES)
         return MR_REASON_MALFORMED(MR_FIELD_TYPE);
     if (spec->field[MR_FIELD_ATTRIBUTES][0] != '\0') {
         if (value[MR_FIELD_ATTRIBUTES].kind == MR_KIND_NONE)
@@ -118,10 +117,9 @@ int mr_event_decode(const struct mr_spec *spec, const struct mr_record *record,
     }
     if (time->kind == MR_KIND_NONE)
         return MR_REASON_MISSING(MR_FIELD_TIME);
-    if (!decode_time(time, scratch, &event.time_ms))
+    if (!decode_time(time, scratch, &event_out->time_ms))
         return MR_REASON_MALFORMED(MR_FIELD_TIME);
-    if (!decode_user(user, scratch, &event))
+    if (!decode_user(user, scratch, event_out))
         return MR_REASON_MALFORMED(MR_FIELD_USER);
-    *event_out = event;
     return MR_EVENT_OK;
 }

@@ -537,8 +537,17 @@ static void drop(struct mr_fields_reader *r, size_t offset)
         (r->end - r->base - offset + 63) / 64);
     memmove(t->kind + 1, t->kind + 1 + first, n);
     memmove(t->outline, t->outline + first, n);
-    for (i = 1; i <= n; i++)
-        t->pos[i] = (uint16_t)(t->pos[first + i] - offset);
+    /* By rows, which compilers make vectors of; the last may be more than
+     * there is. */
+    for (i = 1; i <= n && first > 0; i += 32) {
+        uint16_t row[32];
+        size_t j;
+
+        memcpy(row, t->pos + first + i, sizeof row);
+        for (j = 0; j < 32; j++)
+            row[j] = (uint16_t)(row[j] - offset);
+        memcpy(t->pos + i, row, sizeof row);
+    }
     r->base += offset;
     t->pos[0] = (uint16_t)(r->last_token - r->base);
     t->n = n;

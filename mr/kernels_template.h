@@ -175,9 +175,8 @@ __attribute__((noinline, cold)) static TARGET uint64_t LEVEL(cut_strings)(
  * that begins in the midst of such a thing.  in_string and after_quote are
  * of the block before.
  */
-__attribute__((noinline)) static TARGET struct scan_strings LEVEL(look_closer)(
-    const uint8_t *p, uint64_t in_string, uint64_t after_quote,
-    struct mr_token_carry *c)
+static inline TARGET struct scan_strings LEVEL(look_closer)(const uint8_t *p,
+    uint64_t in_string, uint64_t after_quote, struct mr_token_carry *c)
 {
     BLOCK b = LEVEL(load)(p);
     uint64_t newline = LEVEL(equal)(b, '\n');

@@ -410,64 +410,62 @@ static TARGET void nest_avx512(const struct mr_token_sets *s, size_t n,
         (int32_t)_mm_popcnt_u64(open) - (int32_t)_mm_popcnt_u64(close);
 }
 
-/* Four scalars at a time: their first 16 bytes each, a lane, make up a
+/* Four numbers at a time: their first 16 bytes each, a lane, make up a
  * block.  In sets of its bytes the lowest and highest of each lane are: */
 #define LANE_LOW UINT64_C(0x0001000100010001)
 #define LANE_HIGH UINT64_C(0x8000800080008000)
 
-/* The lanes (by their lowest bit) in which x is 0; without highest bits. */
-static inline TARGET uint64_t empty_lanes(uint64_t x)
-{
-    return (~(x + (LANE_HIGH - LANE_LOW)) & LANE_HIGH) >> 15;
-}
-
-/* In each lane, the bytes before the lowest of x, or but the last. */
-static inline TARGET uint64_t before_lowest(uint64_t x)
-{
-    x |= LANE_HIGH;
-    return (x - LANE_LOW) & ~x;
-}
-
-/*
- * The lanes that hold RFC 8259's number, as rules for its bytes: which may
- * stand beside which, and that there is at most one point and one exponent,
- * in this order.  A mixture of integers, fractions and words takes no branch
- * for each.  bytes are the scalars', without the last of a lane, so that no
- * shift leaves its lane.
- */
-static inline TARGET uint64_t number_lanes(
-    __m512i b, uint64_t digit, uint64_t bytes)
+/* What breaks a rule about exponents: there is at most one, behind the point,
+ * and it may have a sign.  other are the bytes that are neither digits nor a
+ * point nor a minus in front. */
+static inline TARGET uint64_t bad_exponents(
+    __m512i b, uint64_t bytes, uint64_t digit, uint64_t point, uint64_t other)
 {
     uint64_t e =
         bytes & equal_avx512(_mm512_or_si512(b, _mm512_set1_epi8(0x20)), 'e');
-    uint64_t minus = bytes & equal_avx512(b, '-');
-    uint64_t sign = minus | (bytes & equal_avx512(b, '+'));
-    uint64_t point = bytes & equal_avx512(b, '.');
-    /* The first digit's place, where a 0 must stand alone. */
-    uint64_t first = LANE_LOW + (minus & LANE_LOW);
-    uint64_t bad = bytes & ~(digit | sign | point | e);
+    uint64_t sign = other & (equal_avx512(b, '-') | equal_avx512(b, '+'));
+    /* In each lane, the bytes from the first e on. */
+    uint64_t behind =
+        bytes & ~(((e | LANE_HIGH) - LANE_LOW) & ~(e | LANE_HIGH));
 
-    bad |= (sign & ~(e << 1)) ^ (minus & LANE_LOW);
-    bad |= (sign | point) << 1 & ~digit;
-    bad |= (point | e) & ~(digit << 1);
-    bad |= e << 1 & ~(digit | sign);
-    bad |= (first & equal_avx512(b, '0')) << 1 & digit;
-    bad |= (first & ~digit);
-    /* Points and exponents but for the first of each; points behind it. */
-    bad |= point & ((point | LANE_HIGH) - LANE_LOW);
-    bad |= e & ((e | LANE_HIGH) - LANE_LOW);
-    bad |= point & ~before_lowest(e);
-    return empty_lanes((bad | bad >> 1) & ~LANE_HIGH);
+    return (other & ~(e | sign)) | (sign & ~(e << 1)) | (sign << 1 & ~digit) |
+           (e & ~(digit << 1)) | (e << 1 & ~(digit | sign)) |
+           (e & ((e | LANE_HIGH) - LANE_LOW)) | (point & behind);
 }
 
-/* The lanes that hold a word of n bytes, of which the first four are given. */
-static inline TARGET uint64_t word_lanes(
-    __m512i b, uint64_t bytes, uint32_t word, unsigned n)
+/*
+ * Whether all lanes hold a number of less than 15 bytes as RFC 8259 writes
+ * it, as rules for its bytes: which may stand beside which, and that there is
+ * at most one point.  A mixture of integers and fractions takes no branch for
+ * each.
+ */
+static inline TARGET bool are_numbers(__m512i b)
 {
-    unsigned same = _mm512_cmpeq_epi32_mask(b, _mm512_set1_epi32((int)word));
+    __m512i class = _mm512_permutex2var_epi8(
+        _mm512_loadu_si512(scan_class), b, _mm512_loadu_si512(scan_class + 64));
+    uint64_t ends = ~_mm512_movepi8_mask(b) &
+                    _mm512_test_epi8_mask(class,
+                        _mm512_set1_epi8(SCAN_OP | SCAN_SPACE | SCAN_QUOTE));
+    /* In each lane those before the first end, or but the last. */
+    uint64_t bytes = ((ends | LANE_HIGH) - LANE_LOW) & ~(ends | LANE_HIGH);
+    uint64_t digit =
+        bytes & _mm512_test_epi8_mask(class, _mm512_set1_epi8(SCAN_DIGIT));
+    uint64_t minus = LANE_LOW & equal_avx512(b, '-');
+    uint64_t point = bytes & equal_avx512(b, '.');
+    uint64_t other = bytes & ~(digit | minus | point);
+    /* The first digit's place, where a 0 must stand alone. */
+    uint64_t first = LANE_LOW + minus;
+    /* A lane of 15 bytes may have no end. */
+    uint64_t bad = bytes & LANE_HIGH >> 1;
 
-    return _pdep_u64(_pext_u32(same, 0x1111), LANE_LOW) &
-           empty_lanes(bytes ^ ((1U << n) - 1) * LANE_LOW);
+    bad |= point << 1 & ~digit;
+    bad |= point & ~(digit << 1);
+    bad |= point & ((point | LANE_HIGH) - LANE_LOW);
+    bad |= first & ~digit;
+    bad |= (first & equal_avx512(b, '0')) << 1 & digit;
+    if (__builtin_expect(other != 0, 0))
+        bad |= bad_exponents(b, bytes, digit, point, other);
+    return bad == 0;
 }
 
 static inline TARGET __m128i load_lane(const uint8_t *p)
@@ -475,30 +473,9 @@ static inline TARGET __m128i load_lane(const uint8_t *p)
     return _mm_loadu_si128((const __m128i *)(const void *)p);
 }
 
-/* The lanes that hold a good scalar; in long_out those whose scalar has no
- * end there. */
-static inline TARGET uint64_t scalar_lanes(__m512i b, uint64_t *long_out)
-{
-    __m512i class = _mm512_permutex2var_epi8(
-        _mm512_loadu_si512(scan_class), b, _mm512_loadu_si512(scan_class + 64));
-    uint64_t ends = ~_mm512_movepi8_mask(b) &
-                    _mm512_test_epi8_mask(class,
-                        _mm512_set1_epi8(SCAN_OP | SCAN_SPACE | SCAN_QUOTE));
-    uint64_t bytes = before_lowest(ends);
-    uint64_t digit =
-        bytes & _mm512_test_epi8_mask(class, _mm512_set1_epi8(SCAN_DIGIT));
-    uint64_t fifth_is_e = equal_avx512(b, 'e') >> 4;
-
-    *long_out = empty_lanes(bytes ^ (LANE_HIGH - LANE_LOW));
-    return number_lanes(b, digit, bytes) |
-           word_lanes(b, bytes, 0x65757274, 4) |               /* true */
-           word_lanes(b, bytes, 0x6C6C756E, 4) |               /* null */
-           (word_lanes(b, bytes, 0x736C6166, 5) & fifth_is_e); /* fals */
-}
-
-/* Check the scalars that are the n tokens of a list, behind which there is
+/* Check the numbers that are the n tokens of a list, behind which there is
  * room for more. */
-static TARGET void check_scalars_avx512(struct mr_tokens *t,
+static TARGET void check_numbers_avx512(struct mr_tokens *t,
     const uint8_t *text, size_t n_text, uint16_t *token, size_t n)
 {
     const uint16_t *pos = t->pos + 1;
@@ -509,24 +486,45 @@ static TARGET void check_scalars_avx512(struct mr_tokens *t,
     for (i = n; i % 4 != 0; i++)
         token[i] = token[n - 1];
     for (i = 0; i < n; i += 4) {
-        uint64_t beyond;
-        uint64_t good;
-        __m512i b;
+        bool good = n_text >= 16 && pos[token[i + 3]] <= n_text - 16;
 
-        if (n_text < 16 || pos[token[i + 3]] > n_text - 16) {
-            for (j = i; j < i + 4; j++)
-                check_scalar(t, text, n_text, pos[token[j]]);
-            continue;
+        if (good) {
+            __m512i b = _mm512_castsi128_si512(load_lane(text + pos[token[i]]));
+
+            b = _mm512_inserti64x2(b, load_lane(text + pos[token[i + 1]]), 1);
+            b = _mm512_inserti64x2(b, load_lane(text + pos[token[i + 2]]), 2);
+            b = _mm512_inserti64x2(b, load_lane(text + pos[token[i + 3]]), 3);
+            good = are_numbers(b);
         }
-        b = _mm512_castsi128_si512(load_lane(text + pos[token[i]]));
-        b = _mm512_inserti64x2(b, load_lane(text + pos[token[i + 1]]), 1);
-        b = _mm512_inserti64x2(b, load_lane(text + pos[token[i + 2]]), 2);
-        b = _mm512_inserti64x2(b, load_lane(text + pos[token[i + 3]]), 3);
-        good = scalar_lanes(b, &beyond);
-        if (__builtin_expect(good != LANE_LOW || beyond, 0)) {
+        if (__builtin_expect(!good, 0)) {
             for (j = i; j < i + 4; j++)
                 check_scalar(t, text, n_text, pos[token[j]]);
         }
+    }
+}
+
+/* Check the scalars that are the n tokens of a list, and begin with a small
+ * letter.  If that is t, f or n, bits 3 and 4 tell which. */
+static void check_words_avx512(struct mr_tokens *t, const uint8_t *text,
+    size_t n_text, const uint16_t *token, size_t n)
+{
+    static const struct {
+        uint64_t text;
+        uint64_t mask;
+        size_t n;
+    } words[4] = {{0x65736C6166, 0xFFFFFFFFFF, 5}, {0x6C6C756E, 0xFFFFFFFF, 4},
+        {0x65757274, 0xFFFFFFFF, 4}, {0, 0, 0}};
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        size_t at = t->pos[1 + token[i]];
+        const uint8_t *p = text + at;
+        unsigned w = *p >> 3 & 3;
+
+        if (n_text - at < 8 ||
+            ((mr_get_u64(p) ^ words[w].text) & words[w].mask) != 0 ||
+            !(scan_class[p[words[w].n]] & (SCAN_OP | SCAN_SPACE | SCAN_QUOTE)))
+            check_scalar(t, text, n_text, at);
     }
 }
 
@@ -578,8 +576,8 @@ static inline TARGET size_t append_avx512(
 }
 
 /* The outlines of 64 tokens; pos and kind are the first's. */
-static inline TARGET __m512i outlines_avx512(
-    const uint16_t *pos, const uint8_t *kind, uint64_t *scalar_out)
+static inline TARGET __m512i outlines_avx512(const uint16_t *pos,
+    const uint8_t *kind, uint64_t *scalar_out, uint64_t *word_out)
 {
     __m512i out = load_avx512(kind);
     __m512i class = _mm512_permutex2var_epi8(_mm512_loadu_si512(scan_class),
@@ -591,6 +589,8 @@ static inline TARGET __m512i outlines_avx512(
 
     *scalar_out =
         ~(string | _mm512_test_epi8_mask(class, _mm512_set1_epi8(SCAN_OP)));
+    *word_out =
+        *scalar_out & _mm512_cmpgt_epi8_mask(out, _mm512_set1_epi8('a' - 1));
     out = _mm512_mask_mov_epi8(
         out, value, _mm512_set1_epi8((char)MR_OUTLINE_STRING));
     out = _mm512_mask_mov_epi8(
@@ -601,10 +601,12 @@ static inline TARGET __m512i outlines_avx512(
 static TARGET void outline_avx512(
     struct mr_tokens *t, size_t from, const uint8_t *text, size_t n_text)
 {
-    uint16_t scalars[MR_SCAN_BYTES + 1 + 64];
+    uint16_t numbers[MR_SCAN_BYTES + 1 + 64];
+    uint16_t words[MR_SCAN_BYTES + 1 + 64];
     size_t first = from > 0 ? from - 1 : 0;
     uint64_t is_new = from > 0 ? UINT64_MAX - 1 : UINT64_MAX;
-    size_t n_scalars = 0;
+    size_t n_numbers = 0;
+    size_t n_words = 0;
     size_t n_ends = 0;
 
     for (; first < t->n; first += 64, is_new = UINT64_MAX) {
@@ -613,15 +615,19 @@ static TARGET void outline_avx512(
         size_t n = t->n - first;
         uint64_t newline = equal_avx512(load_avx512(kinds), '\n');
         uint64_t scalar;
+        uint64_t word;
 
         is_new &= n < 64 ? (UINT64_C(1) << n) - 1 : UINT64_MAX;
         _mm512_storeu_si512(
-            t->outline + first, outlines_avx512(pos, kinds, &scalar));
-        n_scalars = append_avx512(scalars, n_scalars, scalar & is_new, first);
+            t->outline + first, outlines_avx512(pos, kinds, &scalar, &word));
+        scalar &= is_new;
+        n_words = append_avx512(words, n_words, word & is_new, first);
+        n_numbers = append_avx512(numbers, n_numbers, scalar & ~word, first);
         n_ends = append_avx512(t->end, n_ends, newline & is_new, first);
     }
     t->n_ends = n_ends;
-    check_scalars_avx512(t, text, n_text, scalars, n_scalars);
+    check_words_avx512(t, text, n_text, words, n_words);
+    check_numbers_avx512(t, text, n_text, numbers, n_numbers);
 }
 
 static TARGET uint64_t sort_avx512(const struct mr_tokens *t, size_t first,

@@ -14,13 +14,17 @@
 #define UNIT_BYTES 8
 #define TABLE_SHAPES 2048
 #define PROBES 8
+/* Members that are there or not make the number of tokens differ, so that
+ * this mostly finds the shape without a hash. */
+#define LATEST_SHAPES 64
 #define SEEN_HASHES 1024
 #define ROOM_BYTES (256 * 1024)
 
 struct mr_shapes {
     uint32_t table[TABLE_SHAPES];
-    uint32_t seen[SEEN_HASHES];    /* parts of hashes that were not found */
-    const struct mr_shape *latest; /* found, or NULL */
+    uint32_t seen[SEEN_HASHES]; /* parts of hashes that were not found */
+    /* By the number of a line's tokens: the one found last, or NULL. */
+    const struct mr_shape *latest[LATEST_SHAPES];
     size_t n_room;
     _Alignas(UNIT_BYTES) uint8_t room[ROOM_BYTES];
 };
@@ -82,12 +86,13 @@ static inline bool fits(
 const struct mr_shape *mr_shapes_find(struct mr_shapes *shapes,
     const struct mr_shape_line *line, uint64_t *hash_out)
 {
+    const struct mr_shape **latest =
+        &shapes->latest[line->n_tokens % LATEST_SHAPES];
     uint64_t hash;
     size_t i;
 
-    /* Mostly it is that of the line before. */
-    if (shapes->latest && fits(shapes->latest, line))
-        return shapes->latest;
+    if (*latest && fits(*latest, line))
+        return *latest;
     *hash_out = hash = mr_hash_fast(line->outline, line->n_tokens);
     for (i = 0; i < PROBES; i++) {
         uint32_t at1 = shapes->table[(hash + i) % TABLE_SHAPES];
@@ -97,7 +102,7 @@ const struct mr_shape *mr_shapes_find(struct mr_shapes *shapes,
             break;
         shape = at_unit(shapes, at1 - 1);
         if (shape->hash == hash && fits(shape, line)) {
-            shapes->latest = shape;
+            *latest = shape;
             return shape;
         }
     }
@@ -137,7 +142,7 @@ static void *take_room(struct mr_shapes *shapes, uint64_t hash, size_t n)
     if (!place || n > ROOM_BYTES - shapes->n_room) {
         memset(shapes->table, 0, sizeof shapes->table);
         shapes->n_room = 0;
-        shapes->latest = NULL;
+        memset(shapes->latest, 0, sizeof shapes->latest);
         place = find_place(shapes, hash);
     }
     room = &shapes->room[shapes->n_room];
