@@ -103,7 +103,7 @@ run_peer() {
 # compare LAKE: Rounds of mr and each peer in turn.
 compare() {
     local name=$1-$megabytes options peer query key base bytes i
-    local -A all=() ratios=() verdict=() peak=()
+    local -A all=() cpus=() ratios=() verdict=() peak=()
     local lake_format=${1#*-}
     mapfile -t options < <("${1%-*}" "$megabytes")
     lake "$name" "${options[@]}" --days 2 --types "$types" --format "$lake_format"
@@ -113,6 +113,7 @@ compare() {
         timed "$mr" map -q -j "$threads" -o "$folder/$name.mrs" "$folder/$name"
         base=$seconds
         all[mr]+=" $seconds"
+        cpus[mr]+=" $cpu"
         ratios[mr]+=" 1"
         peak[mr]=$peak_kb
         for query in users kpis; do
@@ -120,6 +121,7 @@ compare() {
                 key=$peer-$query
                 run_peer "$peer" "$query" "$name"
                 all[$key]+=" $seconds"
+                cpus[$key]+=" $cpu"
                 ratios[$key]+=" $(calculate 'b / a' "a=$base" "b=$seconds")"
                 peak[$key]=$peak_kb
                 verdict[$key]=$(python3 "$top/scripts/peers/check.py" \
@@ -134,9 +136,9 @@ compare() {
         # shellcheck disable=SC2086
         awk -v l="$1" -v k="$key" -v b="$bytes" -v s="$(median ${all[$key]})" \
             -v r="$(median ${ratios[$key]})" -v kb="${peak[$key]}" \
-            -v v="${verdict[$key]}" 'BEGIN {
-                printf "%-9s %-15s%9.2f%9.0f%9.2f%10.0f  %s\n",
-                    l, k, s, b / 1e6 / s, r, kb / 1024, v }'
+            -v c="$(median ${cpus[$key]})" -v v="${verdict[$key]}" 'BEGIN {
+                printf "%-9s %-15s%9.2f%9.2f%9.0f%9.2f%10.0f  %s\n",
+                    l, k, s, c, b / 1e6 / s, r, kb / 1024, v }'
     done
 }
 
@@ -156,7 +158,7 @@ writes and syncs a state that can be merged; the peers do none of that, and
 skip bad lines without a word.
 
 END
-printf '%-9s %-15s%9s%9s%9s%10s  %s\n' lake program seconds MB/s 'mr = 1' \
+printf '%-9s %-15s%9s%9s%9s%9s%10s  %s\n' lake program seconds 'CPU, s' MB/s 'mr = 1' \
     'peak MiB' figures
 for one; do
     case $one in

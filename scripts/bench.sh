@@ -60,26 +60,32 @@ print(eval(sys.argv[2]))' "$folder/$1.truth.json" "$2"
 }
 
 # pairs: Run the commands in the arrays one and two in turn, so that a machine
-# that slows down slows both.  Sets medians of the seconds, one_s and two_s, of
-# two's processor time as a share of threads times seconds, of the ratio of
-# two to one; the second's peak; and what the first printed last, text_bytes.
+# that slows down slows both.  Sets medians of their seconds, one_s and two_s,
+# of their processor time as a share of threads times seconds, one_cpu and
+# two_cpu, and of the ratio of two to one; the second's peak; and what the
+# first printed last, text_bytes.
 pairs() {
-    local a=() b=() ratios=() shares=() first i
+    local one_all=() two_all=() one_cpus=() two_cpus=() ratios=() i
     "${one[@]}" >/dev/null
     for ((i = 0; i < runs; i++)); do
         timed "${one[@]}"
-        first=$seconds
         text_bytes=$(sed -nE 's/.*"text_bytes": ([0-9]+).*/\1/p' "$folder/stdout")
+        one_all+=("$seconds")
+        one_cpus+=("$(cpu_share)")
         timed "${two[@]}"
-        a+=("$first")
-        b+=("$seconds")
-        ratios+=("$(calculate 'b / a' "a=$first" "b=$seconds")")
-        shares+=("$(calculate '100 * c / (j * b)' "c=$cpu" "j=$threads" "b=$seconds")")
+        two_all+=("$seconds")
+        two_cpus+=("$(cpu_share)")
+        ratios+=("$(calculate 'b / a' "a=${one_all[-1]}" "b=$seconds")")
     done
-    one_s=$(median "${a[@]}")
-    two_s=$(median "${b[@]}")
+    one_s=$(median "${one_all[@]}")
+    two_s=$(median "${two_all[@]}")
+    one_cpu=$(median "${one_cpus[@]}")
+    two_cpu=$(median "${two_cpus[@]}")
     ratio=$(median "${ratios[@]}")
-    share=$(median "${shares[@]}")
+}
+
+cpu_share() {
+    calculate '100 * c / (j * s)' "c=$cpu" "j=$threads" "s=$seconds"
 }
 
 map_to() {
@@ -98,7 +104,7 @@ speed_row() {
     pairs
     check "$name" "$folder/$name.mrs"
     awk -v name="${name%-*}" -v n="$n_files" -v b="$text_bytes" -v u="$one_s" \
-        -v m="$two_s" -v r="$ratio" -v s="$share" -v kb="$peak_kb" \
+        -v m="$two_s" -v r="$ratio" -v s="$two_cpu" -v kb="$peak_kb" \
         'BEGIN { printf "%-12s%7d%9.0f%13.0f%10.0f%8.2f%11.1f%10.0f\n",
             name, n, b / 1e6, b / 1e6 / u, b / 1e6 / m, r, s, kb / 1024 }'
 }
@@ -187,7 +193,8 @@ run_small() {
 Small files: $files of about 20 KB of JSON against 60 with the same events;
 mr map, $threads threads.
 END
-    printf '%-7s%14s%14s%24s\n' format '60 files, s' 'many, s' 'many/60, per byte'
+    printf '%-7s%13s%7s%11s%7s%22s\n' format '60 files, s' 'CPU %' 'many, s' \
+        'CPU %' 'many/60, per byte'
     for format in gz zst; do
         few=files-60-$format-$files
         many=files-$files-$format-$files
@@ -202,8 +209,9 @@ END
         few_bytes=$(truth "$few" 't["totals"]["text_bytes"]')
         many_bytes=$(truth "$many" 't["totals"]["text_bytes"]')
         awk -v f="$format" -v a="$one_s" -v b="$two_s" -v r="$ratio" \
-            -v m="$few_bytes" -v n="$many_bytes" \
-            'BEGIN { printf "%-7s%14.2f%14.2f%24.2f\n", f, a, b, r * m / n }'
+            -v m="$few_bytes" -v n="$many_bytes" -v c="$one_cpu" -v d="$two_cpu" \
+            'BEGIN { printf "%-7s%13.2f%7.1f%11.2f%7.1f%22.2f\n",
+                f, a, c, b, d, r * m / n }'
     done
 }
 
@@ -268,7 +276,7 @@ users_lake() {
 }
 
 run_memory() {
-    local n j name user_days first
+    local n j name user_days first least=0 least_days=0
     room $((users * per_user / 25000000 + 1))
     say "$((users * per_user)) events are mapped at 2 and at 16 threads"
     cat <<END
@@ -282,6 +290,7 @@ END
         name=users-$n-$per_user
         user_days=$(truth "$name" 'sum(x["users"] for x in t["days"])')
         first=
+        find "$folder/$name" -type f -exec cat {} + >/dev/null
         for j in 2 16; do
             timed "$mr" map -q -j "$j" -o "$folder/$name.mrs" "$folder/$name"
             [ -n "$first" ] || first=$peak_kb
@@ -293,7 +302,11 @@ END
         printf '16 threads take %s times what 2 take.\n' \
             "$(calculate 'sprintf("%.2f", b / a)' "a=$first" "b=$peak_kb")"
         check "$name" "$folder/$name.mrs"
+        [ "$least" -gt 0 ] || { least=$first least_days=$user_days; }
     done
+    printf 'Each further user and day takes %s bytes, with 2 threads.\n' \
+        "$(calculate 'sprintf("%.1f", 1024 * (b - a) / (e - d))' "a=$least" \
+            "b=$first" "d=$least_days" "e=$user_days")"
 }
 
 # information STATE: Bytes that no coding of its user sets and sessions can

@@ -33,7 +33,7 @@
  * Neither the text nor its order depends on the number of threads.
  */
 
-#define RUN_LINES (UINT64_C(1) << 24)
+#define RUN_LINES (UINT64_C(1) << 25)
 #define BATCH_EVENTS 8192
 #define FLUSH_BYTES ((size_t)512 << 10)
 #define THREADS_MAX 256

@@ -152,6 +152,11 @@ static const char *const item_forms[] = {
 };
 #define N_ITEM (sizeof item_forms / sizeof *item_forms)
 
+#define IMAGE                                                                  \
+    "<div id=\\\"%w-%n\\\"><img "                                              \
+    "src=\\\"https://cdn.shop.example/%h/%h.jpg\\\" "                          \
+    "alt=\\\"%w %w\\\"/>"
+
 /* What long text is put together from, inside a string. */
 static const char *const text_forms[] = {
     "%s. ",
@@ -159,8 +164,7 @@ static const char *const text_forms[] = {
     "%l.\\n\\n",
     "<p class=\\\"%w\\\">%l</p>\\n",
     "<li><a href=\\\"https://www.shop.example/%w/%w-%i?ref=%w\\\">%s</a></li>",
-    "<div id=\\\"%w-%n\\\"><img src=\\\"https://cdn.shop.example/%h/%h.jpg\\\" "
-    "alt=\\\"%w %w\\\"/>%s</div>\\n",
+    IMAGE "%s</div>\\n",
 };
 #define N_TEXT (sizeof text_forms / sizeof *text_forms)
 #define N_PROSE 3
