@@ -62,6 +62,20 @@ static enum mr_status sort_cells(struct mr_work *w)
     return status;
 }
 
+/* Each partition's cells by their final numbers, in order. */
+static void renumber_cells(struct mr_work *w)
+{
+#pragma omp parallel for schedule(static) num_threads((int)w->threads)
+    for (size_t i = 0; i < w->coverage.n_partitions; i++) {
+        struct mr_partition *p = &w->coverage.partition[i];
+
+        for (size_t k = 0; k < p->n_cells; k++)
+            p->cell[k].cell = w->cells.final[p->cell[k].cell];
+        if (p->n_cells > 1)
+            qsort(p->cell, p->n_cells, sizeof(*p->cell), by_cell);
+    }
+}
+
 /* Types, cells and coverage, in a state's order and numbers. */
 static enum mr_status make_head(
     struct mr_work *w, struct mr_state_head *head, struct mr_error *err)
@@ -71,14 +85,7 @@ static enum mr_status make_head(
     if (add_unlisted(w) != MR_OK || mr_coverage_settle(&w->coverage) != MR_OK ||
         sort_cells(w) != MR_OK)
         return mr_fail_nomem(err);
-    for (size_t i = 0; i < w->coverage.n_partitions; i++) {
-        struct mr_partition *p = &w->coverage.partition[i];
-
-        for (size_t k = 0; k < p->n_cells; k++)
-            p->cell[k].cell = w->cells.final[p->cell[k].cell];
-        if (p->n_cells > 1)
-            qsort(p->cell, p->n_cells, sizeof(*p->cell), by_cell);
-    }
+    renumber_cells(w);
     head->coverage = w->coverage;
     memset(&w->coverage, 0, sizeof(w->coverage));
     head->type = w->cells.type;
@@ -267,6 +274,28 @@ static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
     return status;
 }
 
+/* Finish the writer.  Meanwhile another thread frees the users, who have been
+ * written: with many of them that takes as long. */
+static enum mr_status finish(struct mr_work *w, struct mr_state_writer *writer,
+    const struct mr_state_head *head, struct mr_result *result,
+    struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+
+#pragma omp parallel sections num_threads((int)w->threads)
+    {
+#pragma omp section
+        status = mr_state_writer_finish(writer, head, result->path,
+            sizeof(result->path), &result->state_bytes, err);
+#pragma omp section
+        {
+            mr_aggregate_free(w->aggregate);
+            w->aggregate = NULL;
+        }
+    }
+    return status;
+}
+
 /* Write the state and finish, or abort, the writer. */
 static enum mr_status write_state(struct mr_work *w,
     struct mr_state_writer *writer, struct mr_result *result,
@@ -274,18 +303,19 @@ static enum mr_status write_state(struct mr_work *w,
 {
     struct mr_state_head head;
     enum mr_status status = make_head(w, &head, err);
+    uint64_t users = 0;
 
     if (status == MR_OK)
         status = write_users(w, &head, writer, err);
     if (status == MR_OK && is_stopped(w))
         status = mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
-    if (status == MR_OK)
-        status = mr_state_writer_finish(writer, &head, result->path,
-            sizeof(result->path), &result->state_bytes, err);
-    else
+    if (status == MR_OK) {
+        users = mr_aggregate_users(w->aggregate);
+        status = finish(w, writer, &head, result, err);
+    } else {
         mr_state_writer_abort(writer);
-    if (status == MR_OK && mr_result_fill(result, &head,
-                               mr_aggregate_users(w->aggregate)) != MR_OK)
+    }
+    if (status == MR_OK && mr_result_fill(result, &head, users) != MR_OK)
         status = mr_fail_nomem(err);
     mr_state_head_release(&head);
     return status;

@@ -39,6 +39,10 @@
 
 #define PIECE_BYTES ((size_t)256 << 10)
 
+/* How much of a mapping the disk is asked for at once; then the kernel, told
+ * that reading is sequential, goes on by itself. */
+#define AHEAD_BYTES ((size_t)16 << 20)
+
 _Static_assert(PIECE_BYTES <= MR_SOURCE_SMALL, "a buffer holds a piece");
 
 _Static_assert(ATOMIC_POINTER_LOCK_FREE == 2, "the handler must not lock");
@@ -155,8 +159,9 @@ static void map_file(struct mr_source *source)
         atomic_store(&slots[slot].start, FREE_SLOT);
         return;
     }
-#ifdef MADV_SEQUENTIAL
+#if defined(MADV_SEQUENTIAL) && defined(MADV_WILLNEED)
     (void)madvise(p, n, MADV_SEQUENTIAL);
+    (void)madvise(p, n < AHEAD_BYTES ? n : AHEAD_BYTES, MADV_WILLNEED);
 #endif
     start = (uintptr_t)p;
     atomic_store(&slots[slot].cut, false);

@@ -46,6 +46,8 @@
 
 /* What a unit keeps of its memory for the next one. */
 #define KEPT_BYTES ((size_t)4 * MR_LINES_BLOCK)
+/* Cells of a table that is kept: clearing it takes microseconds. */
+#define KEPT_CELLS 1024
 /* What does not count where a line's length does: a byte-order mark before
  * it, CR and LF behind it. */
 #define MARK_BYTES 3
@@ -99,6 +101,7 @@ struct thread {
     struct mr_work *work;
     struct mr_mapper mapper;
     struct mr_batch batch;
+    struct mr_batch job_sum, group_sum; /* memory for the next file's */
     struct mr_batch over; /* tuples on their way to a job's aggregate */
     struct mr_aggregate_scratch *scratch;
     struct mr_batch ready; /* committed, not yet in the shared table */
@@ -737,6 +740,21 @@ static enum mr_status fill_cells(
     return status;
 }
 
+static enum mr_status fill_reasons(
+    const struct mr_batch *sum, struct mr_partition *p)
+{
+    for (uint32_t r = 0; r < MR_REASON_COUNT; r++) {
+        if (sum->reason[r] == 0)
+            continue;
+        if (p->reason == NULL)
+            p->reason = malloc(MR_REASON_COUNT * sizeof(*p->reason));
+        if (p->reason == NULL)
+            return MR_NOMEM;
+        p->reason[p->n_reasons++] = (struct mr_reason_count){r, sum->reason[r]};
+    }
+    return MR_OK;
+}
+
 static enum mr_status fill_partition(struct mr_work *w, const struct job *job,
     const struct mr_stream *stream, struct mr_partition *p)
 {
@@ -754,13 +772,8 @@ static enum mr_status fill_partition(struct mr_work *w, const struct job *job,
     if (p->name == NULL || (p->name[0] = strdup(job->name)) == NULL)
         return MR_NOMEM;
     p->n_names = 1;
-    p->reason = malloc(MR_REASON_COUNT * sizeof(*p->reason));
-    if (p->reason == NULL)
+    if (fill_reasons(sum, p) != MR_OK)
         return MR_NOMEM;
-    for (uint32_t r = 0; r < MR_REASON_COUNT; r++)
-        if (sum->reason[r] > 0)
-            p->reason[p->n_reasons++] =
-                (struct mr_reason_count){r, sum->reason[r]};
     return fill_cells(w, sum, p);
 }
 
@@ -827,15 +840,27 @@ static enum mr_status end_partition(struct thread *t, struct job *job,
         t->work->plan.spec.session_gap_ms, t->scratch, err);
 }
 
+/* Keep the memory of a file's sum for the next, unless it is much. */
+static void keep_sum(struct mr_batch *kept, struct mr_batch *sum)
+{
+    if (sum->cap_tuples > READY_TUPLES || sum->cell_mask >= KEPT_CELLS)
+        return;
+    mr_batch_clear(sum);
+    *kept = *sum;
+    memset(sum, 0, sizeof(*sum));
+}
+
 static enum mr_status map_partition(struct thread *t, size_t input,
     struct mr_stream *stream, bool is_member, struct group *group,
     struct mr_error *err)
 {
     struct job job = {.work = t->work,
         .input = input,
+        .found.sum = t->job_sum,
         .passed = is_member ? NULL : &group->passed};
     enum mr_status status;
 
+    memset(&t->job_sum, 0, sizeof(t->job_sum));
     job.name = mr_stream_name(stream);
     pthread_mutex_init(&job.lock, NULL);
     status = mr_mapper_hint(&t->mapper, job.name, &job.hint);
@@ -845,6 +870,7 @@ static enum mr_status map_partition(struct thread *t, size_t input,
         read_partition(t, &job, stream);
         status = end_partition(t, &job, stream, group, err);
     }
+    keep_sum(&t->job_sum, &job.found.sum);
     mr_found_release(&job.found);
     mr_buffer_release(&job.open.text);
     pthread_mutex_destroy(&job.lock);
@@ -1035,11 +1061,12 @@ static enum mr_status map_container(struct thread *t, size_t input,
 static void map_input(struct thread *t, size_t input)
 {
     const struct mr_input *in = &t->work->listing.inputs[input];
-    struct group group = {0};
+    struct group group = {.found.sum = t->group_sum};
     struct mr_container *container;
     struct mr_error err = {.status = MR_OK}, why = {.status = MR_OK};
     enum mr_status status;
 
+    memset(&t->group_sum, 0, sizeof(t->group_sum));
     if (mr_container_open(in, &container, &why) != MR_OK)
         status = note_failure(&group, in->name, &why, &err);
     else
@@ -1049,6 +1076,7 @@ static void map_input(struct thread *t, size_t input)
     if (status != MR_OK)
         set_fatal(t->work, input, &err);
     mr_coverage_release(&group.coverage);
+    keep_sum(&t->group_sum, &group.found.sum);
     mr_found_release(&group.found);
     free(group.share);
     pthread_mutex_lock(&t->work->lock);
@@ -1127,6 +1155,8 @@ void mr_work_thread(struct mr_work *w)
         }
     }
     mr_batch_release(&t.ready);
+    mr_batch_release(&t.job_sum);
+    mr_batch_release(&t.group_sum);
     mr_batch_release(&t.over);
     mr_batch_release(&t.batch);
     mr_aggregate_scratch_free(t.scratch);
