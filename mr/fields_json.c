@@ -235,24 +235,29 @@ static struct slot value_behind(
 }
 
 /* The value of a good line from p on; last is its last byte, or white space
- * behind it. */
-static inline void set_value(
-    const uint8_t *p, const uint8_t *last, bool escapes, struct mr_value *value)
+ * behind it.  kind may be left to the first byte to tell, as
+ * MR_KIND_NONE. */
+static inline void set_value(const uint8_t *p, const uint8_t *last,
+    enum mr_kind kind, bool escapes, struct mr_value *value)
 {
-    value->kind = kind_of(*p);
+    if (kind == MR_KIND_NONE)
+        kind = kind_of(*p);
+    value->kind = kind;
     value->text.p = p;
     value->text.n = 0;
     value->escaped = false;
+    if (kind != MR_KIND_STRING && kind != MR_KIND_NUMBER)
+        return;
     /* In a good line, nothing else behind the value is as small. */
     while (*last <= ' ')
         last--;
-    if (value->kind == MR_KIND_STRING) {
-        value->text.p = p + 1;
-        value->text.n = (size_t)(last - p - 1);
-        value->escaped = escapes && memchr(p + 1, '\\', value->text.n) != NULL;
-    } else if (value->kind == MR_KIND_NUMBER) {
+    if (kind == MR_KIND_NUMBER) {
         value->text.n = (size_t)(last - p + 1);
+        return;
     }
+    value->text.p = p + 1;
+    value->text.n = (size_t)(last - p - 1);
+    value->escaped = escapes && memchr(p + 1, '\\', value->text.n) != NULL;
 }
 
 /* The child of a node for a key as it stands in the text, or NULL. */
@@ -624,7 +629,7 @@ static void set_values(
             const struct slot *slot = &r->slot[plan->path[i]->slot];
 
             set_value(r->block.p + slot->first, r->block.p + slot->last,
-                escapes, &record->value[i]);
+                MR_KIND_NONE, escapes, &record->value[i]);
         } else {
             record->value[i] = (struct mr_value){0};
         }
@@ -632,21 +637,35 @@ static void set_values(
 }
 
 /* Set the record's values from the places that a shape has for them. */
-static inline void set_values_of(const struct mr_fields_plan *plan,
-    const struct mr_shape *shape, const struct mr_shape_line *line,
-    bool escapes, struct mr_record *record)
+static inline void set_values_of(const struct mr_shape *shape,
+    const struct mr_shape_line *line, bool escapes, struct mr_record *record)
 {
-    uint32_t i;
+    const struct mr_shape_value *v = shape->value;
+    const struct mr_shape_value *end = v + shape->n_values;
+    uint32_t missing;
 
-    for (i = 0; i < plan->n_paths; i++) {
-        if (shape->captured >> i & 1) {
-            const uint16_t *pos = line->pos + shape->value[i];
+    for (; v < end; v++) {
+        const uint16_t *pos = line->pos + v->token;
 
-            set_value(line->text + pos[0], line->text + pos[1] - 1, escapes,
-                &record->value[i]);
-        } else {
-            record->value[i] = (struct mr_value){0};
-        }
+        set_value(line->text + pos[0], line->text + pos[1] - 1,
+            (enum mr_kind)v->kind, escapes, &record->value[v->path]);
+    }
+    for (missing = shape->missing; missing; missing &= missing - 1)
+        record->value[__builtin_ctz(missing)] = (struct mr_value){0};
+}
+
+/* What is known of a value's kind by its outline. */
+static uint8_t kind_in_outline(uint8_t outline)
+{
+    switch (outline) {
+    case MR_OUTLINE_STRING:
+        return MR_KIND_STRING;
+    case '{':
+        return MR_KIND_OBJECT;
+    case '[':
+        return MR_KIND_ARRAY;
+    default:
+        return MR_KIND_NONE;
     }
 }
 
@@ -663,10 +682,17 @@ static void keep_shape(
     shape = mr_shapes_add(r->shapes, line, hash, r->colon, r->line.n_colons);
     if (!shape)
         return;
-    shape->captured = r->line.captured;
     for (i = 0; i < plan->n_paths; i++) {
-        if (shape->captured >> i & 1)
-            shape->value[i] = (uint16_t)r->slot[plan->path[i]->slot].number;
+        struct mr_shape_value *v = &shape->value[shape->n_values];
+
+        if (!(r->line.captured >> i & 1)) {
+            shape->missing |= UINT32_C(1) << i;
+            continue;
+        }
+        v->token = (uint16_t)r->slot[plan->path[i]->slot].number;
+        v->path = (uint8_t)i;
+        v->kind = kind_in_outline(line->outline[v->token]);
+        shape->n_values++;
     }
 }
 
@@ -689,7 +715,7 @@ static inline void read_line(struct mr_fields_reader *r, size_t last,
         const struct mr_shape *shape = mr_shapes_find(r->shapes, &line, &hash);
 
         if (shape) {
-            set_values_of(r->plan, shape, &line, escapes, record);
+            set_values_of(shape, &line, escapes, record);
             return;
         }
     }

@@ -4,6 +4,8 @@
 
 #include "mr/fields.h"
 
+#include <string.h>
+
 /*
  * The plain reading of JSON: RFC 8259 from the first byte to the last, one
  * byte after the other.  It is the reference for the fast reading in
@@ -366,11 +368,29 @@ static uint32_t escaped_character(struct text *t)
     }
 }
 
+/* The length of the text's characters up to the next escape that fit into n
+ * bytes; all of them are put in *whole_out. */
+static size_t plain_bytes(const struct text *t, size_t n, size_t *whole_out)
+{
+    size_t rest = (size_t)(t->end - t->p);
+    const uint8_t *escape = memchr(t->p, '\\', rest);
+    size_t fit;
+
+    /* A backslash that ends the text escapes nothing. */
+    if (escape != NULL && t->end - escape > 1)
+        rest = (size_t)(escape - t->p);
+    *whole_out = rest;
+    fit = rest < n ? rest : n;
+    while (fit < rest && fit > 0 && (t->p[fit] & 0xC0) == 0x80)
+        fit--;
+    return fit;
+}
+
 size_t mr_fields_unescape(struct mr_span text, uint8_t *out, size_t cap)
 {
     struct text t;
     size_t n = 0;
-    size_t n_written = 0;
+    bool full = false;
 
     if (text.n == 0)
         return 0;
@@ -378,26 +398,23 @@ size_t mr_fields_unescape(struct mr_span text, uint8_t *out, size_t cap)
     t.end = text.p + text.n;
     while (t.p < t.end) {
         uint8_t bytes[4];
-        const uint8_t *from = t.p;
         size_t n_bytes;
+        size_t n_fit;
 
-        if (*t.p == '\\' && t.end - t.p > 1) {
-            t.p++;
-            n_bytes = put_utf8(bytes, escaped_character(&t));
-            from = bytes;
-        } else {
-            n_bytes = 1;
-            t.p++;
-            while (t.p < t.end && (*t.p & 0xC0) == 0x80) {
-                t.p++;
-                n_bytes++;
-            }
-        }
+        n_fit = plain_bytes(&t, full ? 0 : cap - n, &n_bytes);
+        if (!full)
+            memcpy(out + n, t.p, n_fit);
+        full |= n_fit < n_bytes;
+        n += n_bytes;
+        t.p += n_bytes;
+        if (t.p == t.end)
+            break;
+        t.p++;
+        n_bytes = put_utf8(bytes, escaped_character(&t));
         /* Nothing after the first character that does not fit. */
-        if (n_written == n && n_bytes <= cap - n) {
-            memcpy(out + n, from, n_bytes);
-            n_written += n_bytes;
-        }
+        full |= !full && n_bytes > cap - n;
+        if (!full)
+            memcpy(out + n, bytes, n_bytes);
         n += n_bytes;
     }
     return n;

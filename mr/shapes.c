@@ -39,26 +39,17 @@ void mr_shapes_free(struct mr_shapes *shapes)
     free(shapes);
 }
 
-/* A key's bytes behind its opening quote; colon is the number of the token
- * behind it. */
-static inline const uint8_t *key_of(
-    const struct mr_shape_line *line, size_t colon)
-{
-    return line->text + line->pos[(ptrdiff_t)colon - 1] + 1;
-}
-
 static inline bool has_words(
     const struct mr_shape *shape, const struct mr_shape_line *line)
 {
+    const struct mr_shape_word *w = shape->word;
+    const struct mr_shape_word *end = w + shape->n_words;
     uint64_t differ = 0;
-    size_t i;
 
-    for (i = 0; i < shape->n_words; i++) {
-        const struct mr_shape_word *w = &shape->word[i];
-
-        differ |= (mr_get_u64(key_of(line, w->colon) + w->offset) ^ w->text) &
+    for (; w < end; w++)
+        differ |= (mr_get_u64(line->text + line->pos[w->token] + w->offset) ^
+                      w->text) &
                   w->mask;
-    }
     return differ == 0;
 }
 
@@ -160,17 +151,18 @@ static size_t key_bytes(const struct mr_shape_line *line, size_t colon)
 static void add_words(
     struct mr_shape *shape, const struct mr_shape_line *line, size_t colon)
 {
-    const uint8_t *key = key_of(line, colon);
+    const uint8_t *key = line->text + line->pos[(ptrdiff_t)colon - 1];
     size_t n = key_bytes(line, colon);
     size_t at;
 
-    for (at = 0; at < n; at += 8) {
+    /* Behind the opening quote. */
+    for (at = 1; at <= n; at += 8) {
         struct mr_shape_word *w = &shape->word[shape->n_words++];
-        size_t n_rest = n - at;
+        size_t n_rest = n + 1 - at;
 
         w->mask = n_rest < 8 ? (UINT64_C(1) << (8 * n_rest)) - 1 : UINT64_MAX;
         w->text = mr_get_u64(key + at) & w->mask;
-        w->colon = (uint16_t)colon;
+        w->token = (uint16_t)(colon - 1);
         w->offset = (uint16_t)at;
     }
 }

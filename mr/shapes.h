@@ -22,21 +22,30 @@
 /* Lines of more tokens are always read the long way. */
 #define MR_SHAPE_TOKENS_MAX 4096
 
-/** Eight bytes, or the last ones, of a key: of the key before the line's
- * token number colon, from an offset on. */
+/** Eight bytes, or the last ones, of a key: the line's token of that number,
+ * from an offset on. */
 struct mr_shape_word {
     uint64_t text;
     uint64_t mask; /* the bytes that count */
-    uint16_t colon;
+    uint16_t token;
     uint16_t offset;
+};
+
+/** Where a wanted value begins, and of what kind it is: a string, object or
+ * array; MR_KIND_NONE stands for what the first byte tells. */
+struct mr_shape_value {
+    uint16_t token;
+    uint8_t path;
+    uint8_t kind;
 };
 
 struct mr_shape {
     uint64_t hash;     /* of the outline */
     uint32_t n_tokens; /* of a line, its line feed included */
     uint32_t n_words;
-    uint32_t captured;             /* bit i: there is a value for path i */
-    uint16_t value[MR_FIELDS_MAX]; /* the number of its first token */
+    uint32_t n_values;
+    uint32_t missing; /* bit i: there is no value for path i */
+    struct mr_shape_value value[MR_FIELDS_MAX];
     struct mr_shape_word word[];
     /* then the outline */
 };
@@ -70,7 +79,7 @@ bool mr_shapes_wants(struct mr_shapes *shapes, uint64_t hash);
 /**
  * mr_shapes_add(shapes, line, hash, colons, n): Add a line's shape; colons
  * are the numbers of the n tokens behind keys that must be the same.  The
- * caller sets what is captured and the values.  NULL when the line cannot
+ * caller sets the values, and which are missing.  NULL when the line cannot
  * have one: it has too many tokens, or a key whose length the outline does
  * not tell.
  */

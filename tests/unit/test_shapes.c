@@ -49,15 +49,15 @@ static void a_shape_is_found_again(void **state)
     assert_true(mr_shapes_wants(shapes, hash));
     shape = mr_shapes_add(shapes, &line, hash, colons, 1);
     assert_non_null(shape);
-    shape->captured = 1;
-    shape->value[0] = 3;
+    shape->n_values = 1;
+    shape->value[0].token = 3;
 
     line = line_of(&t, "{\"key\": -25.5, \"c\" :\"longer\" }" REST);
     assert_null(mr_shapes_find(shapes, &line, &hash));
     line = line_of(&t, "{ \"key\": -25.5,\"b\":\"longer\" }" REST);
     found = mr_shapes_find(shapes, &line, &hash);
     assert_ptr_equal(found, shape);
-    assert_int_equal(line.text[line.pos[found->value[0]]], '-');
+    assert_int_equal(line.text[line.pos[found->value[0].token]], '-');
     mr_shapes_free(shapes);
 }
 
