@@ -39,7 +39,7 @@
 /* Units of a job between being made and being settled. */
 #define RING 64
 /* Tuples a thread keeps before it visits the shared table. */
-#define READY_TUPLES ((size_t)1 << 17)
+#define READY_TUPLES ((size_t)1 << 15)
 
 /* What a unit keeps of its memory for the next one. */
 #define KEPT_BYTES ((size_t)4 * MR_LINES_BLOCK)
@@ -843,9 +843,9 @@ static enum mr_status spoil(struct group *group, const struct mr_error *why)
 
 /* ---- from group to what is shared ---- */
 
-static enum mr_status flush_ready(struct thread *t)
+/* Add a batch's tuples to what is shared, and empty it. */
+static enum mr_status flush(struct thread *t, struct mr_batch *sum)
 {
-    struct mr_batch *sum = &t->ready.sum;
     enum mr_status status = mr_aggregate_add(
         t->work->aggregate, sum->tuple, sum->n_tuples, t->scratch);
 
@@ -860,10 +860,12 @@ static enum mr_status share_users(
 
     if (group->found.staged != NULL)
         status = mr_aggregate_merge(t->work->aggregate, group->found.staged);
+    if (status == MR_OK && group->found.sum.n_tuples >= READY_TUPLES)
+        status = flush(t, &group->found.sum);
     if (status == MR_OK)
         status = mr_batch_append(&t->ready.sum, &group->found.sum);
     if (status == MR_OK && t->ready.sum.n_tuples >= READY_TUPLES)
-        status = flush_ready(t);
+        status = flush(t, &t->ready.sum);
     return status != MR_OK ? mr_aggregate_fail(status, err) : MR_OK;
 }
 
@@ -1061,7 +1063,7 @@ void mr_work_thread(struct mr_work *w)
         pthread_mutex_unlock(&w->lock);
     }
     if (status == MR_OK && !stopping(w)) {
-        status = flush_ready(&t);
+        status = flush(&t, &t.ready.sum);
         if (status != MR_OK) {
             (void)mr_aggregate_fail(status, &err);
             set_fatal(w, SIZE_MAX, &err);
