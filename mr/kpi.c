@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "mr/calendar.h"
+#include "mr/kernels.h"
 
 /*
  * Four numbers a day are enough for all user figures, and each of them adds
@@ -27,7 +28,7 @@
 
 struct day_tally {
     int32_t day;
-    uint64_t users, active, fresh, sessions;
+    uint64_t users, active, fresh;
 };
 
 struct mr_kpi_tally {
@@ -35,6 +36,8 @@ struct mr_kpi_tally {
     struct day_tally *day; /* ascending; the days that have cells */
     size_t n_days;
     uint32_t *day_of_cell; /* index into day */
+    uint64_t *sessions;    /* by day from the first on, gaps included */
+    size_t n_sessions;
     uint64_t *cell_users;
     /* Bitmaps over the block at hand; current and before change places. */
     uint64_t *current, *before, *known;
@@ -59,7 +62,11 @@ enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
     for (i = 0; i < n; i++)
         t->n_days += i == 0 || cells->cell[i].day != cells->cell[i - 1].day;
     t->day = calloc(t->n_days + 1, sizeof(*t->day));
-    if (!t->day_of_cell || !t->cell_users || !t->day) {
+    if (n > 0)
+        t->n_sessions =
+            (size_t)(cells->cell[n - 1].day - cells->cell[0].day) + 1;
+    t->sessions = calloc(t->n_sessions + 1, sizeof(*t->sessions));
+    if (!t->day_of_cell || !t->cell_users || !t->day || !t->sessions) {
         mr_kpi_tally_free(t);
         return mr_fail_nomem(err);
     }
@@ -79,6 +86,7 @@ void mr_kpi_tally_free(struct mr_kpi_tally *tally)
         return;
     free(tally->day_of_cell);
     free(tally->cell_users);
+    free(tally->sessions);
     free(tally->day);
     free(tally);
 }
@@ -88,8 +96,7 @@ static void add_set(uint64_t *words, const struct mr_user_set *set)
     size_t i;
 
     if (set->words) {
-        for (i = 0; i < MR_BLOCK_WORDS; i++)
-            words[i] |= set->words[i];
+        mr_kernels()->or_u64(words, set->words, MR_BLOCK_WORDS);
         return;
     }
     for (i = 0; i < set->n; i++)
@@ -145,46 +152,21 @@ static void tally_sets(
     }
 }
 
-/* The index of the last day that begins no later than a time; n_days when
- * there is none. */
-static size_t find_day(const struct mr_kpi_tally *t, int64_t time_ms)
-{
-    size_t low = 0, high = t->n_days;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (t->day[middle].day * MR_MS_PER_DAY <= time_ms)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low == 0 ? t->n_days : low - 1;
-}
-
-/* Count each interval on the day of its start.  Neighbours often share their
- * day, so its bounds are kept. */
+/* Count each interval on the day of its start.  Neighbours' days differ as
+ * they like, so there is no branch that depends on them; one past the end
+ * takes what no sound state has. */
 static void tally_sessions(
     struct mr_kpi_tally *t, const struct mr_user_block *block)
 {
-    size_t i, d, n = block->n > 0 ? block->first[block->n] : 0;
-    int64_t day_start = 1, day_end = 0;
-    uint64_t *sessions = NULL;
+    size_t i, n = block->n > 0 ? block->first[block->n] : 0;
+    uint64_t first = t->n_days > 0 ? (uint64_t)t->day[0].day : 0;
 
     for (i = 0; i < n; i++) {
-        int64_t start = block->interval[i].start_ms;
+        uint64_t day =
+            (uint64_t)block->interval[i].start_ms / (uint64_t)MR_MS_PER_DAY -
+            first;
 
-        if (start < day_start || start >= day_end) {
-            d = find_day(t, start);
-            if (d == t->n_days)
-                continue;
-            day_start = t->day[d].day * MR_MS_PER_DAY;
-            day_end = day_start + MR_MS_PER_DAY;
-            sessions = &t->day[d].sessions;
-            if (start >= day_end)
-                continue; /* a day without events: not in any sound state */
-        }
-        ++*sessions;
+        t->sessions[day < t->n_sessions ? day : t->n_sessions]++;
     }
 }
 
@@ -204,8 +186,9 @@ void mr_kpi_tally_merge(
         into->day[i].users += from->day[i].users;
         into->day[i].active += from->day[i].active;
         into->day[i].fresh += from->day[i].fresh;
-        into->day[i].sessions += from->day[i].sessions;
     }
+    for (i = 0; i < into->n_sessions; i++)
+        into->sessions[i] += from->sessions[i];
     for (i = 0; i < into->cells->n_cells; i++)
         into->cell_users[i] += from->cell_users[i];
 }
@@ -238,7 +221,7 @@ static enum mr_status make_days(
             .day = x->day,
             .has_before = d > 0,
             .users = x->users,
-            .sessions = x->sessions,
+            .sessions = t->sessions[x->day - t->day[0].day],
             .active = x->active,
             .churned = users_before - x->active,
             .reactivated = x->users - x->active,

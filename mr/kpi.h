@@ -22,7 +22,8 @@ struct mr_cells {
 struct mr_kpi_tally;
 
 /** mr_kpi_tally_new(cells, tally, err): An empty tally.  cells must outlive
- * it.  Memory: 24 KiB and a few words per cell and per day with cells. */
+ * it.  Memory: 24 KiB and a few words per cell and per day from the first
+ * to the last. */
 MR_MUST_CHECK enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
     struct mr_kpi_tally **tally_out, struct mr_error *err);
 void mr_kpi_tally_free(struct mr_kpi_tally *tally);

@@ -5,13 +5,15 @@
 /*
  * mr_map: read the inputs with all threads (mr/work.h), then make a state of
  * what they left.  The second half is parallel too: shards are sorted each by
- * one thread; blocks are made, added to that thread's own sketches, and
- * packed by any thread, and written in order.
+ * one thread; blocks are made, added to the sketches, and packed by any
+ * thread, and written in order.  There is one sketch a cell for all threads,
+ * since many cells' sketches are large.
  */
 
 #include "mr/mr.h"
 
 #include <omp.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -124,36 +126,33 @@ static enum mr_status seal(
     return MR_OK;
 }
 
-/* What one thread needs to make blocks, and its sketches by cell. */
+/* Locks of the sketches: that of cell k is the k-th, modulo their number. */
+#define SKETCH_LOCKS 64
+/* How far apart two blocks begin with their sets. */
+#define SKETCH_SPREAD 37
+struct sketch_locks {
+    pthread_mutex_t lock[SKETCH_LOCKS];
+};
+
+/* What one thread needs to make blocks. */
 struct maker {
     struct mr_block_builder *builder;
     struct mr_packer *packer;
-    struct mr_hll **sketch;
-    size_t n_cells;
-    unsigned sketch_bits;
+    struct mr_state_head *head;
+    struct sketch_locks *locks;
 };
 
 static enum mr_status maker_init(
-    struct maker *m, const struct mr_state_head *head)
+    struct maker *m, struct mr_state_head *head, struct sketch_locks *locks)
 {
-    memset(m, 0, sizeof(*m));
-    m->n_cells = head->n_cells;
-    m->sketch_bits = head->spec.sketch_bits;
-    m->sketch = calloc(head->n_cells + 1, sizeof(struct mr_hll *));
-    if (m->sketch == NULL ||
-        mr_block_builder_new(head->n_cells, &m->builder) != MR_OK)
+    *m = (struct maker){.head = head, .locks = locks};
+    if (mr_block_builder_new(head->n_cells, &m->builder) != MR_OK)
         return MR_NOMEM;
     return mr_packer_new(head->spec.session_gap_ms, &m->packer);
 }
 
 static void maker_release(struct maker *m)
 {
-    for (size_t i = 0; m->sketch != NULL && i < m->n_cells; i++) {
-        if (m->sketch[i] != NULL)
-            mr_hll_release(m->sketch[i]);
-        free(m->sketch[i]);
-    }
-    free(m->sketch);
     mr_block_builder_free(m->builder);
     mr_packer_free(m->packer);
 }
@@ -169,26 +168,39 @@ static enum mr_status own_sketch(struct mr_hll **place, unsigned bits)
     return MR_OK;
 }
 
-/* Add the users of each of a block's sets to the cell's sketch. */
+static enum mr_status sketch_set(struct mr_hll *h,
+    const struct mr_user_block *block, const struct mr_user_set *set)
+{
+    enum mr_status status = MR_OK;
+
+    for (uint32_t i = 0; set->list != NULL && i < set->n; i++)
+        if (status == MR_OK)
+            status = mr_hll_add(h, block->hash[set->list[i]]);
+    for (uint32_t j = 0; set->words != NULL && j < MR_BLOCK_WORDS; j++)
+        for (uint64_t w = set->words[j]; w != 0 && status == MR_OK; w &= w - 1)
+            status = mr_hll_add(
+                h, block->hash[j * 64 + (uint32_t)__builtin_ctzll(w)]);
+    return status;
+}
+
+/* Add the users of each of a block's sets to the cell's sketch.  Threads
+ * begin at different sets. */
 static enum mr_status sketch_block(
-    struct maker *m, const struct mr_user_block *block)
+    struct maker *m, size_t first, const struct mr_user_block *block)
 {
     enum mr_status status = MR_OK;
 
     for (size_t k = 0; k < block->n_sets && status == MR_OK; k++) {
-        const struct mr_user_set *set = &block->sets[k];
-        struct mr_hll *h;
+        const struct mr_user_set *set =
+            &block->sets[(first + k) % block->n_sets];
+        pthread_mutex_t *lock = &m->locks->lock[set->cell % SKETCH_LOCKS];
+        struct mr_hll **sketch = &m->head->sketch[set->cell];
 
-        status = own_sketch(&m->sketch[set->cell], m->sketch_bits);
-        h = m->sketch[set->cell];
-        for (uint32_t i = 0; set->list != NULL && i < set->n; i++)
-            if (status == MR_OK)
-                status = mr_hll_add(h, block->hash[set->list[i]]);
-        for (uint32_t j = 0; set->words != NULL && j < MR_BLOCK_WORDS; j++)
-            for (uint64_t w = set->words[j]; w != 0 && status == MR_OK;
-                 w &= w - 1)
-                status = mr_hll_add(
-                    h, block->hash[j * 64 + (uint32_t)__builtin_ctzll(w)]);
+        pthread_mutex_lock(lock);
+        status = own_sketch(sketch, m->head->spec.sketch_bits);
+        if (status == MR_OK)
+            status = sketch_set(*sketch, block, set);
+        pthread_mutex_unlock(lock);
     }
     return status;
 }
@@ -199,23 +211,9 @@ static enum mr_status make_block(struct maker *m, const struct mr_aggregate *a,
     struct mr_user_block block;
 
     if (mr_aggregate_block(a, i, m->builder, &block) != MR_OK ||
-        sketch_block(m, &block) != MR_OK)
+        sketch_block(m, i * SKETCH_SPREAD, &block) != MR_OK)
         return mr_fail_nomem(err);
     return mr_pack_block(m->packer, &block, packed, err);
-}
-
-static enum mr_status join_sketches(struct mr_state_head *head, struct maker *m)
-{
-    enum mr_status status = MR_OK;
-
-    for (size_t k = 0; k < head->n_cells && status == MR_OK; k++) {
-        if (m->sketch[k] == NULL)
-            continue;
-        status = own_sketch(&head->sketch[k], m->sketch_bits);
-        if (status == MR_OK)
-            status = mr_hll_merge(head->sketch[k], m->sketch[k]);
-    }
-    return status;
 }
 
 static bool is_stopped(const struct mr_work *w)
@@ -225,12 +223,13 @@ static bool is_stopped(const struct mr_work *w)
 
 /* One thread's share of the blocks; all threads call it together. */
 static enum mr_status write_share(struct mr_work *w, struct mr_state_head *head,
-    struct mr_state_writer *writer, size_t n_blocks, struct mr_error *err)
+    struct sketch_locks *locks, struct mr_state_writer *writer, size_t n_blocks,
+    struct mr_error *err)
 {
     struct maker m;
     struct mr_packed_block packed = {.n_users = 0};
     enum mr_status status =
-        maker_init(&m, head) != MR_OK ? mr_fail_nomem(err) : MR_OK;
+        maker_init(&m, head, locks) != MR_OK ? mr_fail_nomem(err) : MR_OK;
 
 #pragma omp for ordered schedule(dynamic, 1)
     for (size_t i = 0; i < n_blocks; i++) {
@@ -242,11 +241,6 @@ static enum mr_status write_share(struct mr_work *w, struct mr_state_head *head,
         if (status == MR_OK)
             status = mr_state_writer_add(writer, &packed, err);
     }
-    if (status == MR_OK) {
-#pragma omp critical
-        if (join_sketches(head, &m) != MR_OK)
-            status = mr_fail_nomem(err);
-    }
     mr_packed_block_release(&packed);
     maker_release(&m);
     return status;
@@ -257,13 +251,17 @@ static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
 {
     size_t n_blocks;
     enum mr_status status = seal(w, &n_blocks, err);
+    struct sketch_locks locks;
 
     if (status != MR_OK)
         return status;
+    for (size_t i = 0; i < SKETCH_LOCKS; i++)
+        pthread_mutex_init(&locks.lock[i], NULL);
 #pragma omp parallel num_threads((int)w->threads)
     {
         struct mr_error own = {.status = MR_OK};
-        enum mr_status result = write_share(w, head, writer, n_blocks, &own);
+        enum mr_status result =
+            write_share(w, head, &locks, writer, n_blocks, &own);
 
 #pragma omp critical
         if (result != MR_OK && status == MR_OK) {
@@ -271,6 +269,8 @@ static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
             *err = own;
         }
     }
+    for (size_t i = 0; i < SKETCH_LOCKS; i++)
+        pthread_mutex_destroy(&locks.lock[i]);
     return status;
 }
 

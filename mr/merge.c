@@ -492,15 +492,15 @@ static enum mr_status copy_sets(
     return status;
 }
 
-/* The top cursor's user has been taken: go to its next one. */
-static enum mr_status advance(
+/* Users of the top cursor have been taken: go to its next block if there
+ * were no more, and put it where it belongs now. */
+static enum mr_status settle_top(
     struct range *r, struct mr_block_builder *builder, struct mr_error *err)
 {
     struct cursor *c = r->heap[0];
     bool ended = false;
     enum mr_status status = MR_OK;
 
-    c->at++;
     if (c->at == c->block.n) {
         if (copy_sets(c, builder) != MR_OK)
             return mr_fail_nomem(err);
@@ -529,6 +529,23 @@ static int compare_intervals(const void *a, const void *b)
     return x->start_ms < y->start_ms ? -1 : x->start_ms > y->start_ms;
 }
 
+/* Most users have so few that calling qsort would take longer. */
+static void sort_intervals(struct mr_interval *in, size_t n)
+{
+    if (n > 16) {
+        qsort(in, n, sizeof(*in), compare_intervals);
+        return;
+    }
+    for (size_t i = 1; i < n; i++) {
+        struct mr_interval interval = in[i];
+        size_t at = i;
+
+        for (; at > 0 && in[at - 1].start_ms > interval.start_ms; at--)
+            in[at] = in[at - 1];
+        in[at] = interval;
+    }
+}
+
 static enum mr_status gather(
     struct range *r, size_t *n, const struct mr_interval *interval, size_t more)
 {
@@ -552,7 +569,7 @@ static size_t join_gathered(struct range *r, size_t n)
     struct mr_interval *in = r->joined;
     size_t kept = 0;
 
-    qsort(in, n, sizeof(*in), compare_intervals);
+    sort_intervals(in, n);
     for (size_t i = 0; i < n; i++) {
         if (kept > 0 && in[i].start_ms - in[kept - 1].end_ms <=
                             (int64_t)r->m->head.spec.session_gap_ms) {
@@ -565,13 +582,13 @@ static size_t join_gathered(struct range *r, size_t n)
     return kept;
 }
 
-/* Take the least user from all states that have it. */
-static enum mr_status take_user(
+/* Take the least user from all states that have it: more than one. */
+static enum mr_status take_shared(
     struct range *r, struct mr_block_builder *builder, struct mr_error *err)
 {
     uint64_t hash = cursor_hash(r->heap[0]);
     uint16_t position = (uint16_t)mr_block_builder_users(builder);
-    size_t n = 0, times = 0;
+    size_t n = 0;
 
     while (r->n_heap > 0 && cursor_hash(r->heap[0]) == hash) {
         struct cursor *c = r->heap[0];
@@ -582,16 +599,50 @@ static enum mr_status take_user(
         if (gather(r, &n, c->block.interval + first,
                 c->block.first[c->at + 1] - first) != MR_OK)
             return mr_fail_nomem(err);
-        status = advance(r, builder, err);
+        c->at++;
+        status = settle_top(r, builder, err);
         if (status != MR_OK)
             return status;
-        times++;
     }
-    if (times > 1)
-        n = join_gathered(r, n);
+    n = join_gathered(r, n);
     if (mr_block_builder_user(builder, hash, r->joined, n) != MR_OK)
         return mr_fail_nomem(err);
     return MR_OK;
+}
+
+/* Take what only the top cursor has: its users up to, and including, a hash;
+ * there is one at least. */
+static enum mr_status take_own(struct range *r, uint64_t last,
+    struct mr_block_builder *builder, struct mr_error *err)
+{
+    struct cursor *c = r->heap[0];
+    size_t position = mr_block_builder_users(builder);
+    size_t low = c->at, end = low + (MR_BLOCK_USERS - position);
+
+    if (end > c->block.n)
+        end = c->block.n;
+    for (; c->at < end && c->block.hash[c->at] <= last; c->at++)
+        c->position[c->at - c->low] = (uint16_t)position++;
+    if (mr_block_builder_run(builder, &c->block, low, c->at) != MR_OK)
+        return mr_fail_nomem(err);
+    return settle_top(r, builder, err);
+}
+
+/* Take the least users: one from all states that have it, or all of one
+ * state that come before those of others. */
+static enum mr_status take_users(
+    struct range *r, struct mr_block_builder *builder, struct mr_error *err)
+{
+    uint64_t next;
+
+    if (r->n_heap == 1)
+        return take_own(r, r->last, builder, err);
+    next = cursor_hash(r->heap[1]);
+    if (r->n_heap > 2 && cursor_hash(r->heap[2]) < next)
+        next = cursor_hash(r->heap[2]);
+    if (next == cursor_hash(r->heap[0]))
+        return take_shared(r, builder, err);
+    return take_own(r, next - 1, builder, err);
 }
 
 /* Fill a block (which may already have users) until it is full by users or
@@ -606,7 +657,7 @@ static enum mr_status fill_block(struct range *r,
            mr_block_builder_users(builder) < MR_BLOCK_USERS &&
            mr_block_builder_intervals(builder) * MR_WEIGHT_INTERVAL <=
                MR_BLOCK_WEIGHT)
-        status = take_user(r, builder, err);
+        status = take_users(r, builder, err);
     for (size_t i = 0; i < r->n_heap && status == MR_OK; i++)
         if (copy_sets(r->heap[i], builder) != MR_OK)
             status = mr_fail_nomem(err);

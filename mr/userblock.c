@@ -6,12 +6,14 @@
 
 #include <stdlib.h>
 
+#include "mr/kernels.h"
+
 /*
  * A set in the making is an unsorted list of positions until it has LIST_MAX
  * of them, then a bitmap of the whole block: setting bits sorts them and
- * drops repetitions at a fixed small cost.
+ * drops repetitions at a fixed small cost, that of some hundred sorted.
  */
-#define LIST_MAX 512
+#define LIST_MAX 128
 
 struct mr_set_builder {
     uint16_t *list;
@@ -33,7 +35,6 @@ struct mr_block_builder {
     size_t n_sets, cap_sets, made_sets;
     struct mr_user_set *out;
     size_t cap_out;
-    struct mr_buffer lists; /* of finished sets */
 };
 
 enum mr_status mr_block_builder_new(
@@ -71,7 +72,6 @@ void mr_block_builder_free(struct mr_block_builder *b)
     free(b->interval);
     free(b->builder_of);
     free(b->out);
-    mr_buffer_release(&b->lists);
     free(b);
 }
 
@@ -89,7 +89,6 @@ void mr_block_builder_reset(struct mr_block_builder *b)
     b->n_sets = 0;
     b->n = 0;
     b->n_intervals = 0;
-    b->lists.n = 0;
 }
 
 size_t mr_block_builder_users(const struct mr_block_builder *b)
@@ -102,22 +101,49 @@ size_t mr_block_builder_intervals(const struct mr_block_builder *b)
     return b->n_intervals;
 }
 
+/* Room for n more intervals. */
+static enum mr_status reserve_intervals(struct mr_block_builder *b, size_t n)
+{
+    size_t cap = b->cap_intervals + b->cap_intervals / 2 + n + 1024;
+    struct mr_interval *interval;
+
+    if (b->cap_intervals - b->n_intervals >= n)
+        return MR_OK;
+    interval = realloc(b->interval, cap * sizeof(*interval));
+    if (interval == NULL)
+        return MR_NOMEM;
+    b->interval = interval;
+    b->cap_intervals = cap;
+    return MR_OK;
+}
+
 enum mr_status mr_block_builder_user(struct mr_block_builder *b, uint64_t hash,
     const struct mr_interval *interval, size_t n)
 {
-    if (b->cap_intervals - b->n_intervals < n) {
-        size_t cap = b->cap_intervals + b->cap_intervals / 2 + n + 1024;
-        struct mr_interval *grown = realloc(b->interval, cap * sizeof(*grown));
-
-        if (grown == NULL)
-            return MR_NOMEM;
-        b->interval = grown;
-        b->cap_intervals = cap;
-    }
+    if (reserve_intervals(b, n) != MR_OK)
+        return MR_NOMEM;
     memcpy(b->interval + b->n_intervals, interval, n * sizeof(*interval));
     b->n_intervals += n;
     b->hash[b->n++] = hash;
     b->first[b->n] = (uint32_t)b->n_intervals;
+    return MR_OK;
+}
+
+enum mr_status mr_block_builder_run(struct mr_block_builder *b,
+    const struct mr_user_block *block, size_t low, size_t high)
+{
+    uint32_t from = block->first[low], n = block->first[high] - from;
+    uint32_t base = (uint32_t)b->n_intervals;
+
+    if (reserve_intervals(b, n) != MR_OK)
+        return MR_NOMEM;
+    memcpy(b->interval + base, block->interval + from,
+        n * sizeof(*block->interval));
+    b->n_intervals += n;
+    for (size_t i = low; i < high; i++) {
+        b->hash[b->n++] = block->hash[i];
+        b->first[b->n] = base + (block->first[i + 1] - from);
+    }
     return MR_OK;
 }
 
@@ -210,7 +236,18 @@ static enum mr_status part_of_list(struct mr_set_builder *to,
         else
             end = middle;
     }
-    for (; i < set->n && set->list[i] < high; i++)
+    end = set->n;
+    while (end > i && set->list[end - 1] >= high)
+        end--;
+    if (!to->is_words && to->n_list + (end - i) > LIST_MAX &&
+        to_words(to) != MR_OK)
+        return MR_NOMEM;
+    for (; to->is_words && i < end; i++) {
+        uint32_t p = position[set->list[i] - low];
+
+        to->words[p >> 6] |= UINT64_C(1) << (p & 63);
+    }
+    for (; i < end; i++)
         if (mr_set_builder_add(to, position[set->list[i] - low]) != MR_OK)
             return MR_NOMEM;
     return MR_OK;
@@ -285,44 +322,26 @@ static uint32_t settle_list(uint16_t *list, uint32_t n)
     return kept;
 }
 
-/* Turn a set into its finished form; lists of bitmaps go to b->lists, which
- * has room for them. */
-static struct mr_user_set finish_set(
-    struct mr_block_builder *b, struct mr_set_builder *set)
+static struct mr_user_set finish_set(const struct mr_set_builder *set)
 {
     struct mr_user_set out = {.cell = set->cell};
 
-    if (!set->is_words) {
-        out.n = settle_list(set->list, set->n_list);
-        out.list = set->list;
-        return out;
-    }
-    for (size_t j = 0; j < MR_BLOCK_WORDS; j++)
-        out.n += (uint32_t)__builtin_popcountll(set->words[j]);
-    if (out.n > MR_SET_LIST_MAX) {
+    if (set->is_words) {
         out.words = set->words;
-        return out;
+        out.n =
+            (uint32_t)mr_kernels()->popcount_u64(set->words, MR_BLOCK_WORDS);
+    } else {
+        out.list = set->list;
+        out.n = settle_list(set->list, set->n_list);
     }
-    uint16_t *list = (uint16_t *)(void *)(b->lists.p + b->lists.n);
-
-    out.list = list;
-    for (uint32_t j = 0; j < MR_BLOCK_WORDS; j++)
-        for (uint64_t w = set->words[j]; w != 0; w &= w - 1)
-            *list++ = (uint16_t)(j * 64 + (uint32_t)__builtin_ctzll(w));
-    b->lists.n += out.n * sizeof(*list);
     return out;
 }
 
 enum mr_status mr_block_builder_finish(
     struct mr_block_builder *b, struct mr_user_block *block_out)
 {
-    size_t n_words = 0, n_out = 0;
+    size_t n_out = 0;
 
-    for (size_t i = 0; i < b->n_sets; i++)
-        n_words += b->set[i]->is_words;
-    if (mr_buffer_reserve(
-            &b->lists, n_words * MR_SET_LIST_MAX * sizeof(uint16_t)) != MR_OK)
-        return MR_NOMEM;
     if (b->n_sets > b->cap_out) {
         struct mr_user_set *out = realloc(b->out, b->n_sets * sizeof(*b->out));
 
@@ -334,7 +353,7 @@ enum mr_status mr_block_builder_finish(
     if (b->n_sets > 1)
         qsort(b->set, b->n_sets, sizeof(*b->set), compare_cells);
     for (size_t i = 0; i < b->n_sets; i++) {
-        struct mr_user_set set = finish_set(b, b->set[i]);
+        struct mr_user_set set = finish_set(b->set[i]);
 
         /* A part of a block may have brought a set without members. */
         if (set.n > 0)

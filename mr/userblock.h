@@ -15,7 +15,7 @@
 
 #define MR_BLOCK_USERS 65536
 #define MR_BLOCK_WORDS (MR_BLOCK_USERS / 64)
-/* A set of more members than this is a bitmap, else a list. */
+/* A set of more members than this is a bitmap; of fewer, either form. */
 #define MR_SET_LIST_MAX 4096
 
 /** Users of one cell (a day and a type): positions in the block. */
@@ -75,6 +75,11 @@ size_t mr_block_builder_intervals(const struct mr_block_builder *b);
  * MR_BLOCK_USERS so far) with n joined, ascending intervals. */
 MR_MUST_CHECK enum mr_status mr_block_builder_user(struct mr_block_builder *b,
     uint64_t hash, const struct mr_interval *interval, size_t n);
+
+/** mr_block_builder_run(b, block, low, high): Append the users low up to
+ * (without) high of another block, at most as many as there is room for. */
+MR_MUST_CHECK enum mr_status mr_block_builder_run(struct mr_block_builder *b,
+    const struct mr_user_block *block, size_t low, size_t high);
 
 /** The set of a cell, to add members to until the next call of
  * mr_block_builder_set. */

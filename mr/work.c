@@ -42,7 +42,7 @@
  * makes while a helper moves its tuples on, so that it need not parse. */
 #define QUEUED 24
 /* Tuples a thread keeps before it visits the shared table. */
-#define READY_TUPLES ((size_t)1 << 17)
+#define READY_TUPLES ((size_t)1 << 15)
 
 /* What a unit keeps of its memory for the next one. */
 #define KEPT_BYTES ((size_t)4 * MR_LINES_BLOCK)
