@@ -257,6 +257,39 @@ __attribute__((noinline)) static TARGET struct scan_carry LEVEL(
     return near;
 }
 
+/*
+ * A block that is unusual because of nothing but backslashes before quotes
+ * and n, the escapes that text is full of, in strings that are no keys; or
+ * because a string ends that has some.  Set which quotes are quotes and what
+ * is in strings; false if there is anything else.
+ */
+static inline __attribute__((always_inline)) TARGET bool LEVEL(
+    take_plain_escapes)(BLOCK b, struct scan_sets *s, uint64_t *in_string_out,
+    struct scan_carry *near, unsigned *flags_out)
+{
+    uint64_t backslash = LEVEL(equal)(b, '\\');
+    uint64_t escaped = backslash << 1;
+    uint64_t quote = s->quote & ~escaped;
+    uint64_t in_string = LEVEL(prefix_xor)(quote) ^ near->in_string;
+    /* As in find_escaped_keys. */
+    uint64_t marks = (backslash | (near->has_escape & 1)) & in_string;
+    uint64_t sum = in_string + marks;
+    uint64_t ends = (sum | (near->has_escape & 1)) & ~in_string & quote;
+    uint64_t other = (s->rare & ~backslash) | near->unsettled |
+                     (backslash & escaped) | (backslash | ends) >> 63 |
+                     (escaped & ~(s->quote | LEVEL(equal)(b, 'n')));
+
+    other |= (s->control & in_string) | (s->colon & (ends << 1));
+    other |= s->colon & ~in_string & ~(quote << 1 | near->after_quote);
+    if (__builtin_expect(other != 0, 0))
+        return false;
+    s->quote = quote;
+    *in_string_out = in_string;
+    near->has_escape = 0 - (uint64_t)(sum < in_string);
+    *flags_out = backslash ? MR_BLOCK_BACKSLASH : 0;
+    return true;
+}
+
 /* The blocks from offset at on, up to the first that must be looked at more
  * closely, or the one that reaches n; return where it begins.  Nothing is
  * called, so that what the loop needs stays in registers. */
@@ -271,8 +304,11 @@ static TARGET size_t LEVEL(tokenize_plainly)(struct mr_tokens *t,
         struct scan_sets s;
         uint64_t in_string;
         uint64_t unusual;
+        uint64_t quotes;
+        unsigned flags = 0;
 
         LEVEL(scan)(b, &s);
+        quotes = s.quote;
         /* Behind the text's end it does nothing. */
         __builtin_prefetch((const void *)((uintptr_t)p + PREFETCH_BYTES));
         in_string = LEVEL(prefix_xor)(s.quote) ^ near.in_string;
@@ -280,10 +316,11 @@ static TARGET size_t LEVEL(tokenize_plainly)(struct mr_tokens *t,
                   (s.colon & ~in_string & ~(s.quote << 1 | near.after_quote));
         /* A string with a backslash matters where it ends. */
         unusual |= s.rare | near.unsettled | (s.quote & near.has_escape);
-        if (__builtin_expect(unusual != 0, 0))
+        if (__builtin_expect(unusual != 0, 0) &&
+            !LEVEL(take_plain_escapes)(b, &s, &in_string, &near, &flags))
             break;
-        t->flags[at / 64] = 0;
-        near = LEVEL(take_tokens)(t, b, p, at, &s, s.quote, in_string, near);
+        t->flags[at / 64] = (uint8_t)flags;
+        near = LEVEL(take_tokens)(t, b, p, at, &s, quotes, in_string, near);
     }
     *near_inout = near;
     return at;
@@ -307,6 +344,7 @@ static TARGET void LEVEL(tokenize)(
         at = LEVEL(tokenize_plainly)(t, text, at, n_plain, &near);
         if (at >= n)
             break;
+        t->carry.has_escape = near.has_escape & 1;
         if (n_text - at > 64) {
             near = LEVEL(tokenize_closely)(t, text + at, at, near);
         } else {
@@ -331,6 +369,7 @@ static TARGET void LEVEL(tokenize)(
     t->carry.in_string = near.in_string;
     t->carry.in_scalar = near.in_scalar;
     t->carry.after_quote = near.after_quote;
+    t->carry.has_escape = near.has_escape & 1;
     t->n = n_tokens;
 }
 
