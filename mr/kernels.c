@@ -17,7 +17,7 @@
  */
 
 /* How far ahead memory is asked for: text that is read for the first time
- * comes from afar, and windows make its reading a series of short runs that
+ * comes from afar, and chunks make its reading a series of short runs that
  * processors do not see through. */
 #define PREFETCH_BYTES 2048
 
