@@ -12,7 +12,8 @@
 /*
  * Any bytes as a block of lines: at every level each line's verdict must be
  * the one that mr_json_check gives, every value must lie within its line,
- * and unescaping it must not make it longer.
+ * and unescaping it must not make it longer.  The same again with the bytes
+ * three times over, because lines that come again are read another way.
  */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -80,15 +81,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint64_t max_line_bytes = 5000;
     const uint32_t max_depth = 70;
     struct mr_fields_plan *plan;
+    uint8_t *thrice = malloc(3 * (size + 1));
     int level;
+    int i;
+
+    demand(thrice != NULL);
+    for (i = 0; i < 3; i++) {
+        if (size > 0)
+            memcpy(thrice + (size_t)i * (size + 1), data, size);
+        thrice[(size_t)i * (size + 1) + size] = '\n';
+    }
 
     demand(mr_fields_plan_new(
                paths, 4, max_line_bytes, max_depth, &plan, NULL) == MR_OK);
     for (level = 0; level < MR_KERNEL_LEVELS; level++) {
-        if (mr_kernels_force((enum mr_kernel_level)level))
-            check_lines(plan, (struct mr_span){data, size}, max_line_bytes,
-                max_depth, 4);
+        if (!mr_kernels_force((enum mr_kernel_level)level))
+            continue;
+        check_lines(
+            plan, (struct mr_span){data, size}, max_line_bytes, max_depth, 4);
+        check_lines(plan, (struct mr_span){thrice, 3 * (size + 1)},
+            max_line_bytes, max_depth, 4);
     }
+    free(thrice);
     mr_fields_plan_free(plan);
     return 0;
 }
