@@ -36,7 +36,7 @@
  * prints one line of JSON.  Exit 1 after any error.
  */
 
-#define OUT_BYTES ((size_t)512 << 10)
+#define OUT_BYTES ((size_t)256 << 10)
 
 struct worker {
     struct work *work;
