@@ -18,7 +18,7 @@
  * this mostly finds the shape without a hash. */
 #define LATEST_SHAPES 64
 #define SEEN_HASHES 1024
-#define ROOM_BYTES (256 * 1024)
+#define ROOM_BYTES (1024 * 1024)
 
 struct mr_shapes {
     uint32_t table[TABLE_SHAPES];

@@ -60,7 +60,7 @@ struct mr_shape_line {
                           * line's end can be read */
 };
 
-/** Shapes of one reader.  About 270 KiB, touched as they fill. */
+/** Shapes of one reader.  About 1 MiB, touched as they fill. */
 struct mr_shapes;
 
 /** mr_shapes_new(): NULL when there is no memory. */

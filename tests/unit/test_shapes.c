@@ -96,7 +96,7 @@ static void room_is_used_again(void **state)
     unsigned i;
 
     (void)state;
-    for (i = 0; i < 20000; i++) {
+    for (i = 0; i < 30000; i++) {
         unsigned n_array = i % 700;
         size_t n = (size_t)sprintf(text, "{\"%.*s\":[", (int)(i / 700),
             "abcdefghijklmnopqrstuvwxyz"
