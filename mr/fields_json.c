@@ -243,21 +243,23 @@ static inline void set_value(const uint8_t *p, const uint8_t *last,
     if (kind == MR_KIND_NONE)
         kind = kind_of(*p);
     value->kind = kind;
-    value->text.p = p;
-    value->text.n = 0;
     value->escaped = false;
-    if (kind != MR_KIND_STRING && kind != MR_KIND_NUMBER)
-        return;
     /* In a good line, nothing else behind the value is as small. */
-    while (*last <= ' ')
-        last--;
-    if (kind == MR_KIND_NUMBER) {
+    if (kind == MR_KIND_STRING) {
+        while (*last <= ' ')
+            last--;
+        value->text.p = p + 1;
+        value->text.n = (size_t)(last - p - 1);
+        if (escapes)
+            value->escaped = memchr(p + 1, '\\', value->text.n) != NULL;
+    } else if (kind == MR_KIND_NUMBER) {
+        while (*last <= ' ')
+            last--;
+        value->text.p = p;
         value->text.n = (size_t)(last - p + 1);
-        return;
+    } else {
+        value->text = (struct mr_span){p, 0};
     }
-    value->text.p = p + 1;
-    value->text.n = (size_t)(last - p - 1);
-    value->escaped = escapes && memchr(p + 1, '\\', value->text.n) != NULL;
 }
 
 /* The child of a node for a key as it stands in the text, or NULL. */
