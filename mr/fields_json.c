@@ -710,7 +710,7 @@ static inline void read_line(struct mr_fields_reader *r, size_t last,
     bool escapes = flags & MR_BLOCK_BACKSLASH;
     bool has_shape = !r->line.begun && !(flags & MR_BLOCK_ODD) &&
                      line.n_tokens <= MR_SHAPE_TOKENS_MAX &&
-                     r->next_line + 7 <= r->block.n;
+                     r->next_line + MR_SHAPE_BYTES - 1 <= r->block.n;
     uint64_t hash = 0;
 
     if (has_shape) {

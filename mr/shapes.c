@@ -11,7 +11,7 @@
 #include "mr/kernels.h"
 
 /* The table: where in the room a shape begins, in units and from 1 on. */
-#define UNIT_BYTES 8
+#define UNIT_BYTES 16
 #define TABLE_SHAPES 2048
 #define PROBES 8
 /* Members that are there or not make the number of tokens differ, so that
@@ -44,13 +44,16 @@ static inline bool has_words(
 {
     const struct mr_shape_word *w = shape->word;
     const struct mr_shape_word *end = w + shape->n_words;
-    uint64_t differ = 0;
+    mr_shape_bytes differ = {0};
 
-    for (; w < end; w++)
-        differ |= (mr_get_u64(line->text + line->pos[w->token] + w->offset) ^
-                      w->text) &
-                  w->mask;
-    return differ == 0;
+    for (; w < end; w++) {
+        mr_shape_bytes text;
+
+        memcpy(
+            &text, line->text + line->pos[w->token] + w->offset, sizeof text);
+        differ |= (text ^ w->text) & w->mask;
+    }
+    return (differ[0] | differ[1]) == 0;
 }
 
 static inline const uint8_t *outline_of(const struct mr_shape *shape)
@@ -156,12 +159,15 @@ static void add_words(
     size_t at;
 
     /* Behind the opening quote. */
-    for (at = 1; at <= n; at += 8) {
+    for (at = 1; at <= n; at += MR_SHAPE_BYTES) {
         struct mr_shape_word *w = &shape->word[shape->n_words++];
         size_t n_rest = n + 1 - at;
 
-        w->mask = n_rest < 8 ? (UINT64_C(1) << (8 * n_rest)) - 1 : UINT64_MAX;
-        w->text = mr_get_u64(key + at) & w->mask;
+        memset(&w->mask, 0, sizeof w->mask);
+        memset(
+            &w->mask, 0xFF, n_rest < MR_SHAPE_BYTES ? n_rest : MR_SHAPE_BYTES);
+        memcpy(&w->text, key + at, sizeof w->text);
+        w->text &= w->mask;
         w->token = (uint16_t)(colon - 1);
         w->offset = (uint16_t)at;
     }
@@ -181,7 +187,8 @@ struct mr_shape *mr_shapes_add(struct mr_shapes *shapes,
         memchr(line->outline, MR_OUTLINE_LONG, line->n_tokens))
         return NULL;
     for (i = 0; i < n; i++)
-        n_words += (key_bytes(line, colons[i]) + 7) / 8;
+        n_words +=
+            (key_bytes(line, colons[i]) + MR_SHAPE_BYTES - 1) / MR_SHAPE_BYTES;
     bytes =
         sizeof *shape + n_words * sizeof(struct mr_shape_word) + line->n_tokens;
     if (bytes > sizeof shapes->room)

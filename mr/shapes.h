@@ -22,11 +22,15 @@
 /* Lines of more tokens are always read the long way. */
 #define MR_SHAPE_TOKENS_MAX 4096
 
-/** Eight bytes, or the last ones, of a key: the line's token of that number,
+/* Sixteen bytes that are compared at once, with whatever the processor has. */
+#define MR_SHAPE_BYTES 16
+typedef uint64_t mr_shape_bytes __attribute__((vector_size(MR_SHAPE_BYTES)));
+
+/** Sixteen bytes, or the last ones, of a key: the line's token of that number,
  * from an offset on. */
 struct mr_shape_word {
-    uint64_t text;
-    uint64_t mask; /* the bytes that count */
+    mr_shape_bytes text;
+    mr_shape_bytes mask; /* the bytes that count */
     uint16_t token;
     uint16_t offset;
 };
@@ -56,7 +60,7 @@ struct mr_shape_line {
     const uint8_t *outline;
     const uint16_t *pos; /* of its first token; one more stands before it */
     size_t n_tokens;
-    const uint8_t *text; /* what pos are offsets of; seven bytes behind the
+    const uint8_t *text; /* what pos are offsets of; fifteen bytes behind the
                           * line's end can be read */
 };
 

@@ -21,7 +21,7 @@
 static struct mr_shape_line line_of(struct mr_tokens *t, const char *text)
 {
     const uint8_t *p = (const uint8_t *)text;
-    size_t n = strlen(text) - 8; /* the rest may be read */
+    size_t n = strlen(text) - 16; /* the rest may be read */
 
     memset(t, 0, sizeof *t);
     mr_kernels()->tokenize(t, p, 0, n);
@@ -29,7 +29,7 @@ static struct mr_shape_line line_of(struct mr_tokens *t, const char *text)
     return (struct mr_shape_line){t->outline, t->pos + 1, t->n, p};
 }
 
-#define REST "\n        "
+#define REST "\n                "
 
 static void a_shape_is_found_again(void **state)
 {
