@@ -725,7 +725,7 @@ static inline void read_line(struct mr_fields_reader *r, size_t last,
     if (r->line.suspect)
         return;
     set_values(r, escapes, record);
-    if (has_shape && mr_shapes_wants(r->shapes, hash))
+    if (has_shape)
         keep_shape(r, &line, hash);
 }
 

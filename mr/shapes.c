@@ -17,12 +17,10 @@
 /* Members that are there or not make the number of tokens differ, so that
  * this mostly finds the shape without a hash. */
 #define LATEST_SHAPES 64
-#define SEEN_HASHES 1024
 #define ROOM_BYTES (1024 * 1024)
 
 struct mr_shapes {
     uint32_t table[TABLE_SHAPES];
-    uint32_t seen[SEEN_HASHES]; /* parts of hashes that were not found */
     /* By the number of a line's tokens: the one found last, or NULL. */
     const struct mr_shape *latest[LATEST_SHAPES];
     size_t n_room;
@@ -101,16 +99,6 @@ const struct mr_shape *mr_shapes_find(struct mr_shapes *shapes,
         }
     }
     return NULL;
-}
-
-bool mr_shapes_wants(struct mr_shapes *shapes, uint64_t hash)
-{
-    uint32_t *seen = &shapes->seen[hash % SEEN_HASHES];
-    uint32_t tag = (uint32_t)(hash >> 32);
-    bool again = *seen == tag;
-
-    *seen = tag;
-    return again;
 }
 
 /* The free place in the table for a hash, or NULL. */

@@ -14,9 +14,7 @@
  * outline and keys follows the same rules and has its values at the same
  * places, so that comparing replaces reading.
  *
- * A shape is kept from the second line on that has its outline, so lines of
- * which no two are alike do not fill the room; when it is full, all begins
- * anew.
+ * When the room for shapes is full, all begins anew.
  */
 
 /* Lines of more tokens are always read the long way. */
@@ -75,10 +73,6 @@ void mr_shapes_free(struct mr_shapes *shapes);
  * and then the hash of its outline.  It stays until the next mr_shapes_add. */
 const struct mr_shape *mr_shapes_find(struct mr_shapes *shapes,
     const struct mr_shape_line *line, uint64_t *hash_out);
-
-/** mr_shapes_wants(shapes, hash): Whether the shape of a line that was not
- * found should be added: not when it is new. */
-bool mr_shapes_wants(struct mr_shapes *shapes, uint64_t hash);
 
 /**
  * mr_shapes_add(shapes, line, hash, colons, n): Add a line's shape; colons
