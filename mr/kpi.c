@@ -103,6 +103,19 @@ static void add_set(uint64_t *words, const struct mr_user_set *set)
         words[set->list[i] / 64] |= UINT64_C(1) << (set->list[i] % 64);
 }
 
+/* How many members of a set have their bits in some. */
+static uint64_t count_some(const struct mr_user_set *set, const uint64_t *some)
+{
+    uint64_t n = 0;
+    size_t i;
+
+    for (i = 0; set->words && i < MR_BLOCK_WORDS; i++)
+        n += (unsigned)__builtin_popcountll(set->words[i] & some[i]);
+    for (i = 0; !set->words && i < set->n; i++)
+        n += some[set->list[i] / 64] >> (set->list[i] % 64) & 1;
+    return n;
+}
+
 /* Count the day in t->current; t->before is the calendar day before. */
 static void count_day(struct mr_kpi_tally *t, struct day_tally *day)
 {
@@ -124,8 +137,8 @@ static void count_day(struct mr_kpi_tally *t, struct day_tally *day)
     day->fresh += fresh;
 }
 
-static void tally_sets(
-    struct mr_kpi_tally *t, const struct mr_user_block *block)
+static void tally_sets(struct mr_kpi_tally *t,
+    const struct mr_user_block *block, const uint64_t *some)
 {
     size_t i = 0;
     int32_t last = -2; /* the day that stands in t->current; none yet */
@@ -145,8 +158,11 @@ static void tally_sets(
                t->day_of_cell[block->sets[i].cell] == d;
              i++) {
             add_set(t->current, &block->sets[i]);
-            t->cell_users[block->sets[i].cell] += block->sets[i].n;
+            t->cell_users[block->sets[i].cell] +=
+                some ? count_some(&block->sets[i], some) : block->sets[i].n;
         }
+        for (size_t k = 0; some && k < MR_BLOCK_WORDS; k++)
+            t->current[k] &= some[k];
         count_day(t, &t->day[d]);
         last = t->day[d].day;
     }
@@ -155,26 +171,33 @@ static void tally_sets(
 /* Count each interval on the day of its start.  Neighbours' days differ as
  * they like, so there is no branch that depends on them; one past the end
  * takes what no sound state has. */
-static void tally_sessions(
-    struct mr_kpi_tally *t, const struct mr_user_block *block)
+static void tally_intervals(
+    struct mr_kpi_tally *t, const struct mr_interval *interval, size_t n)
 {
-    size_t i, n = block->n > 0 ? block->first[block->n] : 0;
     uint64_t first = t->n_days > 0 ? (uint64_t)t->day[0].day : 0;
+    size_t i;
 
     for (i = 0; i < n; i++) {
         uint64_t day =
-            (uint64_t)block->interval[i].start_ms / (uint64_t)MR_MS_PER_DAY -
-            first;
+            (uint64_t)interval[i].start_ms / (uint64_t)MR_MS_PER_DAY - first;
 
         t->sessions[day < t->n_sessions ? day : t->n_sessions]++;
     }
 }
 
-void mr_kpi_tally_block(
-    struct mr_kpi_tally *tally, const struct mr_user_block *block)
+void mr_kpi_tally_block(struct mr_kpi_tally *tally,
+    const struct mr_user_block *block, const uint64_t *some)
 {
-    tally_sets(tally, block);
-    tally_sessions(tally, block);
+    const uint32_t *first = block->first;
+    size_t i;
+
+    tally_sets(tally, block, some);
+    if (!some && block->n > 0)
+        tally_intervals(tally, block->interval, first[block->n]);
+    for (i = 0; some && i < block->n; i++)
+        if (some[i / 64] >> (i % 64) & 1)
+            tally_intervals(
+                tally, block->interval + first[i], first[i + 1] - first[i]);
 }
 
 void mr_kpi_tally_merge(
