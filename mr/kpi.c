@@ -42,6 +42,7 @@ struct mr_kpi_tally {
     /* Bitmaps over the block at hand; current and before change places. */
     uint64_t *current, *before, *known;
     uint64_t words[3][MR_BLOCK_WORDS];
+    uint64_t masked[MR_BLOCK_WORDS];
 };
 
 enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
@@ -104,14 +105,18 @@ static void add_set(uint64_t *words, const struct mr_user_set *set)
 }
 
 /* How many members of a set have their bits in some. */
-static uint64_t count_some(const struct mr_user_set *set, const uint64_t *some)
+static uint64_t count_some(
+    struct mr_kpi_tally *t, const struct mr_user_set *set, const uint64_t *some)
 {
     uint64_t n = 0;
     size_t i;
 
-    for (i = 0; set->words && i < MR_BLOCK_WORDS; i++)
-        n += (unsigned)__builtin_popcountll(set->words[i] & some[i]);
-    for (i = 0; !set->words && i < set->n; i++)
+    if (set->words) {
+        for (i = 0; i < MR_BLOCK_WORDS; i++)
+            t->masked[i] = set->words[i] & some[i];
+        return mr_kernels()->popcount_u64(t->masked, MR_BLOCK_WORDS);
+    }
+    for (i = 0; i < set->n; i++)
         n += some[set->list[i] / 64] >> (set->list[i] % 64) & 1;
     return n;
 }
@@ -159,7 +164,7 @@ static void tally_sets(struct mr_kpi_tally *t,
              i++) {
             add_set(t->current, &block->sets[i]);
             t->cell_users[block->sets[i].cell] +=
-                some ? count_some(&block->sets[i], some) : block->sets[i].n;
+                some ? count_some(t, &block->sets[i], some) : block->sets[i].n;
         }
         for (size_t k = 0; some && k < MR_BLOCK_WORDS; k++)
             t->current[k] &= some[k];
@@ -185,19 +190,39 @@ static void tally_intervals(
     }
 }
 
+/* The first of n bits, from the i-th on, that differs from those of same,
+ * which are all alike; n if there is none. */
+static size_t find_bit(const uint64_t *words, size_t i, size_t n, uint64_t same)
+{
+    while (i < n) {
+        uint64_t w = (words[i / 64] ^ same) >> (i % 64);
+
+        if (w != 0) {
+            i += (unsigned)__builtin_ctzll(w);
+            return i < n ? i : n;
+        }
+        i = (i / 64 + 1) * 64;
+    }
+    return n;
+}
+
 void mr_kpi_tally_block(struct mr_kpi_tally *tally,
     const struct mr_user_block *block, const uint64_t *some)
 {
     const uint32_t *first = block->first;
-    size_t i;
+    size_t i, end;
 
     tally_sets(tally, block, some);
     if (!some && block->n > 0)
         tally_intervals(tally, block->interval, first[block->n]);
-    for (i = 0; some && i < block->n; i++)
-        if (some[i / 64] >> (i % 64) & 1)
-            tally_intervals(
-                tally, block->interval + first[i], first[i + 1] - first[i]);
+    if (!some)
+        return;
+    for (i = find_bit(some, 0, block->n, 0); i < block->n;
+         i = find_bit(some, end, block->n, 0)) {
+        end = find_bit(some, i, block->n, UINT64_MAX);
+        tally_intervals(
+            tally, block->interval + first[i], first[end] - first[i]);
+    }
 }
 
 void mr_kpi_tally_merge(
