@@ -37,6 +37,7 @@
 #include "mr/aggregate.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,11 +48,11 @@
 #define SHARD_OF(hash) ((unsigned)((hash) >> 56))
 /* Tuples dealt out at a time. */
 #define PORTION ((size_t)65536)
-/* Most tuples that wait in a shard, and of these for each of its users. */
+/* Tuples that wait in a shard: half as many as it has users, within these. */
+#define WAITING_MIN 4096
 #define WAITING_MAX 16384
-#define WAITING_SOME 4096
-#define WAITING_MIN 256
-#define WAITING_PER_USER 4
+/* Of which a cache line holds so many. */
+#define TUPLES_PER_LINE (64 / sizeof(struct mr_tuple))
 /* Users whose memory is fetched ahead together. */
 #define GROUP 32
 /* Sorting by user takes at most so many bits; by time, pieces of 2^19 ms,
@@ -71,6 +72,8 @@ struct shard {
     pthread_mutex_t lock;
     struct mr_tuple *waiting;
     uint32_t n_waiting, cap_waiting;
+    /* Where the next will wait; read without the lock, as a hint. */
+    struct mr_tuple *_Atomic next;
     struct mr_users users;
     struct mr_pool pool; /* of the sessions and the sets */
     struct mr_sessions sessions;
@@ -392,19 +395,16 @@ static enum mr_status add_waiting(struct shard *s, struct mr_tuple *sorting)
     return add_sorted(s, s->waiting, n);
 }
 
-/* Room for more waiting tuples, if there may be more for so many users. */
+/* Room for more waiting tuples, if there may be many more for so many users:
+ * all at once, since what is not written takes no memory. */
 static enum mr_status grow_waiting(struct shard *s)
 {
-    uint32_t most = s->users.n * WAITING_PER_USER, cap = 2 * s->cap_waiting;
+    uint32_t cap = s->users.n / 2;
     struct mr_tuple *waiting;
 
-    most = most < WAITING_SOME ? most : WAITING_SOME;
-    most = most > s->users.n / 2 ? most : s->users.n / 2;
-    most = most < WAITING_MAX ? most : WAITING_MAX;
-    most = most > WAITING_MIN ? most : WAITING_MIN;
     cap = cap > WAITING_MIN ? cap : WAITING_MIN;
-    cap = cap < most ? cap : most;
-    if (cap <= s->cap_waiting)
+    cap = cap < WAITING_MAX ? cap : WAITING_MAX;
+    if (cap <= s->cap_waiting + s->cap_waiting / 4)
         return MR_OK;
     waiting = realloc(s->waiting, cap * sizeof(*waiting));
     if (waiting == NULL)
@@ -435,6 +435,8 @@ static enum mr_status add_to_shard(struct shard *s,
         s->n_waiting += (uint32_t)some;
         i += some;
     }
+    atomic_store_explicit(
+        &s->next, s->waiting + s->n_waiting, memory_order_relaxed);
     pthread_mutex_unlock(&s->lock);
     return status;
 }
@@ -458,6 +460,17 @@ static enum mr_status finish_waiting(struct shard *s)
     return status;
 }
 
+/* Fetch where tuples will be left: it is seldom in any cache by then. */
+static void fetch_waiting(struct shard *s, size_t n)
+{
+    const struct mr_tuple *next =
+        atomic_load_explicit(&s->next, memory_order_relaxed);
+
+    for (size_t i = 0; i < n; i += TUPLES_PER_LINE)
+        __builtin_prefetch(
+            (const void *)((uintptr_t)next + i * sizeof(*next)), 1);
+}
+
 /* Deal out at most PORTION tuples, then add them shard by shard. */
 static enum mr_status add_portion(struct mr_aggregate *a,
     const struct mr_tuple *tuple, size_t n,
@@ -479,9 +492,10 @@ static enum mr_status add_portion(struct mr_aggregate *a,
     for (size_t i = 0; i < n; i++)
         dealt[end[SHARD_OF(tuple[i].user)]++] = tuple[i];
     for (unsigned k = 0; k < SHARDS && status == MR_OK; k++) {
-        unsigned s = (begin + k) % SHARDS;
+        unsigned s = (begin + k) % SHARDS, after = (s + 1) % SHARDS;
         size_t start = s == 0 ? 0 : end[s - 1];
 
+        fetch_waiting(&a->shard[after], end[after] - (after == 0 ? 0 : end[s]));
         if (end[s] > start)
             status = add_to_shard(
                 &a->shard[s], dealt + start, end[s] - start, scratch->sorting);
@@ -688,8 +702,12 @@ static enum mr_status weigh_intervals(struct shard *s)
     struct mr_interval *interval;
 
     for (uint32_t i = 0; i < s->users.n; i++) {
-        size_t count = mr_sessions_count(&s->sessions, s->users.user[i].slot);
+        uint64_t *slot = s->users.user[i].slot;
+        size_t count;
 
+        if (mr_sessions_settle(&s->sessions, slot) != MR_OK)
+            return MR_NOMEM;
+        count = mr_sessions_count(&s->sessions, slot);
         if (count > s->most_intervals)
             s->most_intervals = count;
     }

@@ -19,8 +19,9 @@
  *
  * Only KPIs wanted: hashes are even, so threads take equal ranges of them,
  * each with cursors of its own; where in a range a block ends does not
- * matter.  A merged file wanted too: its blocks have one lawful division, so
- * one thread merges and all of them pack.
+ * matter.  Users that only one state has are counted where they are: a block
+ * being made gets none but those of several.  A merged file wanted too: its
+ * blocks have one lawful division, so one thread merges and all of them pack.
  */
 
 #include "mr/merge.h"
@@ -343,12 +344,20 @@ struct cursor {
     uint32_t at;  /* next user of the block */
     uint32_t low; /* first whose sets have not been copied */
     uint16_t *position;
+    uint32_t start;  /* first user of the block in the range */
+    size_t n_shared; /* users that other states have too */
+    uint64_t *shared;
 };
 
 /* One range of hashes being merged; the heap orders cursors by hash. */
 struct range {
     const struct mr_merge *m;
     uint64_t last; /* the range's last hash */
+    /* Counts users of one state only, who then are not in blocks; may be
+     * NULL. */
+    struct mr_kpi_tally *tally;
+    uint64_t users; /* so counted */
+    const volatile int *stop;
     struct cursor *cursor;
     struct cursor **heap;
     size_t n_heap;
@@ -390,7 +399,9 @@ static enum mr_status load_block(struct cursor *c, struct mr_error *err)
     if (status != MR_OK)
         return status;
     c->next_block++;
-    c->at = c->low = 0;
+    c->at = c->low = c->start = 0;
+    c->n_shared = 0;
+    memset(c->shared, 0, MR_BLOCK_WORDS * sizeof(*c->shared));
     if (c->block.n_sets > c->cap_sets) {
         struct mr_user_set *sets =
             realloc(c->sets, c->block.n_sets * sizeof(*sets));
@@ -434,7 +445,8 @@ static enum mr_status open_cursor(struct cursor *c, const struct mr_merge *m,
     if (mr_unpacker_new(&c->unpacker) != MR_OK)
         return mr_fail_nomem(err);
     c->position = malloc(MR_BLOCK_USERS * sizeof(*c->position));
-    if (c->position == NULL)
+    c->shared = malloc(MR_BLOCK_WORDS * sizeof(*c->shared));
+    if (c->position == NULL || c->shared == NULL)
         return mr_fail_nomem(err);
     c->next_block = low;
     status = load_block(c, err);
@@ -442,7 +454,7 @@ static enum mr_status open_cursor(struct cursor *c, const struct mr_merge *m,
         return status;
     while (c->at < c->block.n && cursor_hash(c) < first)
         c->at++;
-    c->low = c->at;
+    c->low = c->start = c->at;
     *has_out = cursor_hash(c) <= last;
     return MR_OK;
 }
@@ -453,6 +465,7 @@ static void range_release(struct range *r)
         mr_unpacker_free(r->cursor[i].unpacker);
         free(r->cursor[i].sets);
         free(r->cursor[i].position);
+        free(r->cursor[i].shared);
     }
     free(r->cursor);
     free(r->heap);
@@ -483,13 +496,52 @@ static enum mr_status range_init(struct range *r, const struct mr_merge *m,
 
 /* Copy the sets of the users taken since the last copy. */
 static enum mr_status copy_sets(
-    struct cursor *c, struct mr_block_builder *builder)
+    const struct range *r, struct cursor *c, struct mr_block_builder *builder)
 {
-    enum mr_status status =
-        mr_block_builder_part(builder, &c->block, c->low, c->at, c->position);
+    enum mr_status status = MR_OK;
 
+    if (r->tally == NULL)
+        status = mr_block_builder_part(
+            builder, &c->block, c->low, c->at, NULL, c->position);
+    else if (c->n_shared > 0)
+        status = mr_block_builder_part(
+            builder, &c->block, c->low, c->at, c->shared, c->position);
     c->low = c->at;
     return status;
+}
+
+/* Count the users of a block that only this state has. */
+static void count_own(struct range *r, struct cursor *c)
+{
+    uint64_t own[MR_BLOCK_WORDS];
+
+    r->users += c->at - c->start - c->n_shared;
+    if (c->start == 0 && c->at == c->block.n && c->n_shared == 0) {
+        mr_kpi_tally_block(r->tally, &c->block, NULL);
+        return;
+    }
+    for (uint32_t j = 0; j < MR_BLOCK_WORDS; j++) {
+        uint32_t from = j * 64 < c->start ? c->start - j * 64 : 0;
+        uint32_t to = j * 64 < c->at ? c->at - j * 64 : 0;
+
+        own[j] = to > 63 ? UINT64_MAX : (UINT64_C(1) << to) - 1;
+        own[j] &= from > 63 ? 0 : UINT64_MAX << from;
+        own[j] &= ~c->shared[j];
+    }
+    mr_kpi_tally_block(r->tally, &c->block, own);
+}
+
+/* A block's users have been taken, all or those in the range. */
+static enum mr_status leave_block(struct range *r, struct cursor *c,
+    struct mr_block_builder *builder, struct mr_error *err)
+{
+    if (copy_sets(r, c, builder) != MR_OK)
+        return mr_fail_nomem(err);
+    if (r->tally != NULL)
+        count_own(r, c);
+    if (r->stop != NULL && *r->stop != 0)
+        return mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
+    return MR_OK;
 }
 
 /* Users of the top cursor have been taken: go to its next block if there
@@ -502,17 +554,18 @@ static enum mr_status settle_top(
     enum mr_status status = MR_OK;
 
     if (c->at == c->block.n) {
-        if (copy_sets(c, builder) != MR_OK)
-            return mr_fail_nomem(err);
+        status = leave_block(r, c, builder, err);
         ended = c->next_block == mr_state_n_blocks(c->state);
-        if (!ended)
+        if (!ended && status == MR_OK)
             status = load_block(c, err);
         if (status != MR_OK)
             return status;
     }
     if (!ended && cursor_hash(c) > r->last) {
-        if (copy_sets(c, builder) != MR_OK)
-            return mr_fail_nomem(err);
+        /* A block that has just been loaded has nothing to leave. */
+        status = c->at > c->start ? leave_block(r, c, builder, err) : MR_OK;
+        if (status != MR_OK)
+            return status;
         ended = true;
     }
     if (ended)
@@ -596,6 +649,8 @@ static enum mr_status take_shared(
         enum mr_status status;
 
         c->position[c->at - c->low] = position;
+        c->shared[c->at >> 6] |= UINT64_C(1) << (c->at & 63);
+        c->n_shared++;
         if (gather(r, &n, c->block.interval + first,
                 c->block.first[c->at + 1] - first) != MR_OK)
             return mr_fail_nomem(err);
@@ -628,6 +683,43 @@ static enum mr_status take_own(struct range *r, uint64_t last,
     return settle_top(r, builder, err);
 }
 
+/* Go past what only the top cursor has: its users below a hash. */
+static enum mr_status pass_own(struct range *r, uint64_t last,
+    struct mr_block_builder *builder, struct mr_error *err)
+{
+    struct cursor *c = r->heap[0];
+
+    while (c->at < c->block.n && c->block.hash[c->at] <= last)
+        c->at++;
+    return settle_top(r, builder, err);
+}
+
+/* Of two cursors, go past what only one of them has, up to the first user of
+ * both or the last of a block.  Which comes next is anybody's guess, so there
+ * is no branch on it. */
+static enum mr_status pass_apart(
+    struct range *r, struct mr_block_builder *builder, struct mr_error *err)
+{
+    struct cursor *a = r->heap[0], *b = r->heap[1];
+    const uint64_t *x = a->block.hash, *y = b->block.hash;
+    size_t i = a->at, k = b->at, n = a->block.n, m = b->block.n;
+
+    while (i < n && k < m && x[i] != y[k] &&
+           (x[i] < y[k] ? x[i] : y[k]) <= r->last) {
+        size_t is_first = x[i] < y[k];
+
+        i += is_first;
+        k += 1 - is_first;
+    }
+    a->at = (uint32_t)i;
+    b->at = (uint32_t)k;
+    if (i == n || (k < m && x[i] < y[k]))
+        return settle_top(r, builder, err);
+    r->heap[0] = b;
+    r->heap[1] = a;
+    return settle_top(r, builder, err);
+}
+
 /* Take the least users: one from all states that have it, or all of one
  * state that come before those of others. */
 static enum mr_status take_users(
@@ -636,13 +728,17 @@ static enum mr_status take_users(
     uint64_t next;
 
     if (r->n_heap == 1)
-        return take_own(r, r->last, builder, err);
+        return (r->tally != NULL ? pass_own : take_own)(
+            r, r->last, builder, err);
     next = cursor_hash(r->heap[1]);
     if (r->n_heap > 2 && cursor_hash(r->heap[2]) < next)
         next = cursor_hash(r->heap[2]);
     if (next == cursor_hash(r->heap[0]))
         return take_shared(r, builder, err);
-    return take_own(r, next - 1, builder, err);
+    if (r->tally == NULL)
+        return take_own(r, next - 1, builder, err);
+    return r->n_heap == 2 ? pass_apart(r, builder, err)
+                          : pass_own(r, next - 1, builder, err);
 }
 
 /* Fill a block (which may already have users) until it is full by users or
@@ -659,7 +755,7 @@ static enum mr_status fill_block(struct range *r,
                MR_BLOCK_WEIGHT)
         status = take_users(r, builder, err);
     for (size_t i = 0; i < r->n_heap && status == MR_OK; i++)
-        if (copy_sets(r->heap[i], builder) != MR_OK)
+        if (copy_sets(r, r->heap[i], builder) != MR_OK)
             status = mr_fail_nomem(err);
     if (status == MR_OK && mr_block_builder_finish(builder, block_out) != MR_OK)
         status = mr_fail_nomem(err);
@@ -677,6 +773,8 @@ static enum mr_status tally_range(const struct mr_merge *m, uint64_t first,
     struct range r;
     enum mr_status status = range_init(&r, m, first, last, err);
 
+    r.tally = tally;
+    r.stop = stop;
     if (status == MR_OK &&
         mr_block_builder_new(m->head.n_cells, &builder) != MR_OK)
         status = mr_fail_nomem(err);
@@ -684,12 +782,11 @@ static enum mr_status tally_range(const struct mr_merge *m, uint64_t first,
         mr_block_builder_reset(builder);
         status = fill_block(&r, builder, &block, err);
         if (status == MR_OK) {
-            mr_kpi_tally_block(tally, &block);
-            *users += block.n;
+            mr_kpi_tally_block(tally, &block, NULL);
+            r.users += block.n;
         }
-        if (status == MR_OK && stop != NULL && *stop != 0)
-            status = mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
     }
+    *users += r.users;
     mr_block_builder_free(builder);
     range_release(&r);
     return status;
@@ -796,7 +893,7 @@ static enum mr_status copy_users(const struct mr_user_block *block,
             block->first[i + 1] - block->first[i]);
     }
     if (status == MR_OK)
-        status = mr_block_builder_part(to, block, low, high, position);
+        status = mr_block_builder_part(to, block, low, high, NULL, position);
     free(position);
     return status;
 }
@@ -870,7 +967,7 @@ static enum mr_status pack_slots(struct slot *slot, unsigned n,
     for (unsigned i = 0; i < n; i++) {
         struct slot *s = &slot[i];
 
-        mr_kpi_tally_block(tally[omp_get_thread_num()], &s->block);
+        mr_kpi_tally_block(tally[omp_get_thread_num()], &s->block, NULL);
         s->status = mr_pack_block(s->packer, &s->block, &s->packed, &s->err);
     }
     for (unsigned i = 0; i < n && status == MR_OK; i++) {

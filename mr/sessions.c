@@ -4,14 +4,10 @@
 
 #include "mr/sessions.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "mr/userblock.h"
 
-/* A list goes back to the slot when it has no more pieces than this: fewer
- * than fit, so that it does not come and go with every event. */
-#define FEW 2
 #define CLASS_SHIFT 53
 
 static uint64_t pack(uint64_t start, uint64_t end)
@@ -29,31 +25,25 @@ static uint64_t end_of(uint64_t piece)
     return start_of(piece) + (piece & MR_SESSIONS_LENGTH_MAX);
 }
 
-/* The room of a user, wherever it is: in the slot, or a run of the pool. */
-struct room {
-    size_t cap;
-    unsigned class; /* of the run */
-    bool is_list;
-};
-
-static struct room room_of(uint64_t first)
+static bool has_list(const uint64_t *slot)
 {
-    unsigned class = (unsigned)(first >> CLASS_SHIFT & 0xff);
-
-    if (first < MR_SESSIONS_REFERENCE || first == MR_SESSIONS_NONE)
-        return (struct room){MR_SESSIONS_SLOT, 0, false};
-    return (struct room){mr_pool_words(class), class, true};
+    return slot[0] >= MR_SESSIONS_REFERENCE && slot[0] != MR_SESSIONS_NONE;
 }
 
-static const uint64_t *pieces_of(
-    const struct mr_sessions *s, const uint64_t *slot, size_t *cap_out)
+static unsigned class_of(const uint64_t *slot)
 {
-    struct room room = room_of(slot[0]);
+    return (unsigned)(slot[0] >> CLASS_SHIFT & 0xff);
+}
 
-    *cap_out = room.cap;
-    if (!room.is_list)
-        return slot;
+static uint64_t *list_of(const struct mr_sessions *s, const uint64_t *slot)
+{
     return s->pool->word + (slot[0] & MR_SESSIONS_PLACE);
+}
+
+/* Pieces in the slot itself begin here. */
+static unsigned own_of(const uint64_t *slot)
+{
+    return has_list(slot) ? 1 : 0;
 }
 
 /* How many of the words, which ascend, are at most key: without a branch
@@ -78,76 +68,77 @@ static size_t count_pieces(const uint64_t *piece, size_t cap)
     return count_begun(piece, cap, MR_SESSIONS_NONE - 1);
 }
 
-/* Another room for the user's n pieces: a run with room for one more, or the
- * slot. */
-static enum mr_status move_room(
-    struct mr_sessions *s, uint64_t *slot, size_t n, bool to_list)
+/* A new list, of no pieces yet; the slot refers to it. */
+static enum mr_status new_list(
+    struct mr_sessions *s, size_t pieces, uint64_t *reference_out)
 {
-    struct room old = room_of(slot[0]);
-    size_t old_place = (size_t)(slot[0] & MR_SESSIONS_PLACE), place;
-    uint64_t few[MR_SESSIONS_SLOT];
-    unsigned class = mr_pool_class(n + 1);
+    unsigned class = mr_pool_class(pieces);
+    size_t place;
 
-    if (!to_list) {
-        mr_sessions_init(few);
-        memcpy(few, s->pool->word + old_place, n * sizeof(*few));
-        memcpy(slot, few, sizeof(few));
-    } else {
-        if (mr_pool_take(s->pool, class, &place) != MR_OK)
-            return MR_NOMEM;
-        memcpy(s->pool->word + place,
-            old.is_list ? s->pool->word + old_place : slot, n * sizeof(*slot));
-        memset(s->pool->word + place + n, 0xff,
-            (mr_pool_words(class) - n) * sizeof(*slot));
-        mr_sessions_init(slot);
-        slot[0] =
-            MR_SESSIONS_REFERENCE | (uint64_t) class << CLASS_SHIFT | place;
-    }
-    if (old.is_list)
-        mr_pool_give(s->pool, old.class, old_place);
+    if (mr_pool_take(s->pool, class, &place) != MR_OK)
+        return MR_NOMEM;
+    memset(
+        s->pool->word + place, 0xff, mr_pool_words(class) * sizeof(uint64_t));
+    *reference_out =
+        MR_SESSIONS_REFERENCE | (uint64_t) class << CLASS_SHIFT | place;
     return MR_OK;
 }
 
-/* Put piece in the place of the pieces low up to high. */
+static void give_list(struct mr_sessions *s, const uint64_t *slot)
+{
+    mr_pool_give(
+        s->pool, class_of(slot), (size_t)(slot[0] & MR_SESSIONS_PLACE));
+}
+
+/* A longer list in the place of a full one of n pieces. */
+static enum mr_status grow_list(struct mr_sessions *s, uint64_t *slot, size_t n)
+{
+    uint64_t reference;
+
+    if (new_list(s, n + 1, &reference) != MR_OK)
+        return MR_NOMEM;
+    memcpy(list_of(s, &reference), list_of(s, slot), n * sizeof(*slot));
+    give_list(s, slot);
+    slot[0] = reference;
+    return MR_OK;
+}
+
+/* Put piece in the place of the pieces low up to high of the list. */
 static enum mr_status replace(struct mr_sessions *s, uint64_t *slot, size_t low,
     size_t high, uint64_t piece)
 {
-    struct room room = room_of(slot[0]);
-    uint64_t *list =
-        room.is_list ? s->pool->word + (slot[0] & MR_SESSIONS_PLACE) : slot;
-    size_t n;
+    size_t cap = mr_pool_words(class_of(slot)), n;
+    uint64_t *list = list_of(s, slot);
 
     if (high == low + 1) {
         list[low] = piece;
         return MR_OK;
     }
-    n = count_pieces(list, room.cap);
-    if (low == high && n == room.cap) {
-        if (move_room(s, slot, n, true) != MR_OK)
+    n = count_pieces(list, cap);
+    if (low == high && n == cap) {
+        if (grow_list(s, slot, n) != MR_OK)
             return MR_NOMEM;
-        list = s->pool->word + (slot[0] & MR_SESSIONS_PLACE);
+        list = list_of(s, slot);
     }
     memmove(list + low + 1, list + high, (n - high) * sizeof(*list));
     list[low] = piece;
     for (size_t i = n - (high - low) + 1; i < n; i++)
         list[i] = MR_SESSIONS_NONE;
-    if (room.is_list && n - (high - low) + 1 <= FEW)
-        return move_room(s, slot, n - (high - low) + 1, false);
     return MR_OK;
 }
 
-enum mr_status mr_sessions_insert(
-    struct mr_sessions *s, uint64_t *slot, uint64_t start_ms, uint64_t end_ms)
+/* Add a piece to the list, joined with its neighbours there. */
+static enum mr_status add_to_list(
+    struct mr_sessions *s, uint64_t *slot, uint64_t piece)
 {
-    struct room room = room_of(slot[0]);
-    uint64_t *piece =
-        room.is_list ? s->pool->word + (slot[0] & MR_SESSIONS_PLACE) : slot;
-    size_t low = begun_at(piece, room.cap, start_ms), high = low;
-    uint64_t start = start_ms, end = end_ms;
+    size_t cap = mr_pool_words(class_of(slot));
+    const uint64_t *list = list_of(s, slot);
+    uint64_t start = start_of(piece), end = end_of(piece);
+    size_t low = begun_at(list, cap, start), high = low;
 
     if (low > 0) {
-        uint64_t left_start = start_of(piece[low - 1]);
-        uint64_t left_end = end_of(piece[low - 1]);
+        uint64_t left_start = start_of(list[low - 1]);
+        uint64_t left_end = end_of(list[low - 1]);
         uint64_t joined = left_end > end ? left_end : end;
 
         if (joined == left_end)
@@ -159,9 +150,9 @@ enum mr_status mr_sessions_insert(
             low--;
         }
     }
-    while (high < room.cap && piece[high] != MR_SESSIONS_NONE &&
-           start_of(piece[high]) <= end + s->gap_ms) {
-        uint64_t right_end = end_of(piece[high]);
+    while (high < cap && list[high] != MR_SESSIONS_NONE &&
+           start_of(list[high]) <= end + s->gap_ms) {
+        uint64_t right_end = end_of(list[high]);
         uint64_t joined = right_end > end ? right_end : end;
 
         if (joined - start > MR_SESSIONS_LENGTH_MAX)
@@ -172,19 +163,118 @@ enum mr_status mr_sessions_insert(
     return replace(s, slot, low, high, pack(start, end));
 }
 
+/* Sort and join the pieces of a slot without a list. */
+static void tidy(const struct mr_sessions *s, uint64_t *slot)
+{
+    size_t n = 0;
+
+    for (size_t i = 1; i < MR_SESSIONS_SLOT; i++)
+        for (size_t k = i; k > 0 && slot[k - 1] > slot[k]; k--) {
+            uint64_t piece = slot[k];
+
+            slot[k] = slot[k - 1];
+            slot[k - 1] = piece;
+        }
+    for (size_t i = 0; i < MR_SESSIONS_SLOT; i++) {
+        uint64_t start = n > 0 ? start_of(slot[n - 1]) : 0;
+        uint64_t end = n > 0 ? end_of(slot[n - 1]) : 0;
+        uint64_t last = end_of(slot[i]) > end ? end_of(slot[i]) : end;
+
+        if (slot[i] == MR_SESSIONS_NONE)
+            break;
+        if (n > 0 && start_of(slot[i]) <= end + s->gap_ms &&
+            last - start <= MR_SESSIONS_LENGTH_MAX)
+            slot[n - 1] = pack(start, last);
+        else
+            slot[n++] = slot[i];
+    }
+    while (n < MR_SESSIONS_SLOT)
+        slot[n++] = MR_SESSIONS_NONE;
+}
+
+/* Put a piece where the slot has none. */
+static bool put(uint64_t *slot, uint64_t piece)
+{
+    for (unsigned k = own_of(slot); k < MR_SESSIONS_SLOT; k++)
+        if (slot[k] == MR_SESSIONS_NONE) {
+            slot[k] = piece;
+            return true;
+        }
+    return false;
+}
+
+enum mr_status mr_sessions_insert(
+    struct mr_sessions *s, uint64_t *slot, uint64_t start_ms, uint64_t end_ms)
+{
+    uint64_t piece = pack(start_ms, end_ms), reference;
+
+    if (put(slot, piece))
+        return MR_OK;
+    if (has_list(slot)) {
+        if (add_to_list(s, slot, slot[1]) != MR_OK)
+            return MR_NOMEM;
+        slot[1] = slot[2];
+        slot[2] = piece;
+        return MR_OK;
+    }
+    tidy(s, slot);
+    if (put(slot, piece))
+        return MR_OK;
+    if (new_list(s, 2, &reference) != MR_OK)
+        return MR_NOMEM;
+    memcpy(list_of(s, &reference), slot, 2 * sizeof(*slot));
+    slot[0] = reference;
+    slot[1] = slot[2];
+    slot[2] = piece;
+    return MR_OK;
+}
+
+enum mr_status mr_sessions_settle(struct mr_sessions *s, uint64_t *slot)
+{
+    const uint64_t *list;
+    size_t n;
+
+    if (!has_list(slot)) {
+        tidy(s, slot);
+        return MR_OK;
+    }
+    for (unsigned k = 1; k < MR_SESSIONS_SLOT; k++) {
+        if (slot[k] != MR_SESSIONS_NONE &&
+            add_to_list(s, slot, slot[k]) != MR_OK)
+            return MR_NOMEM;
+        slot[k] = MR_SESSIONS_NONE;
+    }
+    list = list_of(s, slot);
+    n = count_pieces(list, mr_pool_words(class_of(slot)));
+    if (n <= MR_SESSIONS_SLOT) {
+        uint64_t few[MR_SESSIONS_SLOT];
+
+        mr_sessions_init(few);
+        memcpy(few, list, n * sizeof(*few));
+        give_list(s, slot);
+        memcpy(slot, few, sizeof(few));
+    }
+    return MR_OK;
+}
+
 size_t mr_sessions_count(const struct mr_sessions *s, const uint64_t *slot)
 {
-    size_t cap;
-    const uint64_t *piece = pieces_of(s, slot, &cap);
+    size_t n = 0;
 
-    return count_pieces(piece, cap);
+    if (has_list(slot))
+        n = count_pieces(list_of(s, slot), mr_pool_words(class_of(slot)));
+    for (unsigned k = own_of(slot); k < MR_SESSIONS_SLOT; k++)
+        n += slot[k] != MR_SESSIONS_NONE;
+    return n;
 }
 
 size_t mr_sessions_read(
     const struct mr_sessions *s, const uint64_t *slot, struct mr_interval *out)
 {
-    size_t cap, n_out = 0;
-    const uint64_t *piece = pieces_of(s, slot, &cap);
+    const uint64_t *piece = has_list(slot) ? list_of(s, slot) : slot;
+    size_t cap =
+        has_list(slot) ? mr_pool_words(class_of(slot)) : MR_SESSIONS_SLOT;
+    size_t n_out = 0;
 
     for (size_t i = 0; i < cap && piece[i] != MR_SESSIONS_NONE; i++) {
         int64_t start = (int64_t)start_of(piece[i]);
@@ -201,18 +291,30 @@ size_t mr_sessions_read(
     return n_out;
 }
 
+/* Add the pieces of n words, some of which may be none. */
+static enum mr_status add_pieces(
+    struct mr_sessions *s, uint64_t *slot, const uint64_t *piece, size_t n)
+{
+    enum mr_status status = MR_OK;
+
+    for (size_t i = 0; i < n && status == MR_OK; i++)
+        if (piece[i] != MR_SESSIONS_NONE)
+            status =
+                mr_sessions_add(s, slot, start_of(piece[i]), end_of(piece[i]));
+    return status;
+}
+
 enum mr_status mr_sessions_move(struct mr_sessions *s, uint64_t *slot,
     const struct mr_sessions *from, const uint64_t *from_slot)
 {
-    size_t cap;
-    const uint64_t *piece = pieces_of(from, from_slot, &cap);
+    unsigned own = own_of(from_slot);
     enum mr_status status = MR_OK;
 
-    for (size_t i = 0; i < cap && status == MR_OK; i++) {
-        if (piece[i] == MR_SESSIONS_NONE)
-            break;
-        status =
-            mr_sessions_insert(s, slot, start_of(piece[i]), end_of(piece[i]));
-    }
+    if (has_list(from_slot))
+        status = add_pieces(s, slot, list_of(from, from_slot),
+            mr_pool_words(class_of(from_slot)));
+    if (status == MR_OK)
+        status = add_pieces(
+            s, slot, from_slot + own, (size_t)MR_SESSIONS_SLOT - own);
     return status;
 }

@@ -1,6 +1,8 @@
 #ifndef MR_SESSIONS_H
 #define MR_SESSIONS_H
 
+#include <stdbool.h>
+
 #include "mr/pool.h"
 
 /*
@@ -14,17 +16,19 @@
  * An interval is packed into 64 bits: start (43 bits: milliseconds up to
  * 2200) and length (21 bits: up to 34.9 minutes).  A longer stretch is kept
  * as several pieces that touch or overlap within the gap; mr_sessions_read
- * joins them.  Up to three pieces stand in the user's own slot; more are a
- * list in the pool.  What a slot or a list has no piece for is all ones, so
- * that looking for a place needs no count:
+ * joins them.  Up to three pieces stand in the user's own slot, in any order.
+ * Of more, two stand there, to which the next events are the likeliest to
+ * belong, and the others are a list in the pool, ascending.  What a slot or a
+ * list has no piece for is all ones, so that looking for a place needs no
+ * count:
  *
- *     slot:  | piece | piece or ones | piece or ones |    each piece:
- *            | 111 | class 8 | place in pool 53 | - | - |   start 43 |
- *            | ones | ones | ones |            none yet     length 21
- *     pool:  | piece | piece | ... | ones | ones |
+ *     slot:  | piece or ones | piece or ones | piece or ones |  each piece:
+ *            | 111 | class 8 | place in pool 53 | same | same |  start 43 |
+ *     pool:  | piece | piece | ... | ones | ones |               length 21
  *
- * (No start is so late that it begins with 111.)  The pool is the caller's,
- * who may keep other things in it.  One thread at a time.
+ * (No start is so late that it begins with 111, nor within a day of it, so
+ * no event seems to join what is not a piece.)  The pool is the caller's, who
+ * may keep other things in it.  One thread at a time.
  */
 
 #define MR_SESSIONS_SLOT 3
@@ -44,16 +48,31 @@ MR_MUST_CHECK enum mr_status mr_sessions_insert(
     struct mr_sessions *s, uint64_t *slot, uint64_t start_ms, uint64_t end_ms);
 
 /** mr_sessions_add(s, slot, start, end): Note events of the user whose slot
- * this is: a stretch of any length.  MR_NOMEM leaves the slot as it was. */
+ * this is: a stretch of at most MR_SESSIONS_LENGTH_MAX.  MR_NOMEM leaves the
+ * slot as it was. */
 MR_MUST_CHECK static inline enum mr_status mr_sessions_add(
     struct mr_sessions *s, uint64_t *slot, uint64_t start_ms, uint64_t end_ms)
 {
-    /* Within the first piece: most events of most users. */
-    if (start_ms >= slot[0] >> MR_SESSIONS_LENGTH_BITS &&
-        end_ms - (slot[0] >> MR_SESSIONS_LENGTH_BITS) <=
-            (slot[0] & MR_SESSIONS_LENGTH_MAX))
-        return MR_OK;
-    return mr_sessions_insert(s, slot, start_ms, end_ms);
+    unsigned at = MR_SESSIONS_SLOT;
+    uint64_t joined = 0;
+
+    /* Most join a piece of the slot, nobody knows which: no branches. */
+    for (unsigned k = 0; k < MR_SESSIONS_SLOT; k++) {
+        uint64_t first = slot[k] >> MR_SESSIONS_LENGTH_BITS;
+        uint64_t last = first + (slot[k] & MR_SESSIONS_LENGTH_MAX);
+        uint64_t low = first < start_ms ? first : start_ms;
+        uint64_t high = last > end_ms ? last : end_ms;
+        bool joins = (start_ms <= last + s->gap_ms) &
+                     (first <= end_ms + s->gap_ms) &
+                     (high - low <= MR_SESSIONS_LENGTH_MAX);
+
+        at = joins ? k : at;
+        joined = joins ? low << MR_SESSIONS_LENGTH_BITS | (high - low) : joined;
+    }
+    if (at == MR_SESSIONS_SLOT)
+        return mr_sessions_insert(s, slot, start_ms, end_ms);
+    slot[at] = joined;
+    return MR_OK;
 }
 
 /** Make a slot one of no events. */
@@ -71,13 +90,18 @@ static inline void mr_sessions_prefetch(
         __builtin_prefetch(&s->pool->word[slot[0] & MR_SESSIONS_PLACE], 1);
 }
 
+/** mr_sessions_settle(s, slot): Join what can be joined, and give back a list
+ * that the slot has room for: before mr_sessions_read. */
+MR_MUST_CHECK enum mr_status mr_sessions_settle(
+    struct mr_sessions *s, uint64_t *slot);
+
 struct mr_interval;
 
 /** mr_sessions_count(s, slot): Pieces the user has; an upper bound of what
  * mr_sessions_read gives. */
 size_t mr_sessions_count(const struct mr_sessions *s, const uint64_t *slot);
 
-/** mr_sessions_read(s, slot, out): Write the user's intervals, joined and
+/** mr_sessions_read(s, slot, out): Write a settled user's intervals, joined and
  * ascending, to out (room for mr_sessions_count); return their number. */
 size_t mr_sessions_read(
     const struct mr_sessions *s, const uint64_t *slot, struct mr_interval *out);

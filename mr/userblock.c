@@ -221,55 +221,70 @@ enum mr_status mr_set_builder_add(struct mr_set_builder *set, uint32_t position)
     return MR_OK;
 }
 
-/* The members of a list that lie in [low, high). */
+/* Some users of another block, and where they are in this one. */
+struct part {
+    uint32_t low, high;
+    const uint64_t *some;
+    const uint16_t *position;
+};
+
+static bool has(const struct part *p, uint32_t i)
+{
+    return p->some == NULL || (p->some[i >> 6] >> (i & 63) & 1) != 0;
+}
+
+/* The members of a list that belong to a part. */
 static enum mr_status part_of_list(struct mr_set_builder *to,
-    const struct mr_user_set *set, uint32_t low, uint32_t high,
-    const uint16_t *position)
+    const struct mr_user_set *set, const struct part *p)
 {
     uint32_t i = 0, end = set->n;
 
     while (i < end) { /* the first member not below low */
         uint32_t middle = i + (end - i) / 2;
 
-        if (set->list[middle] < low)
+        if (set->list[middle] < p->low)
             i = middle + 1;
         else
             end = middle;
     }
     end = set->n;
-    while (end > i && set->list[end - 1] >= high)
+    while (end > i && set->list[end - 1] >= p->high)
         end--;
-    if (!to->is_words && to->n_list + (end - i) > LIST_MAX &&
+    if (p->some == NULL && !to->is_words && to->n_list + (end - i) > LIST_MAX &&
         to_words(to) != MR_OK)
         return MR_NOMEM;
-    for (; to->is_words && i < end; i++) {
-        uint32_t p = position[set->list[i] - low];
+    for (; to->is_words && p->some == NULL && i < end; i++) {
+        uint32_t at = p->position[set->list[i] - p->low];
 
-        to->words[p >> 6] |= UINT64_C(1) << (p & 63);
+        to->words[at >> 6] |= UINT64_C(1) << (at & 63);
     }
     for (; i < end; i++)
-        if (mr_set_builder_add(to, position[set->list[i] - low]) != MR_OK)
+        if (has(p, set->list[i]) &&
+            mr_set_builder_add(to, p->position[set->list[i] - p->low]) != MR_OK)
             return MR_NOMEM;
     return MR_OK;
 }
 
 static enum mr_status part_of_words(struct mr_set_builder *to,
-    const struct mr_user_set *set, uint32_t low, uint32_t high,
-    const uint16_t *position)
+    const struct mr_user_set *set, const struct part *p)
 {
+    uint32_t low = p->low, high = p->high;
+
     if (!to->is_words && to_words(to) != MR_OK)
         return MR_NOMEM;
     for (uint32_t j = low >> 6; j <= (high - 1) >> 6; j++) {
-        uint64_t w = set->words[j];
+        uint64_t w =
+            set->words[j] & (p->some != NULL ? p->some[j] : UINT64_MAX);
 
         if (j == low >> 6)
             w &= ~UINT64_C(0) << (low & 63);
         if (j == high >> 6)
             w &= (UINT64_C(1) << (high & 63)) - 1;
         for (; w != 0; w &= w - 1) {
-            uint32_t p = position[j * 64 + (uint32_t)__builtin_ctzll(w) - low];
+            uint32_t at =
+                p->position[j * 64 + (uint32_t)__builtin_ctzll(w) - low];
 
-            to->words[p >> 6] |= UINT64_C(1) << (p & 63);
+            to->words[at >> 6] |= UINT64_C(1) << (at & 63);
         }
     }
     return MR_OK;
@@ -277,8 +292,10 @@ static enum mr_status part_of_words(struct mr_set_builder *to,
 
 enum mr_status mr_block_builder_part(struct mr_block_builder *b,
     const struct mr_user_block *block, uint32_t low, uint32_t high,
-    const uint16_t *position)
+    const uint64_t *some, const uint16_t *position)
 {
+    const struct part part = {low, high, some, position};
+
     if (low == high)
         return MR_OK;
     for (size_t i = 0; i < block->n_sets; i++) {
@@ -288,7 +305,7 @@ enum mr_status mr_block_builder_part(struct mr_block_builder *b,
         if (mr_block_builder_set(b, set->cell, &to) != MR_OK)
             return MR_NOMEM;
         if ((set->words != NULL ? part_of_words : part_of_list)(
-                to, set, low, high, position) != MR_OK)
+                to, set, &part) != MR_OK)
             return MR_NOMEM;
     }
     return MR_OK;
