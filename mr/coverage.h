@@ -64,6 +64,18 @@ struct mr_coverage {
     uint64_t n_repeated; /* partitions dropped so far as already counted */
 };
 
+/** mr_coverage_prefetch(c, i): Fetch what will be wanted of the partitions
+ * that follow i, for a loop over all: they lie anywhere in memory. */
+static inline void mr_coverage_prefetch(const struct mr_coverage *c, size_t i)
+{
+    if (i + 16 < c->n_partitions) {
+        __builtin_prefetch(c->partition[i + 16].name);
+        __builtin_prefetch(c->partition[i + 16].cell);
+    }
+    if (i + 8 < c->n_partitions && c->partition[i + 8].n_names > 0)
+        __builtin_prefetch(c->partition[i + 8].name[0]);
+}
+
 /** All zero is an empty coverage. */
 void mr_coverage_release(struct mr_coverage *c);
 void mr_partition_release(struct mr_partition *p);

@@ -54,6 +54,7 @@ static enum mr_status sort_cells(struct mr_work *w)
     for (size_t i = 0; i < w->coverage.n_partitions; i++) {
         const struct mr_partition *p = &w->coverage.partition[i];
 
+        mr_coverage_prefetch(&w->coverage, i);
         for (size_t k = 0; k < p->n_cells; k++)
             used[p->cell[k].cell] = true;
     }
@@ -71,6 +72,7 @@ static void renumber_cells(struct mr_work *w)
     for (size_t i = 0; i < w->coverage.n_partitions; i++) {
         struct mr_partition *p = &w->coverage.partition[i];
 
+        mr_coverage_prefetch(&w->coverage, i);
         for (size_t k = 0; k < p->n_cells; k++)
             p->cell[k].cell = w->cells.final[p->cell[k].cell];
         if (p->n_cells > 1)
@@ -274,13 +276,13 @@ static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
     return status;
 }
 
-/* Finish the writer.  Meanwhile another thread frees the users, who have been
- * written: with many of them that takes as long. */
+/* Finish the writer.  Meanwhile another thread adds up the result and frees
+ * inputs and users, who have been written: with many that takes as long. */
 static enum mr_status finish(struct mr_work *w, struct mr_state_writer *writer,
     const struct mr_state_head *head, struct mr_result *result,
     struct mr_error *err)
 {
-    enum mr_status status = MR_OK;
+    enum mr_status status = MR_OK, filled = MR_OK;
 
 #pragma omp parallel sections num_threads((int)w->threads)
     {
@@ -289,11 +291,14 @@ static enum mr_status finish(struct mr_work *w, struct mr_state_writer *writer,
             sizeof(result->path), &result->state_bytes, err);
 #pragma omp section
         {
+            filled =
+                mr_result_fill(result, head, mr_aggregate_users(w->aggregate));
             mr_aggregate_free(w->aggregate);
             w->aggregate = NULL;
+            mr_listing_release(&w->listing);
         }
     }
-    return status;
+    return status == MR_OK && filled != MR_OK ? mr_fail_nomem(err) : status;
 }
 
 /* Write the state and finish, or abort, the writer. */
@@ -303,20 +308,15 @@ static enum mr_status write_state(struct mr_work *w,
 {
     struct mr_state_head head;
     enum mr_status status = make_head(w, &head, err);
-    uint64_t users = 0;
 
     if (status == MR_OK)
         status = write_users(w, &head, writer, err);
     if (status == MR_OK && is_stopped(w))
         status = mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
-    if (status == MR_OK) {
-        users = mr_aggregate_users(w->aggregate);
+    if (status == MR_OK)
         status = finish(w, writer, &head, result, err);
-    } else {
+    else
         mr_state_writer_abort(writer);
-    }
-    if (status == MR_OK && mr_result_fill(result, &head, users) != MR_OK)
-        status = mr_fail_nomem(err);
     mr_state_head_release(&head);
     return status;
 }

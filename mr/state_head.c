@@ -175,8 +175,10 @@ static enum mr_status encode_partitions(
     enum mr_status status = mr_buffer_add_varint(out, c->n_partitions);
     size_t i;
 
-    for (i = 0; status == MR_OK && i < c->n_partitions; i++)
+    for (i = 0; status == MR_OK && i < c->n_partitions; i++) {
+        mr_coverage_prefetch(c, i);
         status = encode_partition(&c->partition[i], out);
+    }
     return status;
 }
 
@@ -545,6 +547,7 @@ enum mr_status mr_head_check(const struct mr_state_head *head, const char **why)
     if (!has || !used)
         goto done;
     for (i = 0; i < c->n_partitions; i++) {
+        mr_coverage_prefetch(c, i);
         for (j = 0; j < c->partition[i].n_cells; j++) {
             const struct mr_cell_count *cell = &c->partition[i].cell[j];
 

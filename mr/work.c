@@ -44,6 +44,15 @@
 /* Tuples a thread keeps before it visits the shared table. */
 #define READY_TUPLES ((size_t)1 << 15)
 
+/* Files up to so many stored bytes are not put in order of size: none takes
+ * long, and side by side in a folder they are found faster. */
+#define ORDERED_BYTES ((uint64_t)64 << 10)
+/* A thread tells of its progress after so much text, or so many files. */
+#define TELL_TEXT_BYTES ((uint64_t)MR_LINES_BLOCK / 2)
+#define TELL_FILES 64
+/* Cells whose numbers a thread remembers; a power of two. */
+#define KNOWN_CELLS 256
+
 /* What a unit keeps of its memory for the next one. */
 #define KEPT_BYTES ((size_t)4 * MR_LINES_BLOCK)
 /* Cells of a table that is kept: clearing it takes microseconds. */
@@ -89,12 +98,18 @@ struct job {
     struct mr_error err;
     unsigned outstanding; /* units queued or with helpers; work's lock */
     /* The owner's: */
+    bool shared; /* some unit has been queued */
     struct mr_work_unit *ring[RING];
     uint64_t n_units, n_settled;
     uint64_t line;        /* of the next unit to settle */
     uint64_t *passed;     /* stored bytes told as progress; NULL: not told */
     struct fragment open; /* the line that runs on */
     bool has_begun;       /* the first such line has been parsed */
+};
+
+struct known_cell {
+    uint64_t key1; /* as a tally's; 0: none */
+    uint32_t number;
 };
 
 struct thread {
@@ -104,7 +119,12 @@ struct thread {
     struct mr_batch job_sum, group_sum; /* memory for the next file's */
     struct mr_batch over; /* tuples on their way to a job's aggregate */
     struct mr_aggregate_scratch *scratch;
-    struct mr_batch ready; /* committed, not yet in the shared table */
+    struct mr_batch ready;       /* committed, not yet in the shared table */
+    struct mr_coverage coverage; /* committed, not yet the run's */
+    struct mr_work_unit *spare;  /* or NULL */
+    struct mr_progress untold;   /* what the run's progress lacks */
+    uint64_t untold_text;        /* bytes of text it stands for */
+    struct known_cell known[KNOWN_CELLS];
 };
 
 /* An archive, or a single file: what waits for its being closed. */
@@ -158,6 +178,21 @@ static void report_progress(struct mr_work *w)
     w->observer->progress(w->observer->context, &w->progress);
 }
 
+/* Add what the thread has done to the run's progress. */
+static void tell(struct thread *t)
+{
+    struct mr_work *w = t->work;
+
+    pthread_mutex_lock(&w->lock);
+    w->progress.partitions_done += t->untold.partitions_done;
+    w->progress.bytes_done += t->untold.bytes_done;
+    w->progress.lines += t->untold.lines;
+    report_progress(w);
+    pthread_mutex_unlock(&w->lock);
+    memset(&t->untold, 0, sizeof(t->untold));
+    t->untold_text = 0;
+}
+
 /* ---- fragments ---- */
 
 static void fragment_clear(struct fragment *f)
@@ -183,10 +218,14 @@ static enum mr_status fragment_add(struct fragment *f, struct mr_span text,
 
 /* ---- units ---- */
 
-static struct mr_work_unit *unit_take(struct mr_work *w)
+static struct mr_work_unit *unit_take(struct thread *t)
 {
-    struct mr_work_unit *u;
+    struct mr_work *w = t->work;
+    struct mr_work_unit *u = t->spare;
 
+    t->spare = NULL;
+    if (u != NULL)
+        return u;
     pthread_mutex_lock(&w->lock);
     u = w->spare;
     if (u != NULL)
@@ -203,8 +242,10 @@ static void keep_memory(struct mr_buffer *b)
         mr_buffer_release(b);
 }
 
-static void unit_give(struct mr_work *w, struct mr_work_unit *u)
+static void unit_give(struct thread *t, struct mr_work_unit *u)
 {
+    struct mr_work *w = t->work;
+
     u->part = NULL;
     u->done = false;
     u->lines = 0;
@@ -213,6 +254,10 @@ static void unit_give(struct mr_work *w, struct mr_work_unit *u)
     keep_memory(&u->tail.text);
     fragment_clear(&u->head);
     fragment_clear(&u->tail);
+    if (t->spare == NULL) {
+        t->spare = u;
+        return;
+    }
     pthread_mutex_lock(&w->lock);
     u->next = w->spare;
     w->spare = u;
@@ -398,6 +443,8 @@ static void run_unit(struct thread *t, struct mr_work_unit *u, bool helping)
         status = parse_block(t, u, &u->block, &err);
     keep_memory(&u->buffer);
     u->lines = t->batch.lines;
+    t->untold.lines += u->lines;
+    t->untold_text += t->batch.text_bytes;
     if (status == MR_OK)
         status = job_add(t, job, helping, &err);
     if (status != MR_OK) {
@@ -406,12 +453,10 @@ static void run_unit(struct thread *t, struct mr_work_unit *u, bool helping)
         if (is_fatal(status))
             set_fatal(t->work, job->input, &err);
     }
-    pthread_mutex_lock(&t->work->lock);
-    t->work->progress.lines += u->lines;
-    report_progress(t->work);
-    pthread_mutex_unlock(&t->work->lock);
+    if (t->untold_text >= TELL_TEXT_BYTES)
+        tell(t);
     if (!job->ordered) {
-        unit_give(t->work, u);
+        unit_give(t, u);
         return;
     }
     pthread_mutex_lock(&job->lock);
@@ -426,6 +471,8 @@ static bool push(struct mr_work *w, struct mr_work_unit *u)
 {
     bool pushed = false;
 
+    if (atomic_load_explicit(&w->helpers, memory_order_relaxed) == 0)
+        return false;
     pthread_mutex_lock(&w->lock);
     if (w->helpers > 0 && w->n_queued < w->threads + QUEUED) {
         u->next = NULL;
@@ -436,7 +483,7 @@ static bool push(struct mr_work *w, struct mr_work_unit *u)
         w->last = u;
         w->n_queued++;
         u->job->outstanding++;
-        pushed = true;
+        u->job->shared = pushed = true;
         pthread_cond_broadcast(&w->changed);
     }
     pthread_mutex_unlock(&w->lock);
@@ -488,6 +535,8 @@ static bool has_outstanding(const struct job *job)
 {
     bool has;
 
+    if (!job->shared)
+        return false;
     pthread_mutex_lock(&job->work->lock);
     has = job->outstanding > 0;
     pthread_mutex_unlock(&job->work->lock);
@@ -580,7 +629,7 @@ static void settle_ready(struct thread *t, struct job *job)
             job_fail(job, (*place)->seq, &err);
             set_fatal(t->work, job->input, &err);
         }
-        unit_give(t->work, *place);
+        unit_give(t, *place);
         *place = NULL;
         job->n_settled++;
     }
@@ -618,16 +667,14 @@ static bool job_failed(struct job *job)
 }
 
 /* Count what the stream has passed since the last time. */
-static void tell_passed(struct job *job, const struct mr_stream *stream)
+static void count_passed(
+    struct thread *t, struct job *job, const struct mr_stream *stream)
 {
-    struct mr_work *w = job->work;
     uint64_t at = mr_stream_stored_bytes(stream);
 
     if (job->passed == NULL)
         return;
-    pthread_mutex_lock(&w->lock);
-    w->progress.bytes_done += at - *job->passed;
-    pthread_mutex_unlock(&w->lock);
+    t->untold.bytes_done += at - *job->passed;
     *job->passed = at;
 }
 
@@ -639,7 +686,7 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
 
     mr_lines_init(&lines, stream, t->work->plan.spec.max_line_bytes, true);
     while (status == MR_OK && !job_failed(job) && !stopping(t->work)) {
-        struct mr_work_unit *u = unit_take(t->work);
+        struct mr_work_unit *u = unit_take(t);
 
         if (u == NULL) {
             status = mr_fail_nomem(err);
@@ -649,12 +696,12 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
         if (status != MR_OK || u->block.text.n == 0) {
             /* A byte-order mark and nothing else. */
             t->batch.text_bytes = status == MR_OK ? u->block.bytes : 0;
-            unit_give(t->work, u);
+            unit_give(t, u);
             if (status == MR_OK)
                 status = job_add(t, job, false, err);
             break;
         }
-        tell_passed(job, stream);
+        count_passed(t, job, stream);
         place_unit(t, job, u);
     }
     mr_lines_release(&lines);
@@ -673,13 +720,13 @@ static enum mr_status read_parts(struct thread *t, struct job *job,
         status = mr_stream_next_part(stream, &part, err);
         if (status != MR_OK || part == NULL)
             break;
-        u = unit_take(t->work);
+        u = unit_take(t);
         if (u == NULL) {
             mr_stream_close(part);
             return mr_fail_nomem(err);
         }
         u->part = part;
-        tell_passed(job, stream);
+        count_passed(t, job, stream);
         place_unit(t, job, u);
     }
     return status;
@@ -714,15 +761,34 @@ static void read_partition(
 
 /* ---- from partition to coverage ---- */
 
+/* The number of a tally's cell. */
+static enum mr_status cell_number(
+    struct thread *t, uint64_t key1, uint32_t *number_out)
+{
+    struct known_cell *known = &t->known[(key1 ^ key1 >> 32) % KNOWN_CELLS];
+    enum mr_status status;
+
+    if (known->key1 != key1) {
+        pthread_mutex_lock(&t->work->lock);
+        status = mr_cellbook_number(&t->work->cells,
+            (int32_t)((key1 - 1) >> 32), (uint32_t)(key1 - 1), &known->number);
+        pthread_mutex_unlock(&t->work->lock);
+        known->key1 = status == MR_OK ? key1 : 0;
+        if (status != MR_OK)
+            return status;
+    }
+    *number_out = known->number;
+    return MR_OK;
+}
+
 static enum mr_status fill_cells(
-    struct mr_work *w, const struct mr_batch *sum, struct mr_partition *p)
+    struct thread *t, const struct mr_batch *sum, struct mr_partition *p)
 {
     enum mr_status status = MR_OK;
 
     p->cell = malloc((sum->n_cells + 1) * sizeof(*p->cell));
     if (p->cell == NULL)
         return MR_NOMEM;
-    pthread_mutex_lock(&w->lock);
     for (size_t i = 0; sum->cell != NULL && i <= sum->cell_mask; i++) {
         const struct mr_cell_tally *c = &sum->cell[i];
         struct mr_cell_count *count = &p->cell[p->n_cells];
@@ -730,13 +796,11 @@ static enum mr_status fill_cells(
         /* A cell can be there without events if memory ran out. */
         if (c->key1 == 0 || c->events == 0 || status != MR_OK)
             continue;
-        status = mr_cellbook_number(&w->cells, (int32_t)((c->key1 - 1) >> 32),
-            (uint32_t)(c->key1 - 1), &count->cell);
+        status = cell_number(t, c->key1, &count->cell);
         count->events = c->events;
         count->without_user = c->without_user;
         p->n_cells++;
     }
-    pthread_mutex_unlock(&w->lock);
     return status;
 }
 
@@ -755,7 +819,7 @@ static enum mr_status fill_reasons(
     return MR_OK;
 }
 
-static enum mr_status fill_partition(struct mr_work *w, const struct job *job,
+static enum mr_status fill_partition(struct thread *t, const struct job *job,
     const struct mr_stream *stream, struct mr_partition *p)
 {
     const struct mr_batch *sum = &job->found.sum;
@@ -774,7 +838,7 @@ static enum mr_status fill_partition(struct mr_work *w, const struct job *job,
     p->n_names = 1;
     if (fill_reasons(sum, p) != MR_OK)
         return MR_NOMEM;
-    return fill_cells(w, sum, p);
+    return fill_cells(t, sum, p);
 }
 
 /* Note a failure.  What to do about it is kept with the cause, unless it is
@@ -827,7 +891,7 @@ static enum mr_status end_partition(struct thread *t, struct job *job,
             return mr_fail_nomem(err);
         return MR_OK;
     }
-    status = fill_partition(t->work, job, stream, &p);
+    status = fill_partition(t, job, stream, &p);
     if (status == MR_OK)
         status = add_share(group, &p.digest, &job->found.rejects);
     if (status == MR_OK)
@@ -952,18 +1016,32 @@ static enum mr_status share_users(
     return status != MR_OK ? mr_aggregate_fail(status, err) : MR_OK;
 }
 
-/* Under the work's lock: move a group's coverage to that of the run. */
-static enum mr_status share_coverage(
-    struct mr_work *w, struct mr_coverage *from)
+/* Move all of a coverage to another. */
+static enum mr_status move_coverage(
+    struct mr_coverage *into, struct mr_coverage *from)
 {
     enum mr_status status = MR_OK;
 
     for (size_t i = 0; i < from->n_partitions && status == MR_OK; i++)
-        status = mr_coverage_add(&w->coverage, &from->partition[i]);
+        status = mr_coverage_add(into, &from->partition[i]);
     for (size_t i = 0; i < from->n_failures && status == MR_OK; i++)
-        status = mr_coverage_add_failure(&w->coverage, from->failure[i].name,
+        status = mr_coverage_add_failure(into, from->failure[i].name,
             from->failure[i].offset, from->failure[i].cause);
     return status;
+}
+
+/* What the thread has kept to itself so far. */
+static enum mr_status share_rest(struct thread *t, struct mr_error *err)
+{
+    struct mr_work *w = t->work;
+    enum mr_status status = flush(t, &t->ready);
+
+    if (status != MR_OK)
+        return mr_aggregate_fail(status, err);
+    pthread_mutex_lock(&w->lock);
+    status = move_coverage(&w->coverage, &t->coverage);
+    pthread_mutex_unlock(&w->lock);
+    return status != MR_OK ? mr_fail_nomem(err) : MR_OK;
 }
 
 static enum mr_status commit(
@@ -974,12 +1052,13 @@ static enum mr_status commit(
 
     if (status != MR_OK)
         return status;
+    if (move_coverage(&t->coverage, &group->coverage) != MR_OK)
+        return mr_fail_nomem(err);
+    if (w->rejects == NULL)
+        return MR_OK;
     pthread_mutex_lock(&w->lock);
-    if (share_coverage(w, &group->coverage) != MR_OK)
-        status = mr_fail_nomem(err);
-    if (status == MR_OK && w->rejects != NULL)
-        status = mr_reject_file_add(w->rejects, &group->found.rejects,
-            group->share, group->n_shares, err);
+    status = mr_reject_file_add(
+        w->rejects, &group->found.rejects, group->share, group->n_shares, err);
     pthread_mutex_unlock(&w->lock);
     return status;
 }
@@ -1079,28 +1158,25 @@ static void map_input(struct thread *t, size_t input)
     keep_sum(&t->group_sum, &group.found.sum);
     mr_found_release(&group.found);
     free(group.share);
-    pthread_mutex_lock(&t->work->lock);
-    t->work->progress.partitions_done++;
-    t->work->progress.bytes_done += in->size - group.passed;
-    report_progress(t->work);
-    pthread_mutex_unlock(&t->work->lock);
+    t->untold.partitions_done++;
+    t->untold.bytes_done += in->size - group.passed;
+    if (t->untold.partitions_done >= TELL_FILES)
+        tell(t);
 }
 
 /* ---- a thread ---- */
 
 static bool take_input(struct mr_work *w, size_t *input_out)
 {
-    bool took = false;
+    size_t i;
 
     if (stopping(w))
         return false;
-    pthread_mutex_lock(&w->lock);
-    if (w->next < w->listing.n) {
-        *input_out = w->order[w->next++];
-        took = true;
-    }
-    pthread_mutex_unlock(&w->lock);
-    return took;
+    i = atomic_fetch_add_explicit(&w->next, 1, memory_order_relaxed);
+    if (i >= w->listing.n)
+        return false;
+    *input_out = w->order[i];
+    return true;
 }
 
 /* Parse units for those who still have inputs. */
@@ -1108,6 +1184,7 @@ static void help_owners(struct thread *t)
 {
     struct mr_work *w = t->work;
 
+    tell(t);
     pthread_mutex_lock(&w->lock);
     w->owners--;
     w->helpers++;
@@ -1148,12 +1225,13 @@ void mr_work_thread(struct mr_work *w)
         pthread_mutex_unlock(&w->lock);
     }
     if (status == MR_OK && !stopping(w)) {
-        status = flush(&t, &t.ready);
-        if (status != MR_OK) {
-            (void)mr_aggregate_fail(status, &err);
+        if (share_rest(&t, &err) != MR_OK)
             set_fatal(w, SIZE_MAX, &err);
-        }
     }
+    tell(&t);
+    if (t.spare != NULL)
+        unit_free(t.spare);
+    mr_coverage_release(&t.coverage);
     mr_batch_release(&t.ready);
     mr_batch_release(&t.job_sum);
     mr_batch_release(&t.group_sum);
@@ -1188,14 +1266,16 @@ static enum mr_status order_inputs(struct mr_work *w)
         free(sized);
         return MR_NOMEM;
     }
-    for (size_t i = 0; i < n; i++)
-        sized[i] = (struct sized){w->listing.inputs[i].size, i};
+    for (size_t i = 0; i < n; i++) {
+        uint64_t size = w->listing.inputs[i].size;
+
+        w->progress.bytes += size;
+        sized[i] = (struct sized){size > ORDERED_BYTES ? size : 0, i};
+    }
     if (n > 0)
         qsort(sized, n, sizeof(*sized), by_size_down);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         w->order[i] = sized[i].input;
-        w->progress.bytes += sized[i].size;
-    }
     w->progress.partitions = n;
     free(sized);
     return MR_OK;

@@ -26,11 +26,12 @@ struct mr_work {
     struct mr_reject_file *rejects; /* or NULL */
     unsigned threads;
 
+    atomic_size_t next;     /* in order */
     pthread_mutex_t lock;   /* of all that follows */
     pthread_cond_t changed; /* queue, helpers, or outstanding units */
-    size_t next;            /* in order */
     unsigned owners;        /* threads that may still make units */
-    unsigned helpers;       /* threads that have run out of inputs */
+    atomic_uint helpers;    /* threads that have run out of inputs; read
+                             * without the lock, too */
     struct mr_work_unit *first, *last; /* the queue */
     unsigned n_queued;
     struct mr_work_unit *spare;
