@@ -26,9 +26,8 @@
  * Memory a user: 32 bytes, 7 to 9 of the table, up to a quarter of slack; a
  * list of 8-byte pieces if there are more than three; one bit and a half for
  * each cell at most, or 4 bytes for each that the user is in if few are.
- * All lists of a shard share one pool.  Of tuples, four a user wait, but not
- * more than 16 MiB in all, or half a one a user if that is more, up to 64
- * MiB.
+ * All lists of a shard share one pool.  Of tuples, 16 MiB wait in all, or
+ * half a one a user if that is more, up to 64 MiB.
  *
  * The order by hash, which state files want, is made once at the end: shards
  * are already in order of their top bits, so each is sorted alone.

@@ -248,6 +248,15 @@ static enum mr_status write_share(struct mr_work *w, struct mr_state_head *head,
     return status;
 }
 
+/* Threads that make blocks.  Each needs the memory of about one, so there are
+ * fewer where there are few blocks: it stays a fraction of the users'. */
+static int count_makers(const struct mr_work *w, size_t n_blocks)
+{
+    size_t most = n_blocks / 4 > 2 ? n_blocks / 4 : 2;
+
+    return (int)(w->threads < most ? w->threads : most);
+}
+
 static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
     struct mr_state_writer *writer, struct mr_error *err)
 {
@@ -259,7 +268,7 @@ static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
         return status;
     for (size_t i = 0; i < SKETCH_LOCKS; i++)
         pthread_mutex_init(&locks.lock[i], NULL);
-#pragma omp parallel num_threads((int)w->threads)
+#pragma omp parallel num_threads(count_makers(w, n_blocks))
     {
         struct mr_error own = {.status = MR_OK};
         enum mr_status result =
