@@ -377,6 +377,42 @@ static void hundred_thousand_names(void **state)
     mr_coverage_release(&c);
 }
 
+/* Digests of all beginnings, some of which are alike for 8 bytes and more,
+ * ascend byte by byte, each with what came with it. */
+static void digests_ascend(void **state)
+{
+    struct mr_coverage c = {0};
+    char name[24];
+    int i, at;
+
+    (void)state;
+    for (i = 0; i < 3000; i++) {
+        add_partition(&c, i % 100, "p");
+        at = (int)any(MR_DIGEST_BYTES);
+        c.partition[i].digest.b[at] = (uint8_t)any(256);
+        at = (int)any(MR_DIGEST_BYTES);
+        c.partition[i].digest.b[at] = (uint8_t)any(256);
+        snprintf(name, sizeof name, "%02x%02x", c.partition[i].digest.b[0],
+            c.partition[i].digest.b[15]);
+        free(c.partition[i].name[0]);
+        c.partition[i].name[0] = strdup(name);
+        assert_non_null(c.partition[i].name[0]);
+    }
+    assert_int_equal(mr_coverage_settle(&c), MR_OK);
+    assert_int_equal(c.n_partitions + c.n_repeated, 3000);
+    for (i = 0; i < (int)c.n_partitions; i++) {
+        const struct mr_partition *p = &c.partition[i];
+
+        if (i > 0)
+            assert_true(
+                memcmp(p[-1].digest.b, p->digest.b, sizeof p->digest.b) < 0);
+        snprintf(
+            name, sizeof name, "%02x%02x", p->digest.b[0], p->digest.b[15]);
+        assert_string_equal(p->name[0], name);
+    }
+    mr_coverage_release(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +421,7 @@ int main(void)
         cmocka_unit_test(contradictions_have_one_outcome),
         cmocka_unit_test(sums_add_up),
         cmocka_unit_test(hundred_thousand_names),
+        cmocka_unit_test(digests_ascend),
     };
 
     seed = 20240611;
