@@ -287,7 +287,11 @@ static void fetch_users(const struct shard *s, struct run *run, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         run[i].number = mr_users_peek(&s->users, run[i].tuple->user);
-        __builtin_prefetch(&s->users.user[run[i].number], 1);
+        /* A number that is none is fetched, too: that does nothing. */
+        __builtin_prefetch(
+            (const void *)((uintptr_t)s->users.user +
+                           (uintptr_t)run[i].number * sizeof(struct mr_user)),
+            1);
     }
     for (size_t i = 0; i < n; i++)
         if (run[i].number != MR_USERS_NONE)

@@ -26,7 +26,8 @@ struct mr_event {
  * of just that number; the user may be absent, null or an empty string
  * (has_user is then false), a string, or a number without fraction and
  * exponent, hashed as its text; anything else is malformed.  Return
- * MR_EVENT_NOMEM when scratch could not grow.  Cost: one hash of the user id.
+ * MR_EVENT_NOMEM when scratch could not grow.  Unless MR_EVENT_OK is returned,
+ * what is in *event_out means nothing.  Cost: one hash of the user id.
  */
 #define MR_EVENT_NOMEM (-2)
 int mr_event_decode(const struct mr_spec *spec, const struct mr_record *record,

@@ -174,7 +174,7 @@ static enum mr_status format_one(const struct mr_spec *spec,
 
 enum mr_status mr_reject_format(const struct mr_spec *spec,
     const char *partition, struct mr_span packed, uint64_t line,
-    uint64_t offset, struct mr_buffer *out)
+    struct mr_buffer *out)
 {
     struct mr_reader in = {packed.p, packed.n, false};
     enum mr_status status = MR_OK;
@@ -186,7 +186,7 @@ enum mr_status mr_reject_format(const struct mr_spec *spec,
         r.reason = (unsigned)(what / 2);
         r.cut = what % 2 != 0;
         r.line = line + mr_read_varint(&in);
-        r.offset = offset + mr_read_varint(&in);
+        r.offset = mr_read_varint(&in);
         r.text = mr_read_string(&in);
         status = format_one(spec, partition, &r, out);
     }

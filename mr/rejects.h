@@ -42,20 +42,20 @@ struct mr_reject {
 };
 
 /** mr_reject_pack(reject, out): Append a reject in a form of this process's
- * own, its line and offset counted from wherever the caller likes. */
+ * own, its line counted from wherever the caller likes. */
 MR_MUST_CHECK enum mr_status mr_reject_pack(
     const struct mr_reject *reject, struct mr_buffer *out);
 
 /**
- * mr_reject_format(spec, partition, packed, line, offset, out): Append one
+ * mr_reject_format(spec, partition, packed, line, out): Append one
  * line of JSON for each packed reject: reason, partition, line (from 1),
  * offset, and the line as "text", or as "base64" where it is not valid UTF-8;
- * "cut": true where that is only its beginning.  line and offset are those
- * from which the packed ones count.
+ * "cut": true where that is only its beginning.  line is the one from which
+ * the packed ones count.
  */
 MR_MUST_CHECK enum mr_status mr_reject_format(const struct mr_spec *spec,
     const char *partition, struct mr_span packed, uint64_t line,
-    uint64_t offset, struct mr_buffer *out);
+    struct mr_buffer *out);
 
 struct mr_reject_file;
 MR_MUST_CHECK enum mr_status mr_reject_file_new(

@@ -555,7 +555,7 @@ static enum mr_status settle_rejects(struct thread *t, struct job *job,
     job->line += u->lines;
     if (packed.n == 0)
         return MR_OK;
-    if (mr_reject_format(&t->work->plan.spec, job->name, packed, line, 0,
+    if (mr_reject_format(&t->work->plan.spec, job->name, packed, line,
             &job->found.rejects.text) != MR_OK)
         return mr_fail_nomem(err);
     return mr_spool_settle(&job->found.rejects, err);

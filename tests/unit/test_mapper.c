@@ -235,7 +235,7 @@ static void check_rejects(
     const char *w, *w_end, *g, *g_end;
 
     assert_int_equal(mr_reject_format(&plan.spec, "p",
-                         (struct mr_span){packed->p, packed->n}, 1000, 0, &out),
+                         (struct mr_span){packed->p, packed->n}, 1000, &out),
         MR_OK);
     assert_int_equal(out.n > 0, want->n > 0);
     if (want->n == 0)
@@ -388,7 +388,7 @@ static void long_lines_are_cut_alike(void **state)
     assert_int_equal(batch.reason[MR_REASON_TOO_LONG], 1);
     assert_int_equal(batch.reason[MR_REASON_JSON], 1);
     assert_int_equal(mr_reject_format(&plan.spec, "p",
-                         (struct mr_span){held.p, held.n}, 0, 0, &passed),
+                         (struct mr_span){held.p, held.n}, 0, &passed),
         MR_OK);
     passed.p[passed.n - 1] = 0;
     assert_string_equal(strchr((char *)passed.p, '\n') + 1,
