@@ -300,14 +300,14 @@ static void fetch_users(const struct shard *s, struct run *run, size_t n)
 }
 
 /* Add one user's tuples.  Those that are near to each other in time, as most
- * in order of time are, reach the user's sessions as one stretch. */
+ * in order of time are, reach the user's sessions as one stretch.  What is
+ * only counted has no time. */
 static enum mr_status add_run(
     struct shard *s, const struct run *run, uint32_t number)
 {
     const uint64_t gap_ms = s->sessions.gap_ms;
     uint64_t *slot = s->users.user[number].slot;
-    uint64_t start = mr_tuple_time(run->tuple->what), end = start;
-    uint64_t day = start / (uint64_t)MR_MS_PER_DAY;
+    uint64_t start = MR_TIME_END_MS, end = start, day = 0;
     enum mr_status status = MR_OK;
 
     for (size_t i = 0; i < run->n && status == MR_OK; i++) {
@@ -318,8 +318,12 @@ static enum mr_status add_run(
         if (time_ms - day * MR_MS_PER_DAY >= (uint64_t)MR_MS_PER_DAY)
             day = time_ms / (uint64_t)MR_MS_PER_DAY;
         status = add_member(s, day, mr_tuple_type(run->tuple[i].what), number);
-        if (time_ms + gap_ms - start > end - start + 2 * gap_ms ||
-            last - first > MR_SESSIONS_LENGTH_MAX) {
+        if (time_ms == MR_TIME_END_MS)
+            continue;
+        if (start == MR_TIME_END_MS) {
+            start = end = time_ms;
+        } else if (time_ms + gap_ms - start > end - start + 2 * gap_ms ||
+                   last - first > MR_SESSIONS_LENGTH_MAX) {
             if (status == MR_OK)
                 status = mr_sessions_add(&s->sessions, slot, start, end);
             start = end = time_ms;
@@ -328,7 +332,7 @@ static enum mr_status add_run(
             end = last;
         }
     }
-    if (status == MR_OK)
+    if (status == MR_OK && start != MR_TIME_END_MS)
         status = mr_sessions_add(&s->sessions, slot, start, end);
     return status;
 }
@@ -725,15 +729,76 @@ static enum mr_status weigh_intervals(struct shard *s)
     return MR_OK;
 }
 
+/* The members of a set, noted. */
+struct noted {
+    uint16_t *number;
+    uint32_t n;
+};
+
+static enum mr_status note_member(void *context, uint32_t number)
+{
+    struct noted *noted = context;
+
+    noted->number[noted->n++] = (uint16_t)number;
+    return MR_OK;
+}
+
+/* Move the members of one set to that of another text of its day. */
+static enum mr_status move_members(
+    struct shard *s, uint64_t key, uint32_t type, struct noted *noted)
+{
+    struct cell_set *set = find_set(s, key);
+    enum mr_status status;
+
+    noted->n = 0;
+    mr_bitmap_settle(&s->pool, &set->members);
+    status = mr_bitmap_each(&s->pool, &set->members, note_member, noted);
+    /* What its memory was stays the pool's, which is about to end. */
+    memset(&set->members, 0, sizeof(set->members));
+    for (uint32_t i = 0; i < noted->n && status == MR_OK; i++)
+        status = add_member(
+            s, (uint64_t)key_day(key), type, key_first(key) + noted->number[i]);
+    return status;
+}
+
+/* Make one group of all that are not kept. */
+static enum mr_status join_dropped(
+    struct shard *s, const struct mr_types *types)
+{
+    uint32_t n = s->set == NULL ? 0 : s->set_mask + 1;
+    uint64_t *key1 = malloc((n + 1) * sizeof(*key1));
+    struct noted noted = {
+        .number = malloc(MR_BITMAP_NUMBERS * sizeof(*noted.number))};
+    enum mr_status status =
+        key1 != NULL && noted.number != NULL ? MR_OK : MR_NOMEM;
+
+    /* The table moves as it grows. */
+    for (uint32_t k = 0; k < n && status == MR_OK; k++)
+        key1[k] = s->set[k].key1;
+    for (uint32_t k = 0; k < n && status == MR_OK; k++) {
+        uint32_t type = key_type(key1[k] - 1);
+
+        if (key1[k] != 0 && key_day(key1[k] - 1) == MR_DAY_END &&
+            mr_types_final(types, type) != type)
+            status = move_members(
+                s, key1[k] - 1, mr_types_final(types, type), &noted);
+    }
+    free(key1);
+    free(noted.number);
+    return status;
+}
+
 enum mr_status mr_aggregate_seal(struct mr_aggregate *a, unsigned shard,
-    mr_cell_number *number, void *context)
+    const struct mr_types *types, mr_cell_number *number, void *context)
 {
     struct shard *s = &a->shard[shard];
     enum mr_status status = finish_waiting(s);
 
     if (status != MR_OK || s->users.n == 0)
         return status;
-    status = rank_users(s);
+    status = join_dropped(s, types);
+    if (status == MR_OK)
+        status = rank_users(s);
     if (status == MR_OK)
         status = weigh_sets(s);
     if (status == MR_OK)

@@ -2,6 +2,7 @@
 #define MR_AGGREGATE_H
 
 #include "mr/batch.h"
+#include "mr/types.h"
 #include "mr/userblock.h"
 
 /*
@@ -53,8 +54,11 @@ MR_MUST_CHECK enum mr_status mr_aggregate_merge(
 /** The number of a cell of that day and type; called for cells with users. */
 typedef uint32_t mr_cell_number(void *context, int32_t day, uint32_t type);
 
+/** types: the table that types are numbered by, to which no thread adds any
+ * more: users of groups that it has not kept become those of one. */
 MR_MUST_CHECK enum mr_status mr_aggregate_seal(struct mr_aggregate *a,
-    unsigned shard, mr_cell_number *number, void *context);
+    unsigned shard, const struct mr_types *types, mr_cell_number *number,
+    void *context);
 MR_MUST_CHECK enum mr_status mr_aggregate_plan(
     struct mr_aggregate *a, size_t *n_blocks_out);
 uint64_t mr_aggregate_users(const struct mr_aggregate *a);

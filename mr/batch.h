@@ -12,7 +12,9 @@
  * when it has been read to its end do they reach anything shared.
  */
 
-/* An event of a known user: time (43 bits) and type number (21 bits). */
+/* An event of a known user: time (43 bits) and type number (21 bits).  What
+ * an event is counted by besides its type is a tuple of its own, with that
+ * number, and MR_TIME_END_MS for a time; so its day is MR_DAY_END. */
 struct mr_tuple {
     uint64_t user;
     uint64_t what;
@@ -63,7 +65,7 @@ void mr_batch_release(struct mr_batch *b);
 /** Empty it, keeping its memory. */
 void mr_batch_clear(struct mr_batch *b);
 
-/** Slow halves of mr_batch_event. */
+/** Slow halves of mr_batch_event; mr_batch_grow is for n tuples in all. */
 MR_MUST_CHECK enum mr_status mr_batch_grow(struct mr_batch *b, size_t n);
 MR_MUST_CHECK enum mr_status mr_batch_cell(
     struct mr_batch *b, int32_t day, uint32_t type);
@@ -95,6 +97,11 @@ MR_MUST_CHECK static inline enum mr_status mr_batch_event(struct mr_batch *b,
     b->tuple[b->n_tuples++].what = mr_tuple_pack(time_ms, type);
     return MR_OK;
 }
+
+/** mr_batch_figure(b, text, user, has_user): Count an event, which counts as
+ * one by mr_batch_event, by a text besides its type. */
+MR_MUST_CHECK enum mr_status mr_batch_figure(
+    struct mr_batch *b, uint32_t text, uint64_t user, bool has_user);
 
 /** mr_batch_count(into, from): Add up the counts; tuples are not touched. */
 MR_MUST_CHECK enum mr_status mr_batch_count(

@@ -130,13 +130,41 @@ static int compare_reasons(
     return c;
 }
 
+static int compare_counts(const void *left, const void *right)
+{
+    const struct mr_cell_count *a = left, *b = right;
+
+    return compare_numbers(a->cell, b->cell);
+}
+
+void mr_partition_renumber(struct mr_partition *p, const uint32_t *number)
+{
+    size_t n = p->n_cells + p->n_figures, kept = 0;
+
+    for (size_t i = 0; i < n; i++)
+        p->cell[i].cell = number[p->cell[i].cell];
+    if (n > 1)
+        qsort(p->cell, n, sizeof(*p->cell), compare_counts);
+    for (size_t i = 0; i < n; i++) {
+        if (kept == 0 || p->cell[kept - 1].cell != p->cell[i].cell) {
+            p->cell[kept++] = p->cell[i];
+            continue;
+        }
+        p->cell[kept - 1].events += p->cell[i].events;
+        p->cell[kept - 1].without_user += p->cell[i].without_user;
+    }
+    p->n_figures = kept - p->n_cells;
+}
+
 static int compare_cells(
     const struct mr_partition *a, const struct mr_partition *b)
 {
     int c = compare_numbers(a->n_cells, b->n_cells);
     size_t i;
 
-    for (i = 0; c == 0 && i < a->n_cells; i++) {
+    if (c == 0)
+        c = compare_numbers(a->n_figures, b->n_figures);
+    for (i = 0; c == 0 && i < a->n_cells + a->n_figures; i++) {
         const struct mr_cell_count *x = &a->cell[i], *y = &b->cell[i];
 
         c = compare_numbers(x->cell, y->cell);

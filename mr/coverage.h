@@ -17,7 +17,9 @@
  * Without them joining would not be associative.
  */
 
-/** A day and an event type; cells are ordered by day, then type. */
+/** A day and an event type; cells are ordered by day, then type.  What events
+ * are counted by besides, a figure, has a cell's number, too: those of
+ * figures follow those of cells, in the order of their texts (mr/types.h). */
 struct mr_cell {
     int32_t day;
     uint32_t type; /* index into the types at hand */
@@ -42,10 +44,12 @@ struct mr_partition {
     uint64_t text_bytes; /* unpacked */
     uint64_t lines;      /* = events + rejected + blank */
     uint64_t blank;
-    uint64_t other_day;         /* events whose folder names another day */
-    uint64_t other_type;        /* or another type */
-    struct mr_cell_count *cell; /* ascending by cell */
-    size_t n_cells;
+    uint64_t other_day;  /* events whose folder names another day */
+    uint64_t other_type; /* or another type */
+    /* Ascending by cell: n_cells of days and types, whose events add up to
+     * the partition's, then n_figures of figures. */
+    struct mr_cell_count *cell;
+    size_t n_cells, n_figures;
     struct mr_reason_count *reason; /* ascending by reason */
     size_t n_reasons;
 };
@@ -79,6 +83,11 @@ static inline void mr_coverage_prefetch(const struct mr_coverage *c, size_t i)
 /** All zero is an empty coverage. */
 void mr_coverage_release(struct mr_coverage *c);
 void mr_partition_release(struct mr_partition *p);
+
+/** mr_partition_renumber(p, number): Give each of p's cells the number that
+ * number[] has for it, put them in order, and add up those that got the same
+ * one.  Cells of days and types stay before figures. */
+void mr_partition_renumber(struct mr_partition *p, const uint32_t *number);
 
 /** mr_coverage_add(c, p): Take over the partition p (which becomes empty)
  * without looking for repetitions.  O(1) amortised.  p stays the caller's

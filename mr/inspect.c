@@ -121,8 +121,7 @@ static enum mr_status read_subject(struct subject *s, const char *path,
     if (status != MR_OK)
         return status;
     s->head = mr_state_get_head(s->state);
-    s->cells = (struct mr_cells){
-        s->head->type, s->head->n_types, s->head->cell, s->head->n_cells};
+    s->cells = mr_cells_of(s->head);
     digest = mr_state_name_digest(s->state);
     mr_digest_format(&digest, s->digest);
     s->name_verdict = judge_name(path, s->digest);

@@ -19,7 +19,9 @@
  *    known(X)   fresh of all days up to X, added up
  *
  * because churned = users(X-1) - active, reactivated = users(X) - active, and
- * inactive = known(X) - users(X) - users(X-1) + active.
+ * inactive = known(X) - users(X) - users(X-1) + active.  With a users table
+ * all its users are known from the beginning, and fresh are only others: those
+ * in the sets of users who are not in it.
  *
  * A block's sets come in order of day.  So one pass with three bitmaps does:
  * the day at hand (the union over its types), the day before, and everybody
@@ -38,12 +40,25 @@ struct mr_kpi_tally {
     uint32_t *day_of_cell; /* index into day */
     uint64_t *sessions;    /* by day from the first on, gaps included */
     size_t n_sessions;
-    uint64_t *cell_users;
+    uint64_t *cell_users; /* of figures, too */
     /* Bitmaps over the block at hand; current and before change places. */
     uint64_t *current, *before, *known;
     uint64_t words[3][MR_BLOCK_WORDS];
+    uint64_t outside[MR_BLOCK_WORDS]; /* may be fresh */
     uint64_t masked[MR_BLOCK_WORDS];
 };
+
+struct mr_cells mr_cells_of(const struct mr_state_head *head)
+{
+    return (struct mr_cells){.type = head->type,
+        .n_types = head->n_types,
+        .cell = head->cell,
+        .n_cells = head->n_cells,
+        .figure = head->figure,
+        .n_figures = head->n_figures,
+        .has_table = head->spec.users_table.given,
+        .n_table_users = head->spec.users_table.n_users};
+}
 
 enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
     struct mr_kpi_tally **tally_out, struct mr_error *err)
@@ -59,7 +74,7 @@ enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
     t->known = t->words[2];
     /* One more, so that no array is empty. */
     t->day_of_cell = calloc(n + 1, sizeof(*t->day_of_cell));
-    t->cell_users = calloc(n + 1, sizeof(*t->cell_users));
+    t->cell_users = calloc(n + cells->n_figures + 1, sizeof(*t->cell_users));
     for (i = 0; i < n; i++)
         t->n_days += i == 0 || cells->cell[i].day != cells->cell[i - 1].day;
     t->day = calloc(t->n_days + 1, sizeof(*t->day));
@@ -134,12 +149,32 @@ static void count_day(struct mr_kpi_tally *t, struct day_tally *day)
             continue;
         users += (unsigned)__builtin_popcountll(w);
         active += (unsigned)__builtin_popcountll(w & t->before[i]);
-        fresh += (unsigned)__builtin_popcountll(w & ~t->known[i]);
+        fresh +=
+            (unsigned)__builtin_popcountll(w & ~t->known[i] & t->outside[i]);
         t->known[i] |= w;
     }
     day->users += users;
     day->active += active;
     day->fresh += fresh;
+}
+
+/* Count the figures' users, whose sets come last; note who is in no users
+ * table, or everybody where there is none. */
+static void tally_figures(struct mr_kpi_tally *t,
+    const struct mr_user_block *block, const uint64_t *some)
+{
+    const struct mr_cells *cells = t->cells;
+
+    memset(t->outside, cells->has_table ? 0 : 0xff, sizeof(t->outside));
+    for (size_t i = block->n_sets; i-- > 0;) {
+        const struct mr_user_set *set = &block->sets[i];
+
+        if (set->cell < cells->n_cells)
+            break;
+        t->cell_users[set->cell] += some ? count_some(t, set, some) : set->n;
+        if (cells->figure[set->cell - cells->n_cells].p[0] == MR_TEXT_UNKNOWN)
+            add_set(t->outside, set);
+    }
 }
 
 static void tally_sets(struct mr_kpi_tally *t,
@@ -148,6 +183,7 @@ static void tally_sets(struct mr_kpi_tally *t,
     size_t i = 0;
     int32_t last = -2; /* the day that stands in t->current; none yet */
 
+    tally_figures(t, block, some);
     memset(t->known, 0, sizeof(t->words[0]));
     memset(t->current, 0, sizeof(t->words[0]));
     while (i < block->n_sets && block->sets[i].cell < t->cells->n_cells) {
@@ -237,7 +273,7 @@ void mr_kpi_tally_merge(
     }
     for (i = 0; i < into->n_sessions; i++)
         into->sessions[i] += from->sessions[i];
-    for (i = 0; i < into->cells->n_cells; i++)
+    for (i = 0; i < into->cells->n_cells + into->cells->n_figures; i++)
         into->cell_users[i] += from->cell_users[i];
 }
 
@@ -253,7 +289,7 @@ static enum mr_status make_days(
     const struct mr_kpi_tally *t, struct mr_kpis *kpis, struct mr_error *err)
 {
     size_t d, n = 0;
-    uint64_t known = 0;
+    uint64_t known = t->cells->has_table ? t->cells->n_table_users : 0;
 
     /* No day is followed by more than one row without events. */
     kpis->day = calloc(2 * t->n_days + 1, sizeof(*kpis->day));
@@ -304,6 +340,32 @@ static enum mr_status make_day_types(const struct mr_cells *cells,
         kpis->day_type[i].day = cells->cell[i].day;
         kpis->day_type[i].type = cells->cell[i].type;
         kpis->day_type[i].users = t->cell_users[i];
+    }
+    return MR_OK;
+}
+
+static enum mr_status make_figures(const struct mr_kpi_tally *t,
+    const struct mr_coverage *coverage, const struct mr_hll *const *sketch,
+    struct mr_kpis *kpis, struct mr_error *err)
+{
+    size_t first = t->cells->n_cells;
+
+    kpis->figure = calloc(t->cells->n_figures + 1, sizeof(*kpis->figure));
+    if (!kpis->figure)
+        return mr_fail_nomem(err);
+    kpis->n_figures = t->cells->n_figures;
+    for (size_t i = 0; i < kpis->n_figures; i++) {
+        kpis->figure[i].users = t->cell_users[first + i];
+        if (sketch[first + i])
+            kpis->figure[i].users_estimate = mr_hll_estimate(sketch[first + i]);
+    }
+    for (size_t i = 0; kpis->n_figures > 0 && i < coverage->n_partitions; i++) {
+        const struct mr_partition *p = &coverage->partition[i];
+
+        for (size_t k = p->n_cells; k < p->n_cells + p->n_figures; k++)
+            if (p->cell[k].cell - first < kpis->n_figures)
+                kpis->figure[p->cell[k].cell - first].events +=
+                    p->cell[k].events;
     }
     return MR_OK;
 }
@@ -389,6 +451,8 @@ enum mr_status mr_kpis_compute(const struct mr_cells *cells,
         status = add_estimates(
             tally, sketch, sketch_bits, row_of_day, kpis_out, err);
     }
+    if (status == MR_OK)
+        status = make_figures(tally, coverage, sketch, kpis_out, err);
     free(row_of_day);
     return status;
 }
@@ -397,5 +461,6 @@ void mr_kpis_release(struct mr_kpis *kpis)
 {
     free(kpis->day);
     free(kpis->day_type);
+    free(kpis->figure);
     memset(kpis, 0, sizeof(*kpis));
 }

@@ -1,9 +1,7 @@
 #ifndef MR_KPI_H
 #define MR_KPI_H
 
-#include "mr/coverage.h"
-#include "mr/hyperloglog.h"
-#include "mr/userblock.h"
+#include "mr/state.h"
 
 /*
  * The KPIs of docs/kpis.md, counted from blocks of users.  Every user stands
@@ -17,7 +15,16 @@ struct mr_cells {
     size_t n_types;
     const struct mr_cell *cell; /* ascending by day, then type */
     size_t n_cells;
+    /* Figures (mr/types.h), ascending; figure i has cell number n_cells + i. */
+    const struct mr_span *figure;
+    size_t n_figures;
+    /* With a users table: its users, who are all known. */
+    bool has_table;
+    uint64_t n_table_users;
 };
+
+/** mr_cells_of(head): Those of a state, or of a merge. */
+struct mr_cells mr_cells_of(const struct mr_state_head *head);
 
 struct mr_kpi_tally;
 
@@ -55,7 +62,14 @@ struct mr_kpi_day_type {
     double users_estimate;
 };
 
+struct mr_kpi_figure {
+    uint64_t events, users;
+    double users_estimate;
+};
+
 struct mr_kpis {
+    struct mr_kpi_figure *figure; /* of each */
+    size_t n_figures;
     struct mr_kpi_day *day; /* ascending; the rows the contract asks for */
     size_t n_days;
     struct mr_kpi_day_type *day_type; /* ascending by day, then type */
@@ -65,9 +79,9 @@ struct mr_kpis {
 
 /**
  * mr_kpis_compute(cells, tally, coverage, sketch, kpis, err): Put the rows
- * together.  sketch[i] is the sketch of cell i, or NULL where it had no user;
- * a day's estimate comes from the union of its cells' sketches.  Release with
- * mr_kpis_release, also after a failure.
+ * together.  sketch[i] is the sketch of cell number i, or NULL where it had no
+ * user; a day's estimate comes from the union of its cells' sketches.  Release
+ * with mr_kpis_release, also after a failure.
  */
 MR_MUST_CHECK enum mr_status mr_kpis_compute(const struct mr_cells *cells,
     const struct mr_kpi_tally *tally, const struct mr_coverage *coverage,

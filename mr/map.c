@@ -24,13 +24,6 @@
 
 /* ---- from what threads left to a head ---- */
 
-static int by_cell(const void *a, const void *b)
-{
-    const struct mr_cell_count *x = a, *y = b;
-
-    return x->cell < y->cell ? -1 : x->cell > y->cell;
-}
-
 static enum mr_status add_unlisted(struct mr_work *w)
 {
     enum mr_status status = MR_OK;
@@ -55,7 +48,7 @@ static enum mr_status sort_cells(struct mr_work *w)
         const struct mr_partition *p = &w->coverage.partition[i];
 
         mr_coverage_prefetch(&w->coverage, i);
-        for (size_t k = 0; k < p->n_cells; k++)
+        for (size_t k = 0; k < p->n_cells + p->n_figures; k++)
             used[p->cell[k].cell] = true;
     }
     w->cells.used = used;
@@ -70,13 +63,8 @@ static void renumber_cells(struct mr_work *w)
 {
 #pragma omp parallel for schedule(static) num_threads((int)w->threads)
     for (size_t i = 0; i < w->coverage.n_partitions; i++) {
-        struct mr_partition *p = &w->coverage.partition[i];
-
         mr_coverage_prefetch(&w->coverage, i);
-        for (size_t k = 0; k < p->n_cells; k++)
-            p->cell[k].cell = w->cells.final[p->cell[k].cell];
-        if (p->n_cells > 1)
-            qsort(p->cell, p->n_cells, sizeof(*p->cell), by_cell);
+        mr_partition_renumber(&w->coverage.partition[i], w->cells.final);
     }
 }
 
@@ -96,9 +84,11 @@ static enum mr_status make_head(
     head->n_types = w->cells.n_types;
     head->cell = w->cells.sorted;
     head->n_cells = w->cells.n_sorted;
-    w->cells.type = NULL;
+    head->figure = w->cells.figure;
+    head->n_figures = w->cells.n_figures;
+    w->cells.type = w->cells.figure = NULL;
     w->cells.sorted = NULL;
-    head->sketch = calloc(head->n_cells + 1, sizeof(struct mr_hll *));
+    head->sketch = calloc(mr_head_numbers(head) + 1, sizeof(struct mr_hll *));
     return head->sketch == NULL ? mr_fail_nomem(err) : MR_OK;
 }
 
@@ -120,8 +110,8 @@ static enum mr_status seal(
     reduction(||                                                               \
               : failed)
     for (unsigned shard = 0; shard < MR_AGGREGATE_SHARDS; shard++)
-        failed = mr_aggregate_seal(
-                     w->aggregate, shard, final_number, &w->cells) != MR_OK ||
+        failed = mr_aggregate_seal(w->aggregate, shard, w->types, final_number,
+                     &w->cells) != MR_OK ||
                  failed;
     if (failed || mr_aggregate_plan(w->aggregate, n_blocks) != MR_OK)
         return mr_fail_nomem(err);
@@ -148,7 +138,7 @@ static enum mr_status maker_init(
     struct maker *m, struct mr_state_head *head, struct sketch_locks *locks)
 {
     *m = (struct maker){.head = head, .locks = locks};
-    if (mr_block_builder_new(head->n_cells, &m->builder) != MR_OK)
+    if (mr_block_builder_new(mr_head_numbers(head), &m->builder) != MR_OK)
         return MR_NOMEM;
     return mr_packer_new(head->spec.session_gap_ms, &m->packer);
 }
@@ -393,8 +383,9 @@ static enum mr_status prepare(struct mr_work *w, const struct mr_map_options *o,
     if (status == MR_OK)
         status = mr_work_order(w, err);
     if (status == MR_OK)
-        status = mr_state_writer_new(
-            o->output == NULL ? "./mr-state" : o->output, writer_out, err);
+        status =
+            mr_state_writer_new(o->output == NULL ? "./mr-state" : o->output,
+                &w->plan.spec, writer_out, err);
     return status;
 }
 

@@ -93,8 +93,8 @@ static enum mr_status hint_folder(struct mr_mapper *m, const char *folder,
         m->scratch.n > MR_TYPE_MAX_BYTES)
         return status;
     hint->has_type = true;
-    return mr_type_id(
-        m->types, (struct mr_span){m->scratch.p, m->scratch.n}, &hint->type);
+    return mr_type_id(m->types, MR_TEXT_TYPE,
+        (struct mr_span){m->scratch.p, m->scratch.n}, &hint->type);
 }
 
 enum mr_status mr_mapper_hint(
@@ -136,7 +136,7 @@ static int take_event(struct mr_mapper *m, const struct mr_record *record,
 
     if (reason != MR_EVENT_OK)
         return reason;
-    if (mr_type_id(m->types, event.type, &type) != MR_OK ||
+    if (mr_type_id(m->types, MR_TEXT_TYPE, event.type, &type) != MR_OK ||
         mr_batch_event(
             batch, event.time_ms, type, event.user, event.has_user) != MR_OK)
         return MR_EVENT_NOMEM;

@@ -30,13 +30,16 @@
 #include <stdlib.h>
 
 #include "mr/hyperloglog.h"
+#include "mr/kernels.h"
 
 struct mr_merge {
     struct mr_state *const *state;
     size_t n;
     struct mr_state_head head;
     struct mr_cells cells;
-    uint32_t **cell_of; /* [state][its cell]: number in the joined head */
+    /* [state][its cell or figure]: number in the joined head */
+    uint32_t **cell_of;
+    bool *drops; /* [state]: several of its groups have become one */
 };
 
 /* ---- heads ---- */
@@ -147,7 +150,7 @@ static enum mr_status number_cells(struct mr_merge *m, size_t i)
 {
     const struct mr_state_head *h = mr_state_get_head(m->state[i]);
 
-    m->cell_of[i] = malloc((h->n_cells + 1) * sizeof(**m->cell_of));
+    m->cell_of[i] = malloc((mr_head_numbers(h) + 1) * sizeof(**m->cell_of));
     if (m->cell_of[i] == NULL)
         return MR_NOMEM;
     for (size_t k = 0; k < h->n_cells; k++) {
@@ -187,6 +190,138 @@ static enum mr_status join_cells(struct mr_merge *m)
     return status;
 }
 
+/* ---- figures ---- */
+
+/* A group of a rollup, in the order in which they are kept (mr/types.h). */
+struct group {
+    uint64_t hash;
+    size_t i; /* among the figures */
+    const struct mr_span *text;
+};
+
+static int compare_groups(const void *a, const void *b)
+{
+    const struct group *x = a, *y = b;
+
+    if (x->hash != y->hash)
+        return x->hash < y->hash ? -1 : 1;
+    return mr_span_compare(*x->text, *y->text);
+}
+
+/* Of the groups of a rollup, the figures from first up to end: mark those
+ * beyond the most that are kept as dropped.  Return whether there are any. */
+static bool drop_groups(const struct mr_span *figure, size_t first, size_t end,
+    uint32_t most, struct group *group, bool *dropped)
+{
+    size_t n = 0;
+
+    for (size_t i = first; i < end; i++)
+        if (figure[i].n > 1)
+            group[n++] = (struct group){
+                mr_hash64(figure[i].p + 1, figure[i].n - 1), i, &figure[i]};
+    if (n <= most)
+        return false;
+    qsort(group, n, sizeof(*group), compare_groups);
+    for (size_t k = most; k < n; k++)
+        dropped[group[k].i] = true;
+    return true;
+}
+
+/* Decide which groups the joined head keeps. */
+static enum mr_status limit_figures(struct mr_merge *m)
+{
+    struct mr_state_head *h = &m->head;
+    struct group *group = malloc((h->n_figures + 1) * sizeof(*group));
+    bool *dropped = calloc(h->n_figures + 1, sizeof(*dropped));
+    size_t end, n = 0, n_texts = h->n_figures;
+
+    if (group == NULL || dropped == NULL) {
+        free(group);
+        free(dropped);
+        return MR_NOMEM;
+    }
+    for (size_t first = 0; first < n_texts; first = end) {
+        uint8_t kind = h->figure[first].p[0];
+
+        end = first + 1;
+        while (end < n_texts && h->figure[end].p[0] == kind)
+            end++;
+        if (kind >= MR_TEXT_ROLLUP &&
+            drop_groups(h->figure, first, end,
+                h->spec.rollup[kind - MR_TEXT_ROLLUP].max_groups, group,
+                dropped) &&
+            h->figure[first].n > 1)
+            h->figure[h->n_figures++] = (struct mr_span){h->figure[first].p, 1};
+    }
+    for (size_t i = 0; i < h->n_figures; i++)
+        if (i >= n_texts || !dropped[i])
+            h->figure[n++] = h->figure[i];
+    h->n_figures = n;
+    if (n > 0)
+        qsort(h->figure, n, sizeof(*h->figure), compare_spans);
+    free(group);
+    free(dropped);
+    return MR_OK;
+}
+
+/* The union of the states' figures, their bytes still the states'; and room
+ * for a text more of each rollup. */
+static enum mr_status join_figures(struct mr_merge *m)
+{
+    struct mr_state_head *head = &m->head;
+    size_t n = 0;
+
+    for (size_t i = 0; i < m->n; i++)
+        n += mr_state_get_head(m->state[i])->n_figures;
+    head->figure = malloc((n + MR_TEXT_KINDS + 1) * sizeof(*head->figure));
+    if (head->figure == NULL)
+        return MR_NOMEM;
+    n = 0;
+    for (size_t i = 0; i < m->n; i++) {
+        const struct mr_state_head *h = mr_state_get_head(m->state[i]);
+
+        for (size_t k = 0; k < h->n_figures; k++)
+            head->figure[n++] = h->figure[k];
+    }
+    if (n > 0)
+        qsort(head->figure, n, sizeof(*head->figure), compare_spans);
+    head->n_figures =
+        unique(head->figure, n, sizeof(*head->figure), compare_spans);
+    return limit_figures(m);
+}
+
+/* The number in the joined head of a figure of a state. */
+static uint32_t figure_number(struct mr_merge *m, size_t state, size_t k)
+{
+    const struct mr_span *text = &mr_state_get_head(m->state[state])->figure[k];
+    const struct mr_span *found = bsearch(
+        text, m->head.figure, m->head.n_figures, sizeof(*found), compare_spans);
+    struct mr_span further = {text->p, 1};
+
+    if (found == NULL) {
+        m->drops[state] = true;
+        found = bsearch(&further, m->head.figure, m->head.n_figures,
+            sizeof(*found), compare_spans);
+    }
+    return (uint32_t)(m->head.n_cells + (size_t)(found - m->head.figure));
+}
+
+static enum mr_status number_figures(struct mr_merge *m)
+{
+    m->drops = calloc(m->n, sizeof(*m->drops));
+    if (m->drops == NULL)
+        return MR_NOMEM;
+    for (size_t i = 0; i < m->n; i++) {
+        const struct mr_state_head *h = mr_state_get_head(m->state[i]);
+
+        for (size_t k = 0; k < h->n_figures; k++)
+            m->cell_of[i][h->n_cells + k] = figure_number(m, i, k);
+    }
+    return MR_OK;
+}
+
+/* ---- coverage and sketches ---- */
+
 static enum mr_status copy_names(
     struct mr_partition *to, const struct mr_partition *from)
 {
@@ -207,15 +342,15 @@ static enum mr_status copy_partition(struct mr_partition *to,
     *to = *from;
     to->name = NULL;
     to->n_names = 0;
-    to->cell = malloc((from->n_cells + 1) * sizeof(*to->cell));
+    to->cell =
+        malloc((from->n_cells + from->n_figures + 1) * sizeof(*to->cell));
     to->reason = malloc((from->n_reasons + 1) * sizeof(*to->reason));
     if (to->cell == NULL || to->reason == NULL || copy_names(to, from) != MR_OK)
         return MR_NOMEM;
     memcpy(to->reason, from->reason, from->n_reasons * sizeof(*to->reason));
-    for (size_t k = 0; k < from->n_cells; k++) {
+    for (size_t k = 0; k < from->n_cells + from->n_figures; k++)
         to->cell[k] = from->cell[k];
-        to->cell[k].cell = cell_of[from->cell[k].cell];
-    }
+    mr_partition_renumber(to, cell_of);
     return MR_OK;
 }
 
@@ -264,12 +399,14 @@ static enum mr_status join_sketches(struct mr_merge *m)
 {
     enum mr_status status = MR_OK;
 
-    m->head.sketch = calloc(m->head.n_cells + 1, sizeof(*m->head.sketch));
+    m->head.sketch =
+        calloc(mr_head_numbers(&m->head) + 1, sizeof(*m->head.sketch));
     if (m->head.sketch == NULL)
         return MR_NOMEM;
     for (size_t i = 0; i < m->n; i++)
         for (size_t k = 0;
-             k < mr_state_get_head(m->state[i])->n_cells && status == MR_OK;
+             k < mr_head_numbers(mr_state_get_head(m->state[i])) &&
+             status == MR_OK;
              k++)
             status = join_sketch(m, i, k);
     return status;
@@ -293,6 +430,10 @@ enum mr_status mr_merge_new(struct mr_state *const *state, size_t n,
         if (status == MR_OK)
             status = join_cells(m);
         if (status == MR_OK)
+            status = join_figures(m);
+        if (status == MR_OK)
+            status = number_figures(m);
+        if (status == MR_OK)
             status = join_coverage(m);
         if (status == MR_OK)
             status = join_sketches(m);
@@ -303,8 +444,7 @@ enum mr_status mr_merge_new(struct mr_state *const *state, size_t n,
         mr_merge_free(m);
         return status;
     }
-    m->cells = (struct mr_cells){
-        m->head.type, m->head.n_types, m->head.cell, m->head.n_cells};
+    m->cells = mr_cells_of(&m->head);
     *merge_out = m;
     return MR_OK;
 }
@@ -316,6 +456,7 @@ void mr_merge_free(struct mr_merge *m)
     for (size_t i = 0; m->cell_of != NULL && i < m->n; i++)
         free(m->cell_of[i]);
     free(m->cell_of);
+    free(m->drops);
     mr_state_head_release(&m->head);
     free(m);
 }
@@ -340,6 +481,7 @@ struct cursor {
     struct mr_user_block block; /* sets renumbered */
     struct mr_user_set *sets;
     size_t cap_sets;
+    uint64_t (*joined)[MR_BLOCK_WORDS]; /* of each rollup; where needed */
     size_t next_block;
     uint32_t at;  /* next user of the block */
     uint32_t low; /* first whose sets have not been copied */
@@ -390,6 +532,50 @@ static void sift_down(struct range *r, size_t i)
     r->heap[i] = c;
 }
 
+static int compare_sets(const void *a, const void *b)
+{
+    const struct mr_user_set *x = a, *y = b;
+
+    return x->cell < y->cell ? -1 : x->cell > y->cell;
+}
+
+static void add_set(uint64_t *words, const struct mr_user_set *set)
+{
+    for (uint32_t i = 0; set->list != NULL && i < set->n; i++)
+        words[set->list[i] / 64] |= UINT64_C(1) << (set->list[i] % 64);
+    if (set->words != NULL)
+        mr_kernels()->or_u64(words, set->words, MR_BLOCK_WORDS);
+}
+
+/* Make one set of those that have got the same number, as groups that are not
+ * kept have, and put all in order. */
+static void join_sets(struct cursor *c)
+{
+    size_t n = c->block.n_sets, kept = 0, n_joined = 0, next;
+
+    if (n > 1)
+        qsort(c->sets, n, sizeof(*c->sets), compare_sets);
+    for (size_t k = 0; k < n; k = next) {
+        struct mr_user_set set = c->sets[k];
+
+        next = k + 1;
+        while (next < n && c->sets[next].cell == set.cell)
+            next++;
+        if (next > k + 1) {
+            uint64_t *words = c->joined[n_joined++];
+
+            memset(words, 0, sizeof(*c->joined));
+            for (size_t i = k; i < next; i++)
+                add_set(words, &c->sets[i]);
+            set.list = NULL;
+            set.words = words;
+            set.n = (uint32_t)mr_kernels()->popcount_u64(words, MR_BLOCK_WORDS);
+        }
+        c->sets[kept++] = set;
+    }
+    c->block.n_sets = kept;
+}
+
 /* Unpack the cursor's next block, its cells by their joined numbers. */
 static enum mr_status load_block(struct cursor *c, struct mr_error *err)
 {
@@ -416,6 +602,8 @@ static enum mr_status load_block(struct cursor *c, struct mr_error *err)
         c->sets[k].cell = c->cell_of[c->sets[k].cell];
     }
     c->block.sets = c->sets;
+    if (c->joined != NULL)
+        join_sets(c);
     return MR_OK;
 }
 
@@ -446,7 +634,10 @@ static enum mr_status open_cursor(struct cursor *c, const struct mr_merge *m,
         return mr_fail_nomem(err);
     c->position = malloc(MR_BLOCK_USERS * sizeof(*c->position));
     c->shared = malloc(MR_BLOCK_WORDS * sizeof(*c->shared));
-    if (c->position == NULL || c->shared == NULL)
+    if (m->drops[i])
+        c->joined = malloc(MR_ROLLUPS_MAX * sizeof(*c->joined));
+    if (c->position == NULL || c->shared == NULL ||
+        (m->drops[i] && c->joined == NULL))
         return mr_fail_nomem(err);
     c->next_block = low;
     status = load_block(c, err);
@@ -466,6 +657,7 @@ static void range_release(struct range *r)
         free(r->cursor[i].sets);
         free(r->cursor[i].position);
         free(r->cursor[i].shared);
+        free(r->cursor[i].joined);
     }
     free(r->cursor);
     free(r->heap);
@@ -776,7 +968,7 @@ static enum mr_status tally_range(const struct mr_merge *m, uint64_t first,
     r.tally = tally;
     r.stop = stop;
     if (status == MR_OK &&
-        mr_block_builder_new(m->head.n_cells, &builder) != MR_OK)
+        mr_block_builder_new(mr_head_numbers(&m->head), &builder) != MR_OK)
         status = mr_fail_nomem(err);
     while (status == MR_OK && r.n_heap > 0) {
         mr_block_builder_reset(builder);
@@ -945,8 +1137,10 @@ static struct slot *slots_new(const struct mr_merge *m, unsigned n)
     struct slot *slot = calloc(n, sizeof(*slot));
 
     for (unsigned i = 0; slot != NULL && i < n; i++) {
-        if (mr_block_builder_new(m->head.n_cells, &slot[i].builder) != MR_OK ||
-            mr_block_builder_new(m->head.n_cells, &slot[i].cut) != MR_OK ||
+        if (mr_block_builder_new(mr_head_numbers(&m->head), &slot[i].builder) !=
+                MR_OK ||
+            mr_block_builder_new(mr_head_numbers(&m->head), &slot[i].cut) !=
+                MR_OK ||
             mr_packer_new(m->head.spec.session_gap_ms, &slot[i].packer) !=
                 MR_OK) {
             slots_free(slot, n);

@@ -95,7 +95,8 @@ static enum mr_status merge_users(
     enum mr_status status = MR_OK;
 
     if (r->options->merged != NULL)
-        status = mr_state_writer_new(r->options->merged, &writer, err);
+        status = mr_state_writer_new(
+            r->options->merged, &mr_merge_head(r->merge)->spec, &writer, err);
     if (status != MR_OK)
         return status;
     status = mr_merge_run(r->merge, r->threads, r->tally, writer,

@@ -54,13 +54,19 @@ const char mr_chunk_id[MR_CHUNK_COUNT][5] = {
     [MR_CHUNK_PART] = "PART",
     [MR_CHUNK_FAIL] = "FAIL",
     [MR_CHUNK_SKET] = "SKET",
+    [MR_CHUNK_FIGU] = "FIGU",
 };
+
+bool mr_state_has_chunk(const struct mr_spec *spec, enum mr_chunk chunk)
+{
+    return chunk < MR_CHUNKS_ALWAYS || mr_spec_has_figures(spec);
+}
 
 void mr_state_head_release(struct mr_state_head *head)
 {
     size_t i;
 
-    for (i = 0; head->sketch && i < head->n_cells; i++) {
+    for (i = 0; head->sketch && i < mr_head_numbers(head); i++) {
         if (head->sketch[i]) {
             mr_hll_release(head->sketch[i]);
             free(head->sketch[i]);
@@ -70,7 +76,9 @@ void mr_state_head_release(struct mr_state_head *head)
     mr_coverage_release(&head->coverage);
     free(head->cell);
     free(head->type);
+    free(head->figure);
     mr_buffer_release(&head->type_bytes);
+    mr_buffer_release(&head->figure_bytes);
     *head = (struct mr_state_head){0};
 }
 

@@ -3,6 +3,7 @@
 
 #include "mr/coverage.h"
 #include "mr/hyperloglog.h"
+#include "mr/types.h"
 #include "mr/userblock.h"
 
 /*
@@ -19,11 +20,23 @@ struct mr_state_head {
     struct mr_buffer type_bytes;
     struct mr_cell *cell; /* ascending by day, then type; all with events */
     size_t n_cells;
+    /* What else the spec has events counted by (mr/types.h): ascending; bytes
+     * are in figure_bytes.  Figure i has the cell number n_cells + i. */
+    struct mr_span *figure;
+    size_t n_figures;
+    struct mr_buffer figure_bytes;
     struct mr_coverage coverage; /* settled; its cells index cell[] */
-    struct mr_hll **sketch;      /* n_cells; NULL for a cell without users */
+    /* n_cells + n_figures; NULL for a cell without users */
+    struct mr_hll **sketch;
 };
 
 void mr_state_head_release(struct mr_state_head *head);
+
+/** How many numbers cells and figures have. */
+static inline size_t mr_head_numbers(const struct mr_state_head *head)
+{
+    return head->n_cells + head->n_figures;
+}
 
 /** A block, packed for a file; all zero is empty and owns nothing. */
 struct mr_packed_block {
@@ -52,10 +65,13 @@ MR_MUST_CHECK enum mr_status mr_pack_block(struct mr_packer *packer,
  * A state file in the making: temporary until finished (mr/publish.h).  path
  * ending in ".mrs" is the file; any other is a folder, made if missing, in
  * which the file is named by its content: 32 hexadecimal digits and ".mrs".
+ * The spec is the head's that will be written; it decides what sections the
+ * file has, and is not kept.
  */
 struct mr_state_writer;
 MR_MUST_CHECK enum mr_status mr_state_writer_new(const char *path,
-    struct mr_state_writer **writer_out, struct mr_error *err);
+    const struct mr_spec *spec, struct mr_state_writer **writer_out,
+    struct mr_error *err);
 /** Append the next block; blocks come in ascending order. */
 MR_MUST_CHECK enum mr_status mr_state_writer_add(struct mr_state_writer *w,
     const struct mr_packed_block *packed, struct mr_error *err);

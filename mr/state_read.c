@@ -32,6 +32,7 @@ struct mr_state {
     struct mr_state_chunk chunk[MR_STATE_CHUNKS_MAX];
     size_t n_chunks;
     struct place place[MR_STATE_CHUNKS_MAX]; /* of each chunk */
+    size_t at[MR_CHUNK_COUNT]; /* where in the table; 0 also: nowhere */
     struct mr_state_head head;
     struct block_place *block;
     size_t n_blocks;
@@ -83,10 +84,23 @@ static enum mr_status fail_section(
 
 /* Header and table. */
 
+/* Which chunk entry i of the table must be, or, behind those that every file
+ * has, is; MR_CHUNK_COUNT: one that is not known. */
+static enum mr_chunk chunk_of(const struct mr_state *state, size_t i)
+{
+    if (i < MR_CHUNKS_ALWAYS)
+        return (enum mr_chunk)i;
+    for (int chunk = MR_CHUNKS_ALWAYS; chunk < MR_CHUNK_COUNT; chunk++)
+        if (memcmp(state->place[i].id, mr_chunk_id[chunk], 4) == 0)
+            return (enum mr_chunk)chunk;
+    return MR_CHUNK_COUNT;
+}
+
 static enum mr_status check_table_entry(
     struct mr_state *state, size_t i, struct mr_error *err)
 {
     const struct place *place = &state->place[i];
+    enum mr_chunk chunk = chunk_of(state, i);
     size_t k;
 
     for (k = 0; k < i; k++) {
@@ -99,15 +113,16 @@ static enum mr_status check_table_entry(
         (place->flags & MR_CHUNK_BLOCKS) == 0 &&
         place->stored_bytes != place->plain_bytes)
         return fail_section(place, "it is not packed but has two lengths", err);
-    if (i < MR_CHUNK_COUNT) {
+    if (chunk < MR_CHUNK_COUNT) {
         uint32_t want =
             i == MR_CHUNK_USER
                 ? MR_CHUNK_REQUIRED | MR_CHUNK_BLOCKS
                 : MR_CHUNK_REQUIRED | (place->flags & MR_CHUNK_PACKED);
 
-        if (memcmp(place->id, mr_chunk_id[i], 4) != 0)
+        if (memcmp(place->id, mr_chunk_id[chunk], 4) != 0)
             return fail_section(
                 place, "another section should stand here", err);
+        state->at[chunk] = i;
         if (place->flags != want)
             return fail_section(place, "it has impossible flags", err);
         if (i == MR_CHUNK_USER && place->checksum != 0)
@@ -147,7 +162,7 @@ static enum mr_status read_table(
     enum mr_status status;
     size_t i;
 
-    if (state->n_chunks < MR_CHUNK_COUNT)
+    if (state->n_chunks < MR_CHUNKS_ALWAYS)
         return mr_fail(err, MR_FORMAT, 0, MR_STATE_MAKE_AGAIN,
             "it has only %zu sections", state->n_chunks);
     for (i = 0; i < state->n_chunks; i++) {
@@ -319,14 +334,16 @@ static enum mr_status read_section(struct mr_state *state, enum mr_chunk chunk,
     enum mr_status status;
     struct mr_span plain;
 
-    status = read_chunk(state, chunk, u, &plain, err);
+    if (!mr_state_has_chunk(&state->head.spec, chunk))
+        return MR_OK;
+    status = read_chunk(state, state->at[chunk], u, &plain, err);
     if (status != MR_OK)
         return status;
     status = mr_head_decode(&state->head, chunk, plain, &why);
     if (status == MR_NOMEM)
         return mr_fail_nomem(err);
     if (status != MR_OK)
-        return fail_section(&state->place[chunk], why, err);
+        return fail_section(&state->place[state->at[chunk]], why, err);
     return MR_OK;
 }
 
@@ -410,23 +427,44 @@ static enum mr_status read_index(
 
 /* The whole. */
 
+/* Whether the file has the sections that its spec asks for, in order. */
+static enum mr_status check_sections(
+    const struct mr_state *state, struct mr_error *err)
+{
+    size_t i = MR_CHUNKS_ALWAYS;
+
+    for (int chunk = MR_CHUNKS_ALWAYS; chunk < MR_CHUNK_COUNT; chunk++) {
+        bool wanted =
+            mr_state_has_chunk(&state->head.spec, (enum mr_chunk)chunk);
+
+        if (wanted != (state->at[chunk] != 0) ||
+            (wanted && state->at[chunk] != i++))
+            return fail_section(&state->place[MR_CHUNK_SPEC],
+                "the sections that it asks for are not those of the file", err);
+    }
+    return MR_OK;
+}
+
 static enum mr_status read_chunks(
     struct mr_state *state, struct mr_unpacker *u, struct mr_error *err)
 {
     static const enum mr_chunk order[] = {MR_CHUNK_TYPE, MR_CHUNK_CELL,
-        MR_CHUNK_PART, MR_CHUNK_FAIL, MR_CHUNK_SKET};
+        MR_CHUNK_PART, MR_CHUNK_FAIL, MR_CHUNK_SKET, MR_CHUNK_FIGU};
     enum mr_status status = read_spec(state, u, err);
     const char *why = NULL;
     struct mr_span unused;
     size_t i;
 
+    if (status == MR_OK)
+        status = check_sections(state, err);
     for (i = 0; status == MR_OK && i < sizeof(order) / sizeof(*order); i++)
         status = read_section(state, order[i], u, err);
     if (status == MR_OK)
         status = read_index(state, u, err);
-    for (i = MR_CHUNK_COUNT; status == MR_OK && i < state->n_chunks; i++) {
+    for (i = MR_CHUNKS_ALWAYS; status == MR_OK && i < state->n_chunks; i++) {
         /* Unknown and not needed; still no byte of it may have changed. */
-        if ((state->place[i].flags & MR_CHUNK_BLOCKS) == 0)
+        if (!state->chunk[i].known &&
+            (state->place[i].flags & MR_CHUNK_BLOCKS) == 0)
             status = read_chunk(state, i, u, &unused, err);
     }
     if (status != MR_OK)
@@ -593,8 +631,8 @@ static enum mr_status read_block(const struct mr_state *state, size_t i,
     struct mr_error *err)
 {
     const struct block_place *block = &state->block[i];
-    const struct mr_block_frame frame = {
-        block->info, state->head.n_cells, state->head.spec.session_gap_ms};
+    const struct mr_block_frame frame = {block->info,
+        mr_head_numbers(&state->head), state->head.spec.session_gap_ms};
     const char *why = NULL;
     enum mr_status status;
     struct mr_span plain;

@@ -791,7 +791,8 @@ static enum mr_status fill_cells(
         return MR_NOMEM;
     for (size_t i = 0; sum->cell != NULL && i <= sum->cell_mask; i++) {
         const struct mr_cell_tally *c = &sum->cell[i];
-        struct mr_cell_count *count = &p->cell[p->n_cells];
+        struct mr_cell_count *count = &p->cell[p->n_cells + p->n_figures];
+        bool is_figure = (c->key1 - 1) >> 32 == (uint64_t)MR_DAY_END;
 
         /* A cell can be there without events if memory ran out. */
         if (c->key1 == 0 || c->events == 0 || status != MR_OK)
@@ -799,7 +800,8 @@ static enum mr_status fill_cells(
         status = cell_number(t, c->key1, &count->cell);
         count->events = c->events;
         count->without_user = c->without_user;
-        p->n_cells++;
+        p->n_cells += !is_figure;
+        p->n_figures += is_figure;
     }
     return status;
 }
