@@ -128,16 +128,48 @@ static enum mr_status compute(struct reduction *r, struct mr_error *err)
 typedef enum mr_status make_text(
     const struct mr_report *report, struct mr_buffer *out);
 
+/* What decides whether there is a file. */
+enum file_when { ALWAYS, WITH_IDENTITY, WITH_TABLE };
+
 static const struct {
     const char *name;
     make_text *make;
+    enum file_when when;
 } files[] = {
-    {"daily.csv", mr_report_daily_csv},
-    {"daily_by_type.csv", mr_report_daily_by_type_csv},
-    {"partitions.csv", mr_report_partitions_csv},
-    {"rejects.csv", mr_report_rejects_csv},
-    {"kpis.json", mr_report_json},
+    {"daily.csv", mr_report_daily_csv, ALWAYS},
+    {"daily_by_type.csv", mr_report_daily_by_type_csv, ALWAYS},
+    {"partitions.csv", mr_report_partitions_csv, ALWAYS},
+    {"rejects.csv", mr_report_rejects_csv, ALWAYS},
+    {"identity.csv", mr_report_identity_csv, WITH_IDENTITY},
+    {"unknown_users.csv", mr_report_unknown_users_csv, WITH_TABLE},
+    {"kpis.json", mr_report_json, ALWAYS},
 };
+
+static bool is_wanted(const struct mr_spec *spec, enum file_when when)
+{
+    return when == ALWAYS || (when == WITH_IDENTITY && spec->n_users > 1) ||
+           (when == WITH_TABLE && spec->users_table.given);
+}
+
+static enum mr_status write_rollups(
+    const struct mr_report *report, const char *folder, struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+    struct mr_buffer text = {0};
+
+    for (unsigned i = 0; i < report->spec->n_rollups && status == MR_OK; i++) {
+        char name[MR_NAME_MAX_BYTES + 5];
+
+        text.n = 0;
+        snprintf(name, sizeof(name), "%s.csv", report->spec->rollup[i].name);
+        if (mr_report_rollup_csv(report, i, &text) != MR_OK)
+            status = mr_fail_nomem(err);
+        if (status == MR_OK)
+            status = mr_publish_bytes(folder, name, text.p, text.n, err);
+    }
+    mr_buffer_release(&text);
+    return status;
+}
 
 static enum mr_status write_files(
     const struct mr_report *report, const char *folder, struct mr_error *err)
@@ -147,6 +179,8 @@ static enum mr_status write_files(
 
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         text.n = 0;
+        if (!is_wanted(report->spec, files[i].when))
+            continue;
         if (status == MR_OK && files[i].make(report, &text) != MR_OK)
             status = mr_fail_nomem(err);
         if (status == MR_OK)
@@ -154,7 +188,7 @@ static enum mr_status write_files(
                 mr_publish_bytes(folder, files[i].name, text.p, text.n, err);
     }
     mr_buffer_release(&text);
-    return status;
+    return status == MR_OK ? write_rollups(report, folder, err) : status;
 }
 
 static enum mr_status print(const struct reduction *r,

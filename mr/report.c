@@ -2,7 +2,7 @@
 #include "config.h"
 #endif
 
-#include "mr/report.h"
+#include "mr/report_private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,53 +13,6 @@
 
 /* Most failures that the table names; partitions.csv has them all. */
 #define FAILURES_SHOWN 10
-
-/*
- * Text on its way into a buffer.  The first failure stays, and everything
- * after it does nothing, so that a report is written without an "if" at every
- * comma and its status looked at once, in finish.
- */
-struct writer {
-    struct mr_buffer *out;
-    size_t start;
-    enum mr_status status;
-};
-
-static struct writer begin(struct mr_buffer *out)
-{
-    return (struct writer){out, out->n, MR_OK};
-}
-
-static enum mr_status finish(const struct writer *w)
-{
-    if (w->status != MR_OK)
-        w->out->n = w->start;
-    return w->status;
-}
-
-#define PUT(w, ...)                                                            \
-    do {                                                                       \
-        if ((w)->status == MR_OK)                                              \
-            (w)->status = mr_text_printf((w)->out, __VA_ARGS__);               \
-    } while (0)
-
-static void put_json(struct writer *w, struct mr_span text)
-{
-    if (w->status == MR_OK)
-        w->status = mr_text_json(w->out, text);
-}
-
-static void put_csv(struct writer *w, struct mr_span text)
-{
-    if (w->status == MR_OK)
-        w->status = mr_text_csv(w->out, text);
-}
-
-static void put_masked(struct writer *w, const char *text)
-{
-    if (w->status == MR_OK)
-        w->status = mr_text_masked(w->out, mr_text_span(text));
-}
 
 /* The figures of a day, in the order of the contract. */
 enum figure_kind { EXACT, EXACT_WITH_BEFORE, ESTIMATE };
@@ -117,16 +70,6 @@ static void format_figure(const struct mr_kpi_day *day, size_t figure,
 static bool is_shown(const struct mr_report *r, int32_t day)
 {
     return day >= r->day_first && day <= r->day_last;
-}
-
-static bool is_partial(const struct mr_report *r)
-{
-    return r->coverage->n_failures > 0;
-}
-
-static const char *status_word(const struct mr_report *r)
-{
-    return is_partial(r) ? "partial" : "complete";
 }
 
 enum mr_status mr_report_daily_csv(
@@ -449,6 +392,7 @@ enum mr_status mr_report_json(const struct mr_report *r, struct mr_buffer *out)
     PUT(&w, "\"users_of_all_days\": %" PRIu64 ",\n", r->users);
     put_json_days(&w, r);
     put_json_days_by_type(&w, r);
+    mr_report_put_figures(&w, r);
     put_json_coverage(&w, r);
     PUT(&w, "}\n");
     return finish(&w);
