@@ -161,6 +161,10 @@ struct mr_spec {
     enum mr_time_kind time_kind;
     mr_name time_pattern;
     mr_name time_zone, zone;
+    /* Of the zones' data, which differ from system to system and year to
+     * year; set once they have been loaded (mr/zone.h), and part of the text
+     * where the zone is not UTC. */
+    struct mr_digest time_zone_digest, zone_digest;
     mr_path url;
     uint64_t session_gap_ms; /* default 1,800,000 */
     uint64_t max_line_bytes; /* default 16 MiB */

@@ -1,0 +1,175 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "mr/plan.h"
+
+#include <string.h>
+
+enum mr_status mr_plan_want(struct mr_plan *plan, const char *path,
+    unsigned *index_out, struct mr_error *err)
+{
+    for (unsigned i = 0; i < plan->n_paths; i++) {
+        if (strcmp(plan->path[i], path) == 0) {
+            *index_out = i;
+            return MR_OK;
+        }
+    }
+    if (plan->n_paths == MR_FIELDS_MAX)
+        return mr_fail(err, MR_USAGE, MR_NOWHERE,
+            "leave out a rollup, or some of its fields",
+            "the spec names more than %u different fields",
+            (unsigned)MR_FIELDS_MAX);
+    *index_out = plan->n_paths;
+    plan->path[plan->n_paths++] = path;
+    return MR_OK;
+}
+
+/* The fields every spec names have the first indices, alike or not. */
+static enum mr_status want_fields(struct mr_plan *plan, struct mr_error *err)
+{
+    const struct mr_spec *spec = &plan->spec;
+    enum mr_status status = MR_OK;
+
+    for (unsigned i = 0; i < MR_FIELD_COUNT; i++)
+        plan->path[i] = spec->field[i][0] == '=' ? "" : spec->field[i];
+    plan->n_paths = MR_FIELD_COUNT;
+    plan->events.user[0] = MR_FIELD_USER;
+    for (unsigned i = 1; i < spec->n_users && status == MR_OK; i++) {
+        unsigned index = 0;
+
+        status = mr_plan_want(plan, spec->user[i], &index, err);
+        plan->events.user[i] = (uint8_t)index;
+    }
+    if (status == MR_OK && spec->url[0] != '\0')
+        status = mr_plan_want(plan, spec->url, &plan->figures.url, err);
+    return status;
+}
+
+static enum mr_status want_folder(struct mr_figures_plan *figures,
+    const char *key, unsigned *index_out, struct mr_error *err)
+{
+    for (unsigned i = 0; i < figures->n_folders; i++) {
+        if (strcmp(figures->folder[i], key) == 0) {
+            *index_out = i;
+            return MR_OK;
+        }
+    }
+    if (figures->n_folders == MR_FOLDERS_MAX)
+        return mr_fail(err, MR_USAGE, MR_NOWHERE, "leave out some of them",
+            "the spec names more than %d folders", MR_FOLDERS_MAX);
+    *index_out = figures->n_folders;
+    figures->folder[figures->n_folders++] = key;
+    return MR_OK;
+}
+
+static enum mr_status want_column(struct mr_plan *plan,
+    const struct mr_column *column, struct mr_figure_field *field,
+    struct mr_error *err)
+{
+    field->from = column->from;
+    field->index = column->number;
+    if (column->from == MR_FROM_PATH)
+        return mr_plan_want(plan, column->text, &field->index, err);
+    if (column->from == MR_FROM_FOLDER)
+        return want_folder(&plan->figures, column->text, &field->index, err);
+    if (column->from == MR_FROM_TABLE)
+        field->index = (unsigned)mr_usertable_column(plan->table, column->text);
+    return MR_OK;
+}
+
+static enum mr_status want_rollups(struct mr_plan *plan, struct mr_error *err)
+{
+    const struct mr_spec *spec = &plan->spec;
+    enum mr_status status = MR_OK;
+
+    for (unsigned r = 0; r < spec->n_rollups; r++)
+        for (unsigned k = 0; k < spec->rollup[r].n_by && status == MR_OK; k++)
+            status = want_column(
+                plan, &spec->rollup[r].by[k], &plan->figures.field[r][k], err);
+    return status;
+}
+
+static enum mr_status load_table(struct mr_plan *plan, struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+
+    if (!plan->spec.users_table.given)
+        return MR_OK;
+    status = mr_usertable_load(&plan->spec, &plan->table, err);
+    if (status != MR_OK) {
+        mr_error_subject(
+            err, "cannot use users table", plan->spec.users_table.file);
+        return status;
+    }
+    plan->spec.users_table.digest = plan->table->digest;
+    plan->spec.users_table.n_users = plan->table->counts.users;
+    return MR_OK;
+}
+
+static enum mr_status load_zones(struct mr_plan *plan, struct mr_error *err)
+{
+    struct mr_spec *spec = &plan->spec;
+    enum mr_status status = mr_zone_load(spec->zone, &plan->zone, err);
+
+    if (status == MR_OK)
+        status = mr_zone_load(spec->time_zone, &plan->time_zone, err);
+    if (status == MR_OK)
+        status = mr_timeform_init(&plan->form, spec->time_kind,
+            spec->time_pattern, plan->time_zone, err);
+    if (status != MR_OK)
+        return status;
+    spec->zone_digest = mr_zone_digest(plan->zone);
+    spec->time_zone_digest = mr_zone_digest(plan->time_zone);
+    return MR_OK;
+}
+
+static enum mr_status make_reader(struct mr_plan *plan, struct mr_error *err)
+{
+    const struct mr_spec *spec = &plan->spec;
+
+    if (!mr_plan_is_csv(plan))
+        return mr_fields_plan_new(plan->path, plan->n_paths,
+            spec->max_line_bytes, spec->max_depth, &plan->fields, err);
+    if (spec->csv.header)
+        return MR_OK;
+    return mr_csv_plan_init(&plan->csv, &spec->csv, plan->path, plan->n_paths,
+        spec->max_line_bytes, err);
+}
+
+enum mr_status mr_plan_open(
+    const char *name, struct mr_plan *plan, struct mr_error *err)
+{
+    enum mr_status status;
+
+    memset(plan, 0, sizeof(*plan));
+    status = mr_spec_load(name, &plan->spec, err);
+    if (status == MR_OK)
+        status = load_table(plan, err);
+    if (status == MR_OK)
+        status = load_zones(plan, err);
+    if (status != MR_OK)
+        return status;
+    plan->events.spec = plan->figures.spec = &plan->spec;
+    plan->events.form = &plan->form;
+    plan->events.is_csv = mr_plan_is_csv(plan);
+    plan->figures.events = &plan->events;
+    plan->figures.table = plan->table;
+    plan->figures.zone = plan->zone;
+    plan->has_figures = mr_spec_has_figures(&plan->spec);
+    status = want_fields(plan, err);
+    if (status == MR_OK)
+        status = want_rollups(plan, err);
+    if (status == MR_OK)
+        status = make_reader(plan, err);
+    return status;
+}
+
+void mr_plan_release(struct mr_plan *plan)
+{
+    mr_fields_plan_free(plan->fields);
+    mr_usertable_free(plan->table);
+    mr_zone_free(plan->zone);
+    mr_zone_free(plan->time_zone);
+    memset(plan, 0, sizeof(*plan));
+}

@@ -1,0 +1,50 @@
+#ifndef MR_PLAN_H
+#define MR_PLAN_H
+
+#include "mr/csv.h"
+#include "mr/figures.h"
+
+/*
+ * A spec made ready for reading: zones and the users table loaded, forms of
+ * times compiled, each path that some part of the spec wants given its index
+ * in a record.
+ */
+
+/** All threads share one, read-only.  It must not move: parts of it point at
+ * others. */
+struct mr_plan {
+    struct mr_spec spec;
+    struct mr_zone *zone, *time_zone;
+    struct mr_timeform form;
+    struct mr_usertable *table;
+    struct mr_event_plan events;
+    struct mr_figures_plan figures;
+    bool has_figures;
+    /* What is wanted of a record, by index. */
+    const char *path[MR_FIELDS_MAX];
+    unsigned n_paths;
+    struct mr_fields_plan *fields; /* of JSON */
+    struct mr_csv_plan csv;        /* of CSV without a header row */
+};
+
+/** mr_plan_open(name, plan, err): Load a spec (mr_spec_load) and what it
+ * needs.  Its users table's digest and size, and its zones' digests, then
+ * stand in plan->spec.  Release in any case.  The errors of mr_spec_load,
+ * mr_zone_load, mr_usertable_load; MR_USAGE for more than MR_FIELDS_MAX
+ * different paths. */
+MR_MUST_CHECK enum mr_status mr_plan_open(
+    const char *name, struct mr_plan *plan, struct mr_error *err);
+void mr_plan_release(struct mr_plan *plan);
+
+/** mr_plan_want(plan, path, index, err): The index of a path in records, new
+ * or known. */
+MR_MUST_CHECK enum mr_status mr_plan_want(struct mr_plan *plan,
+    const char *path, unsigned *index_out, struct mr_error *err);
+
+static inline bool mr_plan_is_csv(const struct mr_plan *plan)
+{
+    return plan->spec.format == MR_INPUT_CSV ||
+           plan->spec.format == MR_INPUT_TSV;
+}
+
+#endif
