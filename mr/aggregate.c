@@ -69,6 +69,7 @@ struct cell_set {
 
 struct shard {
     pthread_mutex_t lock;
+    const struct mr_zone *zone;
     struct mr_tuple *waiting;
     uint32_t n_waiting, cap_waiting;
     /* Where the next will wait; read without the lock, as a hint. */
@@ -98,8 +99,8 @@ struct mr_aggregate_scratch {
     struct mr_tuple sorting[WAITING_MAX];
 };
 
-enum mr_status mr_aggregate_new(
-    uint64_t session_gap_ms, struct mr_aggregate **aggregate_out)
+enum mr_status mr_aggregate_new(uint64_t session_gap_ms,
+    const struct mr_zone *zone, struct mr_aggregate **aggregate_out)
 {
     struct mr_aggregate *a = calloc(1, sizeof(*a));
 
@@ -107,6 +108,7 @@ enum mr_status mr_aggregate_new(
         return MR_NOMEM;
     for (unsigned i = 0; i < SHARDS; i++) {
         pthread_mutex_init(&a->shard[i].lock, NULL);
+        a->shard[i].zone = zone;
         a->shard[i].sessions =
             (struct mr_sessions){session_gap_ms, &a->shard[i].pool};
     }
@@ -307,7 +309,8 @@ static enum mr_status add_run(
 {
     const uint64_t gap_ms = s->sessions.gap_ms;
     uint64_t *slot = s->users.user[number].slot;
-    uint64_t start = MR_TIME_END_MS, end = start, day = 0;
+    uint64_t start = MR_TIME_END_MS, end = start;
+    struct mr_zone_span day = {0};
     enum mr_status status = MR_OK;
 
     for (size_t i = 0; i < run->n && status == MR_OK; i++) {
@@ -315,11 +318,15 @@ static enum mr_status add_run(
         uint64_t first = time_ms < start ? time_ms : start;
         uint64_t last = time_ms > end ? time_ms : end;
 
-        if (time_ms - day * MR_MS_PER_DAY >= (uint64_t)MR_MS_PER_DAY)
-            day = time_ms / (uint64_t)MR_MS_PER_DAY;
-        status = add_member(s, day, mr_tuple_type(run->tuple[i].what), number);
-        if (time_ms == MR_TIME_END_MS)
+        if (time_ms == MR_TIME_END_MS) {
+            status = add_member(
+                s, MR_DAY_END, mr_tuple_type(run->tuple[i].what), number);
             continue;
+        }
+        if (!mr_zone_span_has(&day, (int64_t)time_ms))
+            mr_zone_day_span(s->zone, (int64_t)time_ms, &day);
+        status = add_member(
+            s, (uint64_t)day.day, mr_tuple_type(run->tuple[i].what), number);
         if (start == MR_TIME_END_MS) {
             start = end = time_ms;
         } else if (time_ms + gap_ms - start > end - start + 2 * gap_ms ||

@@ -14,8 +14,9 @@
 
 struct mr_aggregate;
 
-MR_MUST_CHECK enum mr_status mr_aggregate_new(
-    uint64_t session_gap_ms, struct mr_aggregate **aggregate_out);
+/** Days are the zone's, which is the caller's. */
+MR_MUST_CHECK enum mr_status mr_aggregate_new(uint64_t session_gap_ms,
+    const struct mr_zone *zone, struct mr_aggregate **aggregate_out);
 void mr_aggregate_free(struct mr_aggregate *a);
 
 /** mr_aggregate_fail(status, err): Say what a failure of mr_aggregate_add or

@@ -98,13 +98,21 @@ static enum mr_status get_cell(
 
 enum mr_status mr_batch_cell(struct mr_batch *b, int32_t day, uint32_t type)
 {
-    enum mr_status status = get_cell(b, mr_cell_key(day, type), &b->last);
+    /* The span of the last day is not this one's. */
+    b->last_type = UINT32_MAX;
+    return get_cell(b, mr_cell_key(day, type), &b->last);
+}
 
-    if (status != MR_OK)
-        return status;
-    b->last_start_ms = (uint64_t)day * (uint64_t)MR_MS_PER_DAY;
-    b->last_type = type;
-    return MR_OK;
+enum mr_status mr_batch_turn(struct mr_batch *b, const struct mr_zone *zone,
+    int64_t time_ms, uint32_t type)
+{
+    enum mr_status status;
+
+    mr_zone_day_span(zone, time_ms, &b->last_day);
+    status = mr_batch_cell(b, b->last_day.day, type);
+    if (status == MR_OK)
+        b->last_type = type;
+    return status;
 }
 
 enum mr_status mr_batch_figure(

@@ -5,6 +5,7 @@
 
 #include "mr/calendar.h"
 #include "mr/spec.h"
+#include "mr/zone.h"
 
 /*
  * What one thread found in some lines of one partition: events reduced to
@@ -54,8 +55,8 @@ struct mr_batch {
     struct mr_cell_tally *cell; /* open-addressed */
     size_t cell_mask, n_cells;  /* entries - 1 */
     struct mr_cell_tally *last; /* the cell of the event before */
-    uint64_t last_start_ms;     /* first ms of the last cell's day */
-    uint64_t last_type;
+    struct mr_zone_span last_day;
+    uint32_t last_type;
     uint64_t text_bytes, lines, blank, other_day, other_type;
     uint64_t reason[MR_REASON_COUNT];
 };
@@ -69,15 +70,19 @@ void mr_batch_clear(struct mr_batch *b);
 MR_MUST_CHECK enum mr_status mr_batch_grow(struct mr_batch *b, size_t n);
 MR_MUST_CHECK enum mr_status mr_batch_cell(
     struct mr_batch *b, int32_t day, uint32_t type);
+MR_MUST_CHECK enum mr_status mr_batch_turn(struct mr_batch *b,
+    const struct mr_zone *zone, int64_t time_ms, uint32_t type);
 
-/** mr_batch_event(b, time_ms, type, user, has_user): Count an event; keep its
- * tuple if it has a user.  No division while day and type stay the same. */
+/** mr_batch_event(b, zone, time_ms, type, user, has_user): Count an event on
+ * its day in a zone; keep its tuple if it has a user.  No division while day
+ * and type stay the same. */
 MR_MUST_CHECK static inline enum mr_status mr_batch_event(struct mr_batch *b,
-    int64_t time_ms, uint32_t type, uint64_t user, bool has_user)
+    const struct mr_zone *zone, int64_t time_ms, uint32_t type, uint64_t user,
+    bool has_user)
 {
     if (b->last == NULL || type != b->last_type ||
-        (uint64_t)time_ms - b->last_start_ms >= (uint64_t)MR_MS_PER_DAY) {
-        enum mr_status status = mr_batch_cell(b, mr_day_of(time_ms), type);
+        !mr_zone_span_has(&b->last_day, time_ms)) {
+        enum mr_status status = mr_batch_turn(b, zone, time_ms, type);
 
         if (status != MR_OK)
             return status;

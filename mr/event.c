@@ -65,8 +65,9 @@ static bool decode_time(const struct mr_event_plan *plan,
         text = plain_text(plan, value, scratch);
     else if (!is_number)
         return false;
-    return mr_timeform_parse(
-        plan->form, (const char *)text.p, text.n, is_number, time_ms_out);
+    return mr_timeform_parse(plan->form, (const char *)text.p, text.n,
+               is_number, time_ms_out) &&
+           *time_ms_out >= plan->first_ms && *time_ms_out < plan->end_ms;
 }
 
 /* A user's identity: of the id, and, where it is tagged, of the path that it

@@ -10,6 +10,7 @@
 struct mr_event_plan {
     const struct mr_spec *spec;
     const struct mr_timeform *form;
+    int64_t first_ms, end_ms; /* times from the first up to, and without, end */
     bool is_csv;
     /* Where in a record the fields of the user's chain are; the first is
      * MR_FIELD_USER. */

@@ -25,10 +25,10 @@ static void swap_tuples(struct mr_batch *a, struct mr_batch *b)
     b->cap_tuples = cap;
 }
 
-static enum mr_status need_staged(struct mr_found *f, uint64_t session_gap_ms)
+static enum mr_status need_staged(struct mr_found *f, const struct mr_plan *plan)
 {
     return f->staged != NULL ? MR_OK
-                             : mr_aggregate_new(session_gap_ms, &f->staged);
+                             : mr_aggregate_new(plan->spec.session_gap_ms, plan->zone, &f->staged);
 }
 
 /* Move tuples to the aggregate. */
@@ -43,7 +43,7 @@ static enum mr_status stage(struct mr_found *f, struct mr_batch *from,
 }
 
 enum mr_status mr_found_add(struct mr_found *f, const struct mr_batch *batch,
-    size_t most, uint64_t session_gap_ms, struct mr_batch *over,
+    size_t most, const struct mr_plan *plan, struct mr_batch *over,
     struct mr_error *err)
 {
     enum mr_status status = mr_batch_count(&f->sum, batch);
@@ -51,7 +51,7 @@ enum mr_status mr_found_add(struct mr_found *f, const struct mr_batch *batch,
     if (status == MR_OK)
         status = mr_batch_append(&f->sum, batch);
     if (status == MR_OK && f->sum.n_tuples >= most) {
-        status = need_staged(f, session_gap_ms);
+        status = need_staged(f, plan);
         swap_tuples(&f->sum, over);
     }
     return status != MR_OK ? mr_aggregate_fail(status, err) : MR_OK;
@@ -66,7 +66,7 @@ enum mr_status mr_found_stage(struct mr_found *f, struct mr_batch *over,
 }
 
 enum mr_status mr_found_take(struct mr_found *into, struct mr_found *from,
-    uint64_t session_gap_ms, struct mr_aggregate_scratch *scratch,
+    const struct mr_plan *plan, struct mr_aggregate_scratch *scratch,
     struct mr_error *err)
 {
     enum mr_status status = MR_OK;
@@ -77,7 +77,7 @@ enum mr_status mr_found_take(struct mr_found *into, struct mr_found *from,
         status = mr_batch_append(&into->sum, &from->sum);
     from->sum.n_tuples = 0;
     if (status == MR_OK && into->sum.n_tuples >= MR_FOUND_TUPLES) {
-        status = need_staged(into, session_gap_ms);
+        status = need_staged(into, plan);
         if (status == MR_OK)
             status = stage(into, &into->sum, scratch);
     }

@@ -152,6 +152,7 @@ enum mr_status mr_plan_open(
         return status;
     plan->events.spec = plan->figures.spec = &plan->spec;
     plan->events.form = &plan->form;
+    mr_zone_range(plan->zone, &plan->events.first_ms, &plan->events.end_ms);
     plan->events.is_csv = mr_plan_is_csv(plan);
     plan->figures.events = &plan->events;
     plan->figures.table = plan->table;

@@ -316,7 +316,7 @@ static enum mr_status job_add(
     pthread_mutex_lock(&job->lock);
     status = mr_found_add(&job->found, &t->batch,
         helping ? READY_TUPLES : MR_FOUND_TUPLES,
-        t->work->plan.spec.session_gap_ms, &t->over, err);
+        &t->work->plan, &t->over, err);
     pthread_mutex_unlock(&job->lock);
     mr_batch_clear(&t->batch);
     if (status == MR_OK && t->over.n_tuples > 0) {
@@ -903,7 +903,7 @@ static enum mr_status end_partition(struct thread *t, struct job *job,
         return mr_fail_nomem(err);
     }
     return mr_found_take(&group->found, &job->found,
-        t->work->plan.spec.session_gap_ms, t->scratch, err);
+        &t->work->plan, t->scratch, err);
 }
 
 /* Keep the memory of a file's sum for the next, unless it is much. */
@@ -974,7 +974,7 @@ static struct mr_aggregate *shared_table(
         w->aggregate = *offer;
         *offer = NULL;
     } else if (w->aggregate == NULL &&
-               mr_aggregate_new(w->plan.spec.session_gap_ms, &w->aggregate) !=
+               mr_aggregate_new(w->plan.spec.session_gap_ms, w->plan.zone, &w->aggregate) !=
                    MR_OK) {
         w->aggregate = NULL;
     }
