@@ -97,11 +97,13 @@ int mr_event_decode(const struct mr_spec *spec, const struct mr_record *record,
     scratch->n = 0;
     if (room > scratch->cap && mr_buffer_reserve(scratch, room) != MR_OK)
         return MR_EVENT_NOMEM;
-    if (value[MR_FIELD_ID].kind == MR_KIND_NONE)
-        return MR_REASON_MISSING(MR_FIELD_ID);
-    if (value[MR_FIELD_ID].kind != MR_KIND_STRING ||
-        value[MR_FIELD_ID].text.n == 0)
-        return MR_REASON_MALFORMED(MR_FIELD_ID);
+    if (spec->field[MR_FIELD_ID][0] != '\0') {
+        if (value[MR_FIELD_ID].kind == MR_KIND_NONE)
+            return MR_REASON_MISSING(MR_FIELD_ID);
+        if (value[MR_FIELD_ID].kind != MR_KIND_STRING ||
+            value[MR_FIELD_ID].text.n == 0)
+            return MR_REASON_MALFORMED(MR_FIELD_ID);
+    }
     if (type->kind == MR_KIND_NONE)
         return MR_REASON_MISSING(MR_FIELD_TYPE);
     if (type->kind != MR_KIND_STRING)
