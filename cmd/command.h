@@ -21,6 +21,7 @@ enum exit_status {
 int cmd_map(const struct options *options, struct console *console);
 int cmd_reduce(const struct options *options, struct console *console);
 int cmd_inspect(const struct options *options, struct console *console);
+int cmd_spec(const struct options *options, struct console *console);
 
 /** command_failed(console, status, err): Say why the library gave up and
  * return the exit status that belongs to it. */

@@ -74,6 +74,8 @@ static int run(const struct options *options, struct console *console)
         return cmd_map(options, console);
     case VERB_REDUCE:
         return cmd_reduce(options, console);
+    case VERB_SPEC:
+        return cmd_spec(options, console);
     default:
         return cmd_inspect(options, console);
     }

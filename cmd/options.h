@@ -8,7 +8,14 @@
  * options.def; this unit reads arguments by it and writes help from it.
  */
 
-enum verb { VERB_ANY, VERB_MAP, VERB_REDUCE, VERB_INSPECT, VERB_COUNT };
+enum verb {
+    VERB_ANY,
+    VERB_MAP,
+    VERB_REDUCE,
+    VERB_INSPECT,
+    VERB_SPEC,
+    VERB_COUNT
+};
 
 /** Part k of n; 0 of 0 when not asked for. */
 struct option_shard {

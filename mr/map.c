@@ -322,6 +322,32 @@ static enum mr_status write_state(struct mr_work *w,
 
 /* ---- the verb ---- */
 
+/* What a spec may ask for and mr_map does not do; NULL when it does it all. */
+static const char *spec_unsupported(const struct mr_spec *spec)
+{
+    if (spec->format != MR_INPUT_JSON)
+        return "a format other than json";
+    if (spec->field[MR_FIELD_TYPE][0] == '=')
+        return "a type that all events have";
+    if (spec->time_kind != MR_TIME_EPOCH_MS)
+        return "a time_format other than epoch_ms";
+    if (strcmp(spec->zone, "UTC") != 0)
+        return "a zone other than UTC";
+    if (spec->n_users > 1)
+        return "a list of users' ids";
+    if (spec->tagged)
+        return "users told apart by where their ids are from";
+    if (spec->users_table.given)
+        return "a users table";
+    if (spec->n_rollups > 0)
+        return "rollups";
+    if (spec->max_ids > 0)
+        return "a count of duplicates";
+    if (spec->n_segments > 0)
+        return "segments";
+    return NULL;
+}
+
 static enum mr_status open_plan(
     struct mr_work *w, const struct mr_map_options *o, struct mr_error *err)
 {
@@ -332,6 +358,12 @@ static enum mr_status open_plan(
 
     if (status != MR_OK)
         return status;
+    if (spec_unsupported(spec) != NULL) {
+        mr_fail(err, MR_USAGE, MR_NOWHERE, NULL, "map cannot do %s",
+            spec_unsupported(spec));
+        mr_error_subject(err, "cannot use spec", o->spec);
+        return MR_USAGE;
+    }
     for (size_t i = 0; i < MR_FIELD_COUNT; i++)
         path[i] = spec->field[i];
     w->plan.want_rejects = o->rejects != NULL;

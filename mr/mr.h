@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "mr/spec_builtin.h"
 #include "mr/status.h"
 
 /*

@@ -108,7 +108,7 @@ struct mr_rollup {
     struct mr_column by[MR_ROLLUP_FIELDS_MAX];
     unsigned n_by; /* at least 1 */
     unsigned users;
-    mr_name events_as, users_as;
+    mr_name events_as, users_as; /* an estimate's column: with _estimate */
     uint32_t max_groups;
 };
 
@@ -155,8 +155,8 @@ struct mr_spec {
      * of the kind is required.  TYPE may be "=" and a type that all events
      * have.  USER is the first of the chain. */
     mr_path field[MR_FIELD_COUNT];
-    mr_path user[MR_USERS_FIELDS_MAX];
-    unsigned n_users;
+    mr_path user[MR_USERS_FIELDS_MAX]; /* no two alike */
+    unsigned n_users;                  /* at least 1 */
     bool tagged; /* identity: a user is an id and its path */
     enum mr_time_kind time_kind;
     mr_name time_pattern;
@@ -175,7 +175,7 @@ struct mr_spec {
     unsigned n_rollups;
     uint64_t max_ids; /* of a day, exact up to it; 0: no duplicates counted */
     bool exact_ids;   /* keep all */
-    struct mr_segment segment[MR_SEGMENTS_MAX];
+    struct mr_segment segment[MR_SEGMENTS_MAX]; /* ascending by name */
     unsigned n_segments;
     struct mr_column segments_by[MR_ROLLUP_FIELDS_MAX]; /* MR_FROM_TABLE */
     unsigned n_segments_by;
@@ -183,26 +183,30 @@ struct mr_spec {
     unsigned n_rows;
 };
 
-/** mr_spec_builtin(name, spec, err): The built-in spec of that name ("lake").
- * MR_USAGE, naming the known ones, for any other. */
+/** mr_spec_builtin(name, spec, err): The built-in spec of that name ("lake"
+ * is the default; mr/spec_builtin.h has them all).  MR_USAGE, naming the
+ * nearest, for any other. */
 MR_MUST_CHECK enum mr_status mr_spec_builtin(
     const char *name, struct mr_spec *spec_out, struct mr_error *err);
 
 /**
  * mr_spec_load(name_or_path, spec, err): A built-in name, or else the path
- * of a YAML file (libyaml; at most 1 MiB).  Keys and defaults are those of
- * mr_spec_text; keys left out keep the lake spec's values.  Unknown keys,
- * wrong types and numbers out of range are MR_USAGE with the line and
- * column, what was expected and the nearest known key; a file that cannot
- * be read is MR_USAGE too.
+ * of a YAML file (at most 1 MiB).  Keys and defaults are those of
+ * mr/spec_keys.def.  Unknown keys, wrong types, numbers out of range and
+ * settings that contradict one another are MR_USAGE with the line and
+ * column, what was expected and, of names, the nearest known one; a file
+ * that cannot be read is MR_USAGE too.  That the zones and the users table
+ * it names are there is not looked at.
  */
 MR_MUST_CHECK enum mr_status mr_spec_load(
     const char *name_or_path, struct mr_spec *spec_out, struct mr_error *err);
 
 /**
  * mr_spec_text(spec, out): Append the canonical text: one "key: value" line
- * per setting in a fixed order, every default written out, valid YAML that
- * mr_spec_load would read back to the same spec.
+ * per setting in a fixed order, every default written out, valid YAML; what
+ * is nested stands on its line in flow.  Rows are not in it, and of the users
+ * table the digest and number of users instead of the file.  But for such a
+ * table mr_spec_load would read it back to the same spec.
  */
 MR_MUST_CHECK enum mr_status mr_spec_text(
     const struct mr_spec *spec, struct mr_buffer *out);
@@ -210,7 +214,7 @@ MR_MUST_CHECK enum mr_status mr_spec_text(
 /**
  * mr_spec_parse(text, spec, err): Read a canonical text from a state.  The
  * bytes are not trusted: anything but exactly what mr_spec_text would write
- * for the parsed spec is MR_FORMAT.
+ * for the parsed spec is MR_FORMAT, and so is more than 1 MiB.
  */
 MR_MUST_CHECK enum mr_status mr_spec_parse(
     struct mr_span text, struct mr_spec *spec_out, struct mr_error *err);

@@ -201,7 +201,9 @@ static enum mr_status check_header(
             "it is no state file");
     if (version != MR_STATE_VERSION)
         return mr_fail(err, MR_VERSION, 8,
-            version > MR_STATE_VERSION ? "use a newer mr" : MR_STATE_COPY_AGAIN,
+            version > MR_STATE_VERSION ? "use a newer mr"
+            : version > 0 ? "map its partitions again, or use an older mr"
+                          : MR_STATE_COPY_AGAIN,
             "it has format version %lu, and this mr reads version %d",
             (unsigned long)version, MR_STATE_VERSION);
     if (n_chunks > MR_STATE_CHUNKS_MAX)

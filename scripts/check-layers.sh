@@ -18,7 +18,8 @@ ranks=(
      kernels_arm"
     "source source_list publish stream stream_private stream_gzip stream_isal
      stream_zstd stream_archive lines"
-    "spec fields fields_private fields_plan shapes fields_json json_check event"
+    "csv_rules spec spec_builtin spec_private spec_words spec_yaml spec_values
+     spec_load spec_figures fields fields_private fields_plan shapes fields_json json_check event"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate"
     "state state_private state_block state_head state_read state_write statelist"
@@ -105,6 +106,7 @@ check_faces() {
         case $file in
         mr/fields_json.c | mr/fields_plan.c) included=mr/fields_private.h ;;
         mr/json_check.c) included=mr/fields.h ;;
+        mr/spec.c | mr/spec_*.c) included=mr/spec_private.h ;;
         mr/source_list.c) included=mr/source.h ;;
         mr/stream_*.c) included=mr/stream_private.h ;;
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
@@ -148,7 +150,7 @@ check_fences() {
     fence_include 'zstd.*\.h' stream_zstd.c state_block.c state_head.c \
         state_read.c state_write.c state.c rejects.c
     fence_include 'archive.*\.h' stream_archive.c
-    fence_include 'yaml\.h' spec.c
+    fence_include 'yaml\.h' spec_yaml.c
     fence_include 'xxh.*\.h' hash.c
     fence_include '[a-z]*intrin\.h|arm_.*\.h' kernels_x86.h kernels_arm.h
     fence_call '#[[:space:]]*pragma[[:space:]]+omp' map.c merge.c
@@ -156,7 +158,7 @@ check_fences() {
         kernels_x86.h kernels_arm.h
     # Files are opened where they are mapped, listed, loaded or published.
     fence_call '(mmap|open|openat|fopen|creat|mkstemp|rename|renameat)[[:space:]]*\(' \
-        source.c source_list.c spec.c state.c state_read.c publish.c
+        source.c source_list.c spec_load.c state.c state_read.c publish.c
     fence_call '(printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|putc|fputc|perror|exit|_exit|abort|getenv|setlocale)[[:space:]]*\('
     fence_call '(stdout|stderr|environ)[^A-Za-z0-9_]'
 }
@@ -185,7 +187,7 @@ check_lengths() {
             if (FNR - start - 1 > 70)
                 print FILENAME ":" start ": a function of " FNR - start - 1 " lines; 70 are the most"
             start = 0
-        }' mr/*.[ch] cmd/*.[ch] cmd/*.def tests/*.[ch] tests/*/*.[ch] 2>/dev/null)
+        }' mr/*.[ch] mr/*.def cmd/*.[ch] cmd/*.def tests/*.[ch] tests/*/*.[ch] 2>/dev/null)
     [ -z "$found" ] || complain "$found"
 }
 

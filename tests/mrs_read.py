@@ -254,7 +254,7 @@ State = collections.namedtuple(
 def read_table(data):
     head = Bytes(data, "header")
     demand(head.take(8) == MAGIC, "no state file")
-    demand(head.number(4) == 1, "another version")
+    demand(head.number(4) == 2, "another version")
     count = head.number(4)
     demand(len(CHUNKS) <= count <= 64, "%d chunks", count)
     spec_digest, size = head.take(16), head.number(8)
@@ -308,6 +308,11 @@ def read_spec(text, digest):
         if value.startswith('"'):
             value = json.loads(value)
         spec[key] = value
+    # Of a list of users' ids the first names what is wrong with them.
+    users = re.match(r'\[("(?:[^"\\]|\\.)*"|[^",\]]+)', spec["user"])
+    if users:
+        user = users.group(1)
+        spec["user"] = json.loads(user) if user.startswith('"') else user
     return spec
 
 
@@ -672,7 +677,8 @@ def kpis(state):
 
 def reasons(state):
     """Rejected lines by the name of the reason."""
-    names = ["json", "too-long", "too-deep"]
+    rows = state.spec["format"] in ("csv", "tsv")
+    names = ["csv" if rows else "json", "too-long", "too-deep"]
     for field in ("id", "type", "attributes", "time", "user"):
         for kind in ("missing", "malformed"):
             names.append("%s:%s" % (kind, state.spec[field]))

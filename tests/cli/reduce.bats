@@ -232,11 +232,11 @@ restamp() {
     cp whole.mrs new.mrs
     restamp new.mrs
     cmp new.mrs whole.mrs
-    printf '\x02' | dd of=new.mrs bs=1 seek=8 conv=notrunc status=none
+    printf '\x03' | dd of=new.mrs bs=1 seek=8 conv=notrunc status=none
     restamp new.mrs
     run mr reduce new.mrs
     [ "$status" -eq 6 ]
-    [ "$output" = "mr: cannot use 'new.mrs' at byte 8: it has format version 2, and this mr reads version 1; use a newer mr" ]
+    [ "$output" = "mr: cannot use 'new.mrs' at byte 8: it has format version 3, and this mr reads version 2; use a newer mr" ]
 }
 
 @test "a forged table, with its checksum right, is refused all the same" {

@@ -31,6 +31,7 @@ static int setup(void **state)
 {
     (void)state;
     memset(&spec, 0, sizeof(spec));
+    strcpy(spec.field[MR_FIELD_ID], "data.id");
     strcpy(spec.field[MR_FIELD_ATTRIBUTES], "data.attributes");
     memset(&record, 0, sizeof(record));
     record.verdict = MR_LINE_VALUE;

@@ -813,7 +813,7 @@ static void assemble(struct assembled *a, uint64_t user_plain)
     assert_int_equal(mr_buffer_reserve(f, 4096), MR_OK);
     memset(f->p, 0, offset);
     memcpy(f->p, "\x8DMRS\r\n\x1A\n", 8);
-    f->p[8] = 1;
+    f->p[8] = 2;
     f->p[12] = MR_CHUNK_COUNT;
     memcpy(f->p + 16, digest.b, 16);
     f->n = offset;
@@ -919,7 +919,7 @@ static const char *sample(const char *name)
     return path;
 }
 
-/* States of earlier versions are read for ever; the first of them is the one
+/* States of this version are read for ever; the first of them is the one
  * above, put together by another program. */
 static void samples_are_read(void **state)
 {
@@ -952,6 +952,21 @@ static void samples_are_read(void **state)
     assert_int_equal(block.first[4], 7); /* sessions */
     mr_unpacker_free(u);
     mr_state_close(s);
+}
+
+/* Those of version 1 are not, and that is told. */
+static void version_1_is_refused(void **state)
+{
+    struct mr_error err = {0};
+    struct mr_state *s;
+
+    (void)state;
+    assert_int_equal(
+        mr_state_open(sample("old-version-1.mrs"), &s, &err), MR_VERSION);
+    assert_string_equal(
+        err.cause, "it has format version 1, and this mr reads version 2");
+    assert_string_equal(
+        err.advice, "map its partitions again, or use an older mr");
 }
 
 /* And it is what the writer writes. */
@@ -1195,7 +1210,8 @@ static void hostile_tables_are_refused(void **state)
         uint8_t byte;
         enum mr_status want;
     } change[] = {
-        {8, 2, MR_VERSION},
+        {8, 1, MR_VERSION},
+        {8, 3, MR_VERSION},
         {8, 0, MR_VERSION},
         {12, 65, MR_FORMAT},
         {12, 7, MR_FORMAT},
@@ -1366,6 +1382,7 @@ int main(void)
         cmocka_unit_test(made_by_hand_is_read),
         cmocka_unit_test(made_by_hand_is_written),
         cmocka_unit_test(samples_are_read),
+        cmocka_unit_test(version_1_is_refused),
         cmocka_unit_test(hostile_files_are_refused),
         cmocka_unit_test(hostile_tables_are_refused),
         cmocka_unit_test(later_chunks),
