@@ -4,6 +4,7 @@
 
 #include "mr/mapper.h"
 
+#include "mr/derive.h"
 #include "mr/event.h"
 #include "mr/rejects.h"
 
@@ -31,70 +32,29 @@ void mr_mapper_release(struct mr_mapper *m)
     memset(m, 0, sizeof(*m));
 }
 
-static int hex_digit(uint8_t c)
+/* One folder of a name. */
+static enum mr_status hint_folder(struct mr_mapper *m,
+    const struct mr_folder *folder, struct mr_folder_hint *hint)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Hive writes some characters of a folder's value as %XX. */
-static enum mr_status percent_decode(
-    struct mr_span value, struct mr_buffer *out)
-{
-    enum mr_status status = MR_OK;
-
-    out->n = 0;
-    for (size_t i = 0; i < value.n && status == MR_OK; i++) {
-        uint8_t byte = value.p[i];
-        int high = -1, low = -1;
-
-        if (byte == '%' && value.n - i > 2) {
-            high = hex_digit(value.p[i + 1]);
-            low = hex_digit(value.p[i + 2]);
-        }
-        if (high >= 0 && low >= 0) {
-            byte = (uint8_t)(high << 4 | low);
-            i += 2;
-        }
-        status = mr_buffer_add(out, &byte, 1);
-    }
-    return status;
-}
-
-static bool is_key(const char *folder, size_t n, const char *key)
-{
-    return strlen(key) == n && memcmp(folder, key, n) == 0;
-}
-
-/* One folder of a name, "key=value". */
-static enum mr_status hint_folder(struct mr_mapper *m, const char *folder,
-    size_t n, struct mr_folder_hint *hint)
-{
-    const char *equals = memchr(folder, '=', n);
-    size_t key = equals == NULL ? 0 : (size_t)(equals - folder);
-    struct mr_span value;
+    struct mr_span value = folder->value;
     enum mr_status status;
 
-    if (key == 0)
-        return MR_OK;
-    value = (struct mr_span){(const uint8_t *)equals + 1, n - key - 1};
-    if (is_key(folder, key, "date") || is_key(folder, key, "day") ||
-        is_key(folder, key, "dt")) {
+    if (mr_folder_is(folder, "date") || mr_folder_is(folder, "day") ||
+        mr_folder_is(folder, "dt")) {
         if (mr_day_parse((const char *)value.p, value.n, &hint->day))
             hint->has_day = true;
         return MR_OK;
     }
-    if (!is_key(folder, key, "type") && !is_key(folder, key, "event_type"))
+    if (!mr_folder_is(folder, "type") && !mr_folder_is(folder, "event_type"))
         return MR_OK;
-    status = percent_decode(value, &m->scratch);
-    if (status != MR_OK || m->scratch.n == 0 ||
-        m->scratch.n > MR_TYPE_MAX_BYTES)
+    status = mr_buffer_reserve(&m->scratch, value.n);
+    if (status != MR_OK)
         return status;
+    value = mr_percent_decode(value, m->scratch.p);
+    if (value.n == 0 || value.n > MR_TYPE_MAX_BYTES)
+        return MR_OK;
     hint->has_type = true;
-    return mr_type_id(
-        m->types, (struct mr_span){m->scratch.p, m->scratch.n}, &hint->type);
+    return mr_type_id(m->types, value, &hint->type);
 }
 
 enum mr_status mr_mapper_hint(
@@ -102,11 +62,10 @@ enum mr_status mr_mapper_hint(
 {
     struct mr_folder_hint hint = {.has_day = false};
     enum mr_status status = MR_OK;
-    const char *slash;
+    struct mr_folder folder;
 
-    for (; status == MR_OK && (slash = strchr(name, '/')) != NULL;
-         name = slash + 1)
-        status = hint_folder(m, name, (size_t)(slash - name), &hint);
+    while (status == MR_OK && mr_folder_next(&name, &folder))
+        status = hint_folder(m, &folder, &hint);
     *hint_out = hint;
     return status;
 }
