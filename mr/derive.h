@@ -64,7 +64,7 @@ void mr_url_read(struct mr_span text, uint8_t *scratch, struct mr_url *url_out);
 static inline struct mr_span mr_url_step(
     const struct mr_url *url, unsigned number)
 {
-    if (number - 1 >= url->n_steps)
+    if (number == 0 || number > url->n_steps || number > MR_URL_STEPS)
         return (struct mr_span){NULL, 0};
     return url->step[number - 1];
 }
