@@ -15,7 +15,7 @@
  *   sets(p, sets)   the kinds of the 64 tokens whose kinds are at p
  *
  * or its own outline(), with OWN_OUTLINE; its own sort() and nest(), with
- * OWN_SORT_AND_NEST
+ * OWN_SORT_AND_NEST; its own append_offsets(), with OWN_APPEND_OFFSETS
  *
  * (each but the first three through LEVEL()).
  *
@@ -396,6 +396,8 @@ static TARGET void LEVEL(nest)(const struct mr_token_sets *sets, size_t n,
 }
 #endif
 
+#include "mr/kernels_csv.h"
+
 /* The inner loops below have fixed lengths and restrict pointers so that
  * compilers turn them into vector instructions at -O2 too. */
 
@@ -440,6 +442,8 @@ static const struct mr_kernels LEVEL(kernels) = {
     LEVEL(outline),
     LEVEL(sort),
     LEVEL(nest),
+    LEVEL(csv_stops),
+    LEVEL(csv_ends),
     LEVEL(max_u8),
     LEVEL(or_u64),
     LEVEL(popcount_u64),
@@ -452,3 +456,4 @@ static const struct mr_kernels LEVEL(kernels) = {
 #undef BLOCK
 #undef OWN_OUTLINE
 #undef OWN_SORT_AND_NEST
+#undef OWN_APPEND_OFFSETS

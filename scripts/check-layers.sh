@@ -14,11 +14,12 @@ bad=0
 # One line a rank, from the base up.  A header includes only headers that
 # stand before it; a source file none of a rank above its own.
 ranks=(
-    "status bytes text hash calendar kernels kernels_template kernels_x86
-     kernels_arm"
+    "status bytes text hash calendar csv_rules kernels kernels_csv
+     kernels_template kernels_x86 kernels_arm"
     "source source_list publish stream stream_private stream_gzip stream_isal
      stream_zstd stream_archive lines"
-    "spec fields fields_private fields_plan shapes fields_json json_check event"
+    "spec fields fields_private fields_plan shapes fields_json json_check csv
+     event"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate"
     "state state_private state_block state_head state_read state_write statelist"

@@ -212,7 +212,7 @@ static size_t read_way(const struct text *t, enum way way, uint64_t limit)
     assert_int_equal(mr_container_next(container, &stream, NULL), MR_OK);
     assert_non_null(stream);
     assert_int_equal(mr_stream_in_place(stream), way == MAPPED && t->n > 0);
-    mr_lines_init(&lines, stream, limit, true);
+    mr_lines_init(&lines, stream, NULL, limit, true);
     n_long = read_all(t, &lines, limit);
     mr_lines_release(&lines);
     mr_stream_close(stream);
@@ -392,7 +392,7 @@ static void marks_in_the_middle_stay(void **state)
         input.path = strdup(path_of(way));
         assert_int_equal(mr_container_open(&input, &container, NULL), MR_OK);
         assert_int_equal(mr_container_next(container, &stream, NULL), MR_OK);
-        mr_lines_init(&lines, stream, 100, false); /* not at the start */
+        mr_lines_init(&lines, stream, NULL, 100, false); /* not at the start */
         assert_int_equal(mr_lines_next(&lines, &buffer, &block, NULL), MR_OK);
         assert_int_equal(block.text.n, 8);
         assert_int_equal(block.offset, 0);
@@ -443,7 +443,7 @@ static void errors_are_those_of_the_stream(void **state)
     assert_int_equal(truncate(path, st.st_size - 5), 0);
     assert_int_equal(mr_container_open(&input, &container, NULL), MR_OK);
     assert_int_equal(mr_container_next(container, &stream, NULL), MR_OK);
-    mr_lines_init(&lines, stream, 100, true);
+    mr_lines_init(&lines, stream, NULL, 100, true);
     do
         status = mr_lines_next(&lines, &buffer, &block, &err);
     while (status == MR_OK && block.text.n > 0);
