@@ -20,11 +20,7 @@ struct mr_csv_rules {
     bool backslash;   /* \x within quotes is x; else a quote is doubled */
     bool header;      /* the first row names the columns */
     bool skip_spaces; /* those before a field are no part of it */
-<<<<<<< HEAD
-    unsigned n_nulls;
-=======
     unsigned n_nulls; /* ascending, no two alike */
->>>>>>> i4-spec
     char null[MR_CSV_NULLS_MAX][MR_CSV_NULL_MAX_BYTES + 1];
 };
 

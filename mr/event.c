@@ -192,7 +192,6 @@ int mr_event_decode(const struct mr_event_plan *plan,
     /* All room at once: what is there must not move when more comes. */
     if (make_room(plan, record, scratch) != MR_OK)
         return MR_EVENT_NOMEM;
-<<<<<<< HEAD
     event_out->id = (struct mr_span){NULL, 0};
     if (spec->field[MR_FIELD_ID][0] != '\0') {
         reason =
@@ -203,22 +202,6 @@ int mr_event_decode(const struct mr_event_plan *plan,
     reason = decode_type(plan, record, scratch, event_out);
     if (reason != MR_EVENT_OK)
         return reason;
-=======
-    if (spec->field[MR_FIELD_ID][0] != '\0') {
-        if (value[MR_FIELD_ID].kind == MR_KIND_NONE)
-            return MR_REASON_MISSING(MR_FIELD_ID);
-        if (value[MR_FIELD_ID].kind != MR_KIND_STRING ||
-            value[MR_FIELD_ID].text.n == 0)
-            return MR_REASON_MALFORMED(MR_FIELD_ID);
-    }
-    if (type->kind == MR_KIND_NONE)
-        return MR_REASON_MISSING(MR_FIELD_TYPE);
-    if (type->kind != MR_KIND_STRING)
-        return MR_REASON_MALFORMED(MR_FIELD_TYPE);
-    event_out->type = plain_text(type, scratch);
-    if (event_out->type.n == 0 || event_out->type.n > MR_TYPE_MAX_BYTES)
-        return MR_REASON_MALFORMED(MR_FIELD_TYPE);
->>>>>>> i4-spec
     if (spec->field[MR_FIELD_ATTRIBUTES][0] != '\0') {
         if (value[MR_FIELD_ATTRIBUTES].kind == MR_KIND_NONE)
             return MR_REASON_MISSING(MR_FIELD_ATTRIBUTES);

@@ -25,10 +25,12 @@ static void swap_tuples(struct mr_batch *a, struct mr_batch *b)
     b->cap_tuples = cap;
 }
 
-static enum mr_status need_staged(struct mr_found *f, const struct mr_plan *plan)
+static enum mr_status need_staged(
+    struct mr_found *f, const struct mr_plan *plan)
 {
     return f->staged != NULL ? MR_OK
-                             : mr_aggregate_new(plan->spec.session_gap_ms, plan->zone, &f->staged);
+                             : mr_aggregate_new(plan->spec.session_gap_ms,
+                                   plan->zone, &f->staged);
 }
 
 /* Move tuples to the aggregate. */

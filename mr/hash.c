@@ -88,3 +88,22 @@ void mr_digest_format(const struct mr_digest *d, char out[MR_DIGEST_TEXT])
     }
     out[2 * MR_DIGEST_BYTES] = '\0';
 }
+
+bool mr_digest_parse(const char *text, size_t n, struct mr_digest *digest_out)
+{
+    static const char digits[] = "0123456789abcdef";
+    struct mr_digest digest;
+
+    if (n != MR_DIGEST_TEXT - 1)
+        return false;
+    for (size_t i = 0; i < MR_DIGEST_BYTES; i++) {
+        const char *high = memchr(digits, text[2 * i], 16);
+        const char *low = memchr(digits, text[2 * i + 1], 16);
+
+        if (high == NULL || low == NULL)
+            return false;
+        digest.b[i] = (uint8_t)((high - digits) << 4 | (low - digits));
+    }
+    *digest_out = digest;
+    return true;
+}

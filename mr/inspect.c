@@ -54,6 +54,7 @@ struct subject {
     struct mr_state *state;
     const struct mr_state_head *head;
     struct mr_coverage_totals totals;
+    struct mr_zone *zone;
     struct mr_cells cells;
     struct mr_kpi_tally *tally;
     struct mr_kpis kpis;
@@ -121,7 +122,10 @@ static enum mr_status read_subject(struct subject *s, const char *path,
     if (status != MR_OK)
         return status;
     s->head = mr_state_get_head(s->state);
-    s->cells = mr_cells_of(s->head);
+    status = mr_kpi_zone(&s->head->spec, &s->zone, err);
+    if (status != MR_OK)
+        return status;
+    s->cells = mr_cells_of(s->head, s->zone);
     digest = mr_state_name_digest(s->state);
     mr_digest_format(&digest, s->digest);
     s->name_verdict = judge_name(path, s->digest);
@@ -148,6 +152,7 @@ static void release_subject(struct subject *s)
     mr_kpis_release(&s->kpis);
     mr_kpi_tally_free(s->tally);
     mr_state_close(s->state);
+    mr_zone_free(s->zone);
 }
 
 /* A chunk's share of the file in tenths of a percent. */

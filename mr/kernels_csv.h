@@ -34,8 +34,7 @@ static inline TARGET uint64_t LEVEL(csv_starts)(
 
 /* The stops of a block. */
 static inline __attribute__((always_inline)) TARGET struct csv_found LEVEL(
-    find_csv)(
-    BLOCK b, const struct mr_csv_rules *rules, struct mr_csv_carry *c)
+    find_csv)(BLOCK b, const struct mr_csv_rules *rules, struct mr_csv_carry *c)
 {
     struct csv_marks m = {.newline = LEVEL(equal)(b, '\n')};
     struct mr_token_carry escape = {.escaped = c->escaped};

@@ -48,9 +48,37 @@ struct mr_kpi_tally {
     uint64_t masked[MR_BLOCK_WORDS];
 };
 
-struct mr_cells mr_cells_of(const struct mr_state_head *head)
+enum mr_status mr_kpi_zone(
+    const struct mr_spec *spec, struct mr_zone **zone_out, struct mr_error *err)
 {
-    return (struct mr_cells){.type = head->type,
+    struct mr_zone *zone = NULL;
+    struct mr_digest digest;
+    enum mr_status status;
+
+    *zone_out = NULL;
+    if (strcmp(spec->zone, "UTC") == 0)
+        return MR_OK;
+    status = mr_zone_load(spec->zone, &zone, err);
+    if (status != MR_OK)
+        return status;
+    digest = mr_zone_digest(zone);
+    if (memcmp(digest.b, spec->zone_digest.b, sizeof(digest.b)) != 0) {
+        mr_zone_free(zone);
+        return mr_fail(err, MR_MISMATCH, MR_NOWHERE,
+            "install the same tzdata on all machines and map again",
+            "the changes of the clock in %s are not those that this machine "
+            "knows",
+            spec->zone);
+    }
+    *zone_out = zone;
+    return MR_OK;
+}
+
+struct mr_cells mr_cells_of(
+    const struct mr_state_head *head, const struct mr_zone *zone)
+{
+    return (struct mr_cells){.zone = zone,
+        .type = head->type,
         .n_types = head->n_types,
         .cell = head->cell,
         .n_cells = head->n_cells,
@@ -216,11 +244,18 @@ static void tally_intervals(
     struct mr_kpi_tally *t, const struct mr_interval *interval, size_t n)
 {
     uint64_t first = t->n_days > 0 ? (uint64_t)t->day[0].day : 0;
+    const struct mr_zone *zone = t->cells->zone;
+    struct mr_zone_span span = {0};
     size_t i;
 
     for (i = 0; i < n; i++) {
         uint64_t day =
             (uint64_t)interval[i].start_ms / (uint64_t)MR_MS_PER_DAY - first;
+
+        if (zone != NULL && !mr_zone_span_has(&span, interval[i].start_ms))
+            mr_zone_day_span(zone, interval[i].start_ms, &span);
+        if (zone != NULL)
+            day = (uint64_t)span.day - first;
 
         t->sessions[day < t->n_sessions ? day : t->n_sessions]++;
     }

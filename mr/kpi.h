@@ -2,6 +2,7 @@
 #define MR_KPI_H
 
 #include "mr/state.h"
+#include "mr/zone.h"
 
 /*
  * The KPIs of docs/kpis.md, counted from blocks of users.  Every user stands
@@ -18,13 +19,21 @@ struct mr_cells {
     /* Figures (mr/types.h), ascending; figure i has cell number n_cells + i. */
     const struct mr_span *figure;
     size_t n_figures;
+    const struct mr_zone *zone; /* of days; NULL: UTC */
     /* With a users table: its users, who are all known. */
     bool has_table;
     uint64_t n_table_users;
 };
 
-/** mr_cells_of(head): Those of a state, or of a merge. */
-struct mr_cells mr_cells_of(const struct mr_state_head *head);
+/** mr_kpi_zone(spec, zone, err): The zone of a state's days, the caller's to
+ * free; NULL for UTC.  The errors of mr_zone_load; MR_MISMATCH when this
+ * system knows other changes of the clock than where the state was made. */
+MR_MUST_CHECK enum mr_status mr_kpi_zone(const struct mr_spec *spec,
+    struct mr_zone **zone_out, struct mr_error *err);
+
+/** mr_cells_of(head, zone): Those of a state, or of a merge. */
+struct mr_cells mr_cells_of(
+    const struct mr_state_head *head, const struct mr_zone *zone);
 
 struct mr_kpi_tally;
 

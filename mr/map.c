@@ -322,56 +322,41 @@ static enum mr_status write_state(struct mr_work *w,
 
 /* ---- the verb ---- */
 
-/* What a spec may ask for and mr_map does not do; NULL when it does it all. */
-static const char *spec_unsupported(const struct mr_spec *spec)
+/* What is not there yet. */
+static enum mr_status check_spec(
+    const struct mr_spec *spec, struct mr_error *err)
 {
-    if (spec->format != MR_INPUT_JSON)
-        return "a format other than json";
-    if (spec->field[MR_FIELD_TYPE][0] == '=')
-        return "a type that all events have";
-    if (spec->time_kind != MR_TIME_EPOCH_MS)
-        return "a time_format other than epoch_ms";
-    if (strcmp(spec->zone, "UTC") != 0)
-        return "a zone other than UTC";
-    if (spec->n_users > 1)
-        return "a list of users' ids";
-    if (spec->tagged)
-        return "users told apart by where their ids are from";
-    if (spec->users_table.given)
-        return "a users table";
-    if (spec->n_rollups > 0)
-        return "rollups";
-    if (spec->max_ids > 0)
-        return "a count of duplicates";
-    if (spec->n_segments > 0)
-        return "segments";
-    return NULL;
+    const char *what = NULL;
+
+    if (spec->format == MR_INPUT_JSON_VALUES ||
+        spec->format == MR_INPUT_JSON_ARRAY)
+        what = "JSON that is not one value a line";
+    else if (spec->max_ids > 0)
+        what = "a count of duplicates";
+    else if (spec->n_segments > 0)
+        what = "segments";
+    return what == NULL ? MR_OK
+                        : mr_fail(err, MR_USAGE, MR_NOWHERE, NULL,
+                              "map cannot do %s", what);
 }
 
 static enum mr_status open_plan(
     struct mr_work *w, const struct mr_map_options *o, struct mr_error *err)
 {
-    const char *path[MR_FIELD_COUNT];
-    struct mr_spec *spec = &w->plan.spec;
-    enum mr_status status =
-        mr_spec_load(o->spec == NULL ? "lake" : o->spec, spec, err);
+    const char *name = o->spec == NULL ? "lake" : o->spec;
+    enum mr_status status = mr_plan_open(name, &w->plan, err);
 
+    if (status == MR_OK)
+        status = check_spec(&w->plan.spec, err);
     if (status != MR_OK)
         return status;
-    if (spec_unsupported(spec) != NULL) {
-        mr_fail(err, MR_USAGE, MR_NOWHERE, NULL, "map cannot do %s",
-            spec_unsupported(spec));
-        mr_error_subject(err, "cannot use spec", o->spec);
-        return MR_USAGE;
-    }
-    for (size_t i = 0; i < MR_FIELD_COUNT; i++)
-        path[i] = spec->field[i];
-    w->plan.want_rejects = o->rejects != NULL;
-    status = mr_fields_plan_new(path, MR_FIELD_COUNT, spec->max_line_bytes,
-        spec->max_depth, &w->plan.fields, err);
-    if (status != MR_OK)
-        return status;
-    return mr_types_new(&w->types) != MR_OK ? mr_fail_nomem(err) : MR_OK;
+    if (mr_types_new(&w->types) != MR_OK)
+        return mr_fail_nomem(err);
+    for (unsigned i = 0; i < w->plan.spec.n_rollups; i++)
+        if (mr_types_limit(w->types, MR_TEXT_ROLLUP + i,
+                w->plan.spec.rollup[i].max_groups) != MR_OK)
+            return mr_fail_nomem(err);
+    return MR_OK;
 }
 
 static unsigned count_threads(const struct mr_map_options *o)

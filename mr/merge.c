@@ -37,6 +37,7 @@ struct mr_merge {
     size_t n;
     struct mr_state_head head;
     struct mr_cells cells;
+    struct mr_zone *zone;
     /* [state][its cell or figure]: number in the joined head */
     uint32_t **cell_of;
     bool *drops; /* [state]: several of its groups have become one */
@@ -440,11 +441,13 @@ enum mr_status mr_merge_new(struct mr_state *const *state, size_t n,
         if (status != MR_OK)
             status = mr_fail_nomem(err);
     }
+    if (status == MR_OK)
+        status = mr_kpi_zone(&m->head.spec, &m->zone, err);
     if (status != MR_OK) {
         mr_merge_free(m);
         return status;
     }
-    m->cells = mr_cells_of(&m->head);
+    m->cells = mr_cells_of(&m->head, m->zone);
     *merge_out = m;
     return MR_OK;
 }
@@ -457,6 +460,7 @@ void mr_merge_free(struct mr_merge *m)
         free(m->cell_of[i]);
     free(m->cell_of);
     free(m->drops);
+    mr_zone_free(m->zone);
     mr_state_head_release(&m->head);
     free(m);
 }

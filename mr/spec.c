@@ -256,6 +256,17 @@ static void put_number(struct writer *w, uint64_t value)
     PUT(w, "%" PRIu64, value);
 }
 
+/* A zone, with the digest of its data where these can differ. */
+static void put_zone(
+    struct writer *w, const char *zone, const struct mr_digest *digest)
+{
+    char hex[MR_DIGEST_TEXT], text[MR_NAME_MAX_BYTES + MR_DIGEST_TEXT + 1];
+
+    mr_digest_format(digest, hex);
+    snprintf(text, sizeof(text), "%s %s", zone, hex);
+    put_string(w, strcmp(zone, "UTC") == 0 ? zone : text);
+}
+
 /* The values of settings that are mappings and lists. */
 static void put_nested(
     struct writer *w, const struct mr_spec *spec, enum mr_spec_key key)
@@ -321,10 +332,10 @@ static void put_value(
                           : mr_time_words[spec->time_kind]);
         break;
     case MR_KEY_TIME_ZONE:
-        put_string(w, spec->time_zone);
+        put_zone(w, spec->time_zone, &spec->time_zone_digest);
         break;
     case MR_KEY_ZONE:
-        put_string(w, spec->zone);
+        put_zone(w, spec->zone, &spec->zone_digest);
         break;
     case MR_KEY_IDENTITY:
         PUT(w, "%s", spec->tagged ? "tagged" : "shared");
@@ -452,4 +463,9 @@ void mr_spec_reason(
             spec->field[pair / 2]);
     else
         snprintf(out, size, "unknown");
+}
+
+bool mr_spec_has_figures(const struct mr_spec *spec)
+{
+    return spec->n_rollups > 0 || spec->n_users > 1 || spec->users_table.given;
 }

@@ -119,23 +119,15 @@ static enum mr_status load_table_content(
     struct mr_spec_loader *l, const struct mr_yaml_node *table)
 {
     const struct mr_yaml_node *digest = l->value[MR_KEY_TABLE_DIGEST];
-    struct mr_digest *out = &l->spec->users_table.digest;
-    size_t i;
 
     if (!l->is_canonical)
         return MR_OK;
     if (!digest || !l->value[MR_KEY_TABLE_USERS])
         return mr_spec_refuse(
             l, MR_KEY_TABLE, table, "'digest' or 'users' is missing");
-    if (digest->kind != MR_YAML_SCALAR || digest->n != MR_DIGEST_TEXT - 1 ||
-        strspn(digest->text, "0123456789abcdef") != digest->n)
+    if (digest->kind != MR_YAML_SCALAR ||
+        !mr_digest_parse(digest->text, digest->n, &l->spec->users_table.digest))
         return mr_spec_refuse(l, MR_KEY_TABLE_DIGEST, digest, "no digest");
-    for (i = 0; i < MR_DIGEST_BYTES; i++) {
-        const char pair[] = {
-            digest->text[2 * i], digest->text[2 * i + 1], '\0'};
-
-        out->b[i] = (uint8_t)strtoul(pair, NULL, 16);
-    }
     return mr_spec_take_number(l, MR_KEY_TABLE_USERS,
         l->value[MR_KEY_TABLE_USERS], &l->spec->users_table.n_users);
 }

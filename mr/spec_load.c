@@ -184,18 +184,30 @@ static enum mr_status load_paths(struct mr_spec_loader *l)
     return status;
 }
 
-static enum mr_status load_zone(
-    struct mr_spec_loader *l, enum mr_spec_key key, mr_name zone)
+/* A zone; in the text of a state with the digest of its data behind it. */
+static enum mr_status load_zone(struct mr_spec_loader *l, enum mr_spec_key key,
+    mr_name zone, struct mr_digest *digest)
 {
     const struct mr_yaml_node *node = l->value[key];
+    char text[MR_NAME_MAX_BYTES + MR_DIGEST_TEXT + 1];
     enum mr_status status;
+    char *blank;
 
-    if (!node)
+    if (node == NULL)
         return MR_OK;
-    status = mr_spec_take_text(l, key, node, 0, zone, sizeof(mr_name));
-    if (status == MR_OK && mr_spec_zone_problem(zone))
-        status = mr_spec_refuse(l, key, node, "%s", mr_spec_zone_problem(zone));
-    return status;
+    status = mr_spec_take_text(l, key, node, 0, text, sizeof(text));
+    if (status != MR_OK)
+        return status;
+    blank = l->is_canonical ? strchr(text, ' ') : NULL;
+    if (blank != NULL) {
+        *blank++ = '\0';
+        if (!mr_digest_parse(blank, strlen(blank), digest))
+            return mr_spec_refuse(l, key, node, "no digest");
+    }
+    if (strlen(text) > MR_NAME_MAX_BYTES || mr_spec_zone_problem(text))
+        return mr_spec_refuse(l, key, node, "no zone's name");
+    memcpy(zone, text, strlen(text) + 1);
+    return MR_OK;
 }
 
 static enum mr_status load_times(struct mr_spec_loader *l)
@@ -215,13 +227,16 @@ static enum mr_status load_times(struct mr_spec_loader *l)
     }
     spec->time_kind = (enum mr_time_kind)kind;
     if (status == MR_OK)
-        status = load_zone(l, MR_KEY_TIME_ZONE, spec->time_zone);
+        status = load_zone(
+            l, MR_KEY_TIME_ZONE, spec->time_zone, &spec->time_zone_digest);
     if (status == MR_OK && kind < MR_TIME_ISO8601 &&
         strcmp(spec->time_zone, "UTC") != 0)
         return mr_yaml_fail(l->err, l->value[MR_KEY_TIME_ZONE],
             "'zone' is where days begin; for other times set 'time_format'",
             "times since 1970 have no zone");
-    return status == MR_OK ? load_zone(l, MR_KEY_ZONE, spec->zone) : status;
+    return status == MR_OK
+               ? load_zone(l, MR_KEY_ZONE, spec->zone, &spec->zone_digest)
+               : status;
 }
 
 static enum mr_status load_limits(struct mr_spec_loader *l)

@@ -89,7 +89,7 @@ struct job {
     struct mr_work *work;
     size_t input;
     const char *name;
-    struct mr_folder_hint hint;
+    struct mr_preface preface;
     bool ordered, split;
     pthread_mutex_t lock; /* of found, failed, err, and done in units */
     struct mr_found found;
@@ -315,8 +315,8 @@ static enum mr_status job_add(
 
     pthread_mutex_lock(&job->lock);
     status = mr_found_add(&job->found, &t->batch,
-        helping ? READY_TUPLES : MR_FOUND_TUPLES,
-        &t->work->plan, &t->over, err);
+        helping ? READY_TUPLES : MR_FOUND_TUPLES, &t->work->plan, &t->over,
+        err);
     pthread_mutex_unlock(&job->lock);
     mr_batch_clear(&t->batch);
     if (status == MR_OK && t->over.n_tuples > 0) {
@@ -384,7 +384,7 @@ static enum mr_status parse_block(struct thread *t, struct mr_work_unit *u,
     const struct mr_line_block *block, struct mr_error *err)
 {
     enum mr_status status = mr_mapper_parse(
-        &t->mapper, block, &u->job->hint, &t->batch, &u->rejects, err);
+        &t->mapper, block, &u->job->preface, &t->batch, &u->rejects, err);
 
     if (status != MR_OK)
         set_fatal(t->work, u->job->input, err);
@@ -395,7 +395,7 @@ static enum mr_status parse_block(struct thread *t, struct mr_work_unit *u,
 static enum mr_status parse_part(
     struct thread *t, struct mr_work_unit *u, struct mr_error *err)
 {
-    const struct mr_map_plan *plan = &t->work->plan;
+    const struct mr_plan *plan = &t->work->plan;
     uint64_t limit = plan->spec.max_line_bytes;
     struct mr_lines lines;
     struct mr_line_block block;
@@ -405,7 +405,7 @@ static enum mr_status parse_part(
     /* A mark before the first line stays in it until it is settled: it may
      * straddle a border, too. */
     mr_lines_init(
-        &lines, u->part, limit + (u->seq == 0 ? MARK_BYTES : 0), false);
+        &lines, u->part, NULL, limit + (u->seq == 0 ? MARK_BYTES : 0), false);
     while (status == MR_OK && !stopping(t->work)) {
         status = mr_lines_next(&lines, &u->buffer, &block, err);
         if (status != MR_OK || block.text.n == 0)
@@ -578,8 +578,8 @@ static enum mr_status settle_open(
         block.text.n -= MARK_BYTES;
     }
     job->has_begun = true;
-    status =
-        mr_mapper_parse(&t->mapper, &block, &job->hint, &t->batch, NULL, err);
+    status = mr_mapper_parse(
+        &t->mapper, &block, &job->preface, &t->batch, NULL, err);
     if (status == MR_OK)
         status = job_add(t, job, false, err);
     mr_batch_clear(&t->batch);
@@ -678,13 +678,31 @@ static void count_passed(
     *job->passed = at;
 }
 
+/* Take the header row off the block of a unit; it is a line, but none that
+ * counts. */
+static enum mr_status take_header(struct thread *t, struct job *job,
+    struct mr_work_unit *u, struct mr_error *err)
+{
+    enum mr_status status =
+        mr_mapper_header(&t->mapper, &u->block, &job->preface, &t->batch, err);
+
+    job->line += t->batch.lines + job->preface.has_csv;
+    if (status == MR_OK)
+        status = job_add(t, job, false, err);
+    else
+        mr_batch_clear(&t->batch);
+    return status;
+}
+
 static enum mr_status read_blocks(struct thread *t, struct job *job,
     struct mr_stream *stream, struct mr_error *err)
 {
     struct mr_lines lines;
     enum mr_status status = MR_OK;
 
-    mr_lines_init(&lines, stream, t->work->plan.spec.max_line_bytes, true);
+    mr_lines_init(&lines, stream,
+        mr_plan_is_csv(&t->work->plan) ? &t->work->plan.spec.csv : NULL,
+        t->work->plan.spec.max_line_bytes, true);
     while (status == MR_OK && !job_failed(job) && !stopping(t->work)) {
         struct mr_work_unit *u = unit_take(t);
 
@@ -700,6 +718,13 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
             if (status == MR_OK)
                 status = job_add(t, job, false, err);
             break;
+        }
+        if (mr_mapper_needs_header(&t->mapper, &job->preface)) {
+            status = take_header(t, job, u, err);
+            if (status != MR_OK) {
+                unit_give(t, u);
+                break;
+            }
         }
         count_passed(t, job, stream);
         place_unit(t, job, u);
@@ -741,8 +766,10 @@ static void read_partition(
 
     /* What a run of frames rejects could only wait in memory for those
      * before it, and a run can be long. */
-    job->split = mr_stream_is_split(stream) && !t->work->plan.want_rejects;
-    job->ordered = job->split || t->work->plan.want_rejects;
+    /* Nor can a run of frames tell whether it begins within quotes. */
+    job->split = mr_stream_is_split(stream) && t->work->rejects == NULL &&
+                 !mr_plan_is_csv(&t->work->plan);
+    job->ordered = job->split || t->work->rejects != NULL;
     status = job->split ? read_parts(t, job, stream, &err)
                         : read_blocks(t, job, stream, &err);
     if (status != MR_OK) {
@@ -902,8 +929,8 @@ static enum mr_status end_partition(struct thread *t, struct job *job,
         mr_partition_release(&p);
         return mr_fail_nomem(err);
     }
-    return mr_found_take(&group->found, &job->found,
-        &t->work->plan, t->scratch, err);
+    return mr_found_take(
+        &group->found, &job->found, &t->work->plan, t->scratch, err);
 }
 
 /* Keep the memory of a file's sum for the next, unless it is much. */
@@ -929,7 +956,7 @@ static enum mr_status map_partition(struct thread *t, size_t input,
     memset(&t->job_sum, 0, sizeof(t->job_sum));
     job.name = mr_stream_name(stream);
     pthread_mutex_init(&job.lock, NULL);
-    status = mr_mapper_hint(&t->mapper, job.name, &job.hint);
+    status = mr_mapper_open(&t->mapper, job.name, &job.preface);
     if (status != MR_OK)
         status = mr_fail_nomem(err);
     if (status == MR_OK) {
@@ -974,8 +1001,8 @@ static struct mr_aggregate *shared_table(
         w->aggregate = *offer;
         *offer = NULL;
     } else if (w->aggregate == NULL &&
-               mr_aggregate_new(w->plan.spec.session_gap_ms, w->plan.zone, &w->aggregate) !=
-                   MR_OK) {
+               mr_aggregate_new(w->plan.spec.session_gap_ms, w->plan.zone,
+                   &w->aggregate) != MR_OK) {
         w->aggregate = NULL;
     }
     table = w->aggregate;
@@ -1212,7 +1239,8 @@ void mr_work_thread(struct mr_work *w)
     enum mr_status status;
     size_t input;
 
-    status = mr_mapper_init(&t.mapper, &w->plan, w->types, &err);
+    status =
+        mr_mapper_init(&t.mapper, &w->plan, w->rejects != NULL, w->types, &err);
     if (status == MR_OK && mr_aggregate_scratch_new(&t.scratch) != MR_OK)
         status = mr_fail_nomem(&err);
     while (status == MR_OK && take_input(w, &input))
@@ -1308,7 +1336,7 @@ void mr_work_release(struct mr_work *w)
     mr_cellbook_release(&w->cells);
     mr_aggregate_free(w->aggregate);
     mr_types_free(w->types);
-    mr_fields_plan_free(w->plan.fields);
+    mr_plan_release(&w->plan);
     mr_listing_release(&w->listing);
     free(w->order);
     pthread_cond_destroy(&w->changed);

@@ -18,7 +18,7 @@ struct mr_work_unit;
 
 /** All that the threads of one map share. */
 struct mr_work {
-    struct mr_map_plan plan;
+    struct mr_plan plan;
     struct mr_listing listing;
     size_t *order; /* of inputs: largest first */
     const struct mr_observer *observer;

@@ -14,20 +14,18 @@ bad=0
 # One line a rank, from the base up.  A header includes only headers that
 # stand before it; a source file none of a rank above its own.
 ranks=(
-    "status bytes text hash calendar csv_rules kernels kernels_csv
+    "status bytes text hash calendar zone csv_rules kernels kernels_csv
      kernels_template kernels_x86 kernels_arm"
     "source source_list publish stream stream_private stream_gzip stream_isal
      stream_zstd stream_archive lines"
-    "csv_rules spec spec_builtin spec_private spec_words spec_yaml spec_values
-     spec_load spec_figures fields fields_private fields_plan shapes fields_json json_check event"
-
-    "spec fields fields_private fields_plan shapes fields_json json_check csv
-     event"
+    "spec spec_builtin spec_private spec_words spec_yaml spec_values spec_load
+     spec_figures timeform fields fields_private fields_plan shapes
+     fields_json json_check csv derive groupkey usertable event"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate"
     "state state_private state_block state_head state_read state_write statelist"
-    "kpi merge report"
-    "mr result rejects found mapper work map reduce inspect"
+    "kpi merge report report_private report_figures"
+    "mr result rejects figures plan found mapper work map reduce inspect"
 )
 declare -A rank place
 n=0
