@@ -426,7 +426,7 @@ static void write_state(const char *path, int way, int n_blocks, char *path_out)
     make_head(&head, way);
     seed = 77; /* the same blocks whatever the way */
     assert_int_equal(mr_packer_new(GAP_MS, &packer), MR_OK);
-    assert_int_equal(mr_state_writer_new(path, &writer, NULL), MR_OK);
+    assert_int_equal(mr_state_writer_new(path, &lake_spec, &writer, NULL), MR_OK);
     for (i = 0; i < n_blocks; i++) {
         struct made made;
 
@@ -598,11 +598,11 @@ static void aborted_writers_leave_nothing(void **state)
 
     (void)state;
     assert_int_equal(
-        mr_state_writer_new(path_of("gone.mrs"), &writer, NULL), MR_OK);
+        mr_state_writer_new(path_of("gone.mrs"), &lake_spec, &writer, NULL), MR_OK);
     mr_state_writer_abort(writer);
     assert_int_equal(access(path_of("gone.mrs"), F_OK), -1);
     assert_int_equal(
-        mr_state_writer_new(path_of("no/such/x.mrs"), &writer, &err), MR_IO);
+        mr_state_writer_new(path_of("no/such/x.mrs"), &lake_spec, &writer, &err), MR_IO);
     assert_string_equal(err.path, path_of("no/such/x.mrs"));
 }
 
@@ -620,7 +620,7 @@ static void contradictions_are_not_written(void **state)
     make_head(&head, 0);
     head.coverage.partition[0].n_cells = 1;
     assert_int_equal(
-        mr_state_writer_new(path_of("odd.mrs"), &writer, NULL), MR_OK);
+        mr_state_writer_new(path_of("odd.mrs"), &lake_spec, &writer, NULL), MR_OK);
     assert_int_equal(
         mr_state_writer_finish(writer, &head, path, sizeof path, &n, &err),
         MR_MISMATCH);
@@ -1312,7 +1312,7 @@ static void empty_states_are_states(void **state)
     (void)state;
     assert_int_equal(mr_spec_builtin("lake", &head.spec, NULL), MR_OK);
     assert_int_equal(
-        mr_state_writer_new(path_of("empty.mrs"), &writer, NULL), MR_OK);
+        mr_state_writer_new(path_of("empty.mrs"), &lake_spec, &writer, NULL), MR_OK);
     assert_int_equal(
         mr_state_writer_finish(writer, &head, path, sizeof path, &n, NULL),
         MR_OK);

@@ -185,14 +185,14 @@ static void *intern_some(void *context)
         s = s * UINT64_C(6364136223846793005) + 1442695040888963407;
         k = (unsigned)((s >> 33) % TYPES);
         span.n = type_text(k, text);
-        if (mr_type_id(cache, span, &id) != MR_OK ||
+        if (mr_type_id(cache, MR_TEXT_TYPE, span, &id) != MR_OK ||
             (x->id[k] != 0 && x->id[k] != id + 1)) {
             x->failed = true;
             break;
         }
         x->id[k] = id + 1;
         memset(text, 0, span.n); /* the table keeps its own copy */
-        if (mr_type_id(cache, mr_types_text(x->types, id), &id) != MR_OK ||
+        if (mr_type_id(cache, MR_TEXT_TYPE, mr_types_text(x->types, id), &id) != MR_OK ||
             id + 1 != x->id[k]) {
             x->failed = true;
             break;
@@ -261,7 +261,7 @@ static void types_are_told_apart(void **state)
         for (uint32_t i = 0; i < 5; i++) {
             struct mr_span text = {(const uint8_t *)like[i], strlen(like[i])};
 
-            assert_int_equal(mr_type_id(cache, text, &id), MR_OK);
+            assert_int_equal(mr_type_id(cache, MR_TEXT_TYPE, text, &id), MR_OK);
             assert_int_equal(id, i);
         }
     }
@@ -269,12 +269,12 @@ static void types_are_told_apart(void **state)
     for (size_t n = 199999; n <= 200000; n++) {
         struct mr_span text = {(const uint8_t *)huge, n};
 
-        assert_int_equal(mr_type_id(cache, text, &id), MR_OK);
+        assert_int_equal(mr_type_id(cache, MR_TEXT_TYPE, text, &id), MR_OK);
         assert_int_equal(id, 5 + n - 199999);
         assert_int_equal(mr_types_text(types, id).n, n);
     }
     assert_int_equal(
-        mr_type_id(cache, (struct mr_span){(const uint8_t *)"a\0b", 3}, &id),
+        mr_type_id(cache, MR_TEXT_TYPE, (struct mr_span){(const uint8_t *)"a\0b", 3}, &id),
         MR_OK);
     assert_int_equal(id, 7);
     assert_int_equal(mr_types_count(types), 8);
@@ -296,7 +296,7 @@ static void types_have_a_limit(void **state)
     for (uint32_t k = 0; k <= MR_TYPES_MAX; k++) {
         struct mr_span span = {(const uint8_t *)text,
             (size_t)snprintf(text, sizeof text, "%x", (unsigned)k)};
-        enum mr_status status = mr_type_id(cache, span, &id);
+        enum mr_status status = mr_type_id(cache, MR_TEXT_TYPE, span, &id);
 
         if (status != (k < MR_TYPES_MAX ? MR_OK : MR_LIMIT) ||
             (status == MR_OK && id != k))
@@ -304,7 +304,7 @@ static void types_have_a_limit(void **state)
     }
     /* What is known stays known. */
     assert_int_equal(
-        mr_type_id(cache, (struct mr_span){(const uint8_t *)"ff", 2}, &id),
+        mr_type_id(cache, MR_TEXT_TYPE, (struct mr_span){(const uint8_t *)"ff", 2}, &id),
         MR_OK);
     assert_int_equal(id, 0xff);
     assert_int_equal(
@@ -382,7 +382,7 @@ static void cells_are_numbered_and_sorted(void **state)
             struct mr_span span = {
                 (const uint8_t *)text, type_text((unsigned)any(500), text)};
 
-            assert_int_equal(mr_type_id(cache, span, &number), MR_OK);
+            assert_int_equal(mr_type_id(cache, MR_TEXT_TYPE, span, &number), MR_OK);
         }
         for (size_t d = 0; d < draws; d++) {
             struct mr_cell c = {
