@@ -42,7 +42,6 @@ struct mr_kpi_tally {
     /* Bitmaps over the block at hand; current and before change places. */
     uint64_t *current, *before, *known;
     uint64_t words[3][MR_BLOCK_WORDS];
-    uint64_t masked[MR_BLOCK_WORDS];
 };
 
 enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
@@ -104,23 +103,6 @@ static void add_set(uint64_t *words, const struct mr_user_set *set)
         words[set->list[i] / 64] |= UINT64_C(1) << (set->list[i] % 64);
 }
 
-/* How many members of a set have their bits in some. */
-static uint64_t count_some(
-    struct mr_kpi_tally *t, const struct mr_user_set *set, const uint64_t *some)
-{
-    uint64_t n = 0;
-    size_t i;
-
-    if (set->words) {
-        for (i = 0; i < MR_BLOCK_WORDS; i++)
-            t->masked[i] = set->words[i] & some[i];
-        return mr_kernels()->popcount_u64(t->masked, MR_BLOCK_WORDS);
-    }
-    for (i = 0; i < set->n; i++)
-        n += some[set->list[i] / 64] >> (set->list[i] % 64) & 1;
-    return n;
-}
-
 /* Count the day in t->current; t->before is the calendar day before. */
 static void count_day(struct mr_kpi_tally *t, struct day_tally *day)
 {
@@ -142,8 +124,8 @@ static void count_day(struct mr_kpi_tally *t, struct day_tally *day)
     day->fresh += fresh;
 }
 
-static void tally_sets(struct mr_kpi_tally *t,
-    const struct mr_user_block *block, const uint64_t *some)
+static void tally_sets(
+    struct mr_kpi_tally *t, const struct mr_user_block *block)
 {
     size_t i = 0;
     int32_t last = -2; /* the day that stands in t->current; none yet */
@@ -163,66 +145,35 @@ static void tally_sets(struct mr_kpi_tally *t,
                t->day_of_cell[block->sets[i].cell] == d;
              i++) {
             add_set(t->current, &block->sets[i]);
-            t->cell_users[block->sets[i].cell] +=
-                some ? count_some(t, &block->sets[i], some) : block->sets[i].n;
+            t->cell_users[block->sets[i].cell] += block->sets[i].n;
         }
-        for (size_t k = 0; some && k < MR_BLOCK_WORDS; k++)
-            t->current[k] &= some[k];
         count_day(t, &t->day[d]);
         last = t->day[d].day;
     }
 }
 
-/* Count each interval on the day of its start.  Neighbours' days differ as
- * they like, so there is no branch that depends on them; one past the end
- * takes what no sound state has. */
-static void tally_intervals(
-    struct mr_kpi_tally *t, const struct mr_interval *interval, size_t n)
+/* Neighbours' days differ as they like, so there is no branch that depends on
+ * them; one past the end takes what no sound state has. */
+void mr_kpi_tally_intervals(
+    struct mr_kpi_tally *tally, const struct mr_interval *interval, size_t n)
 {
-    uint64_t first = t->n_days > 0 ? (uint64_t)t->day[0].day : 0;
-    size_t i;
+    uint64_t first = tally->n_days > 0 ? (uint64_t)tally->day[0].day : 0;
+    uint64_t most = tally->n_sessions;
 
-    for (i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         uint64_t day =
             (uint64_t)interval[i].start_ms / (uint64_t)MR_MS_PER_DAY - first;
 
-        t->sessions[day < t->n_sessions ? day : t->n_sessions]++;
+        tally->sessions[day < most ? day : most]++;
     }
 }
 
-/* The first of n bits, from the i-th on, that differs from those of same,
- * which are all alike; n if there is none. */
-static size_t find_bit(const uint64_t *words, size_t i, size_t n, uint64_t same)
+void mr_kpi_tally_block(
+    struct mr_kpi_tally *tally, const struct mr_user_block *block)
 {
-    while (i < n) {
-        uint64_t w = (words[i / 64] ^ same) >> (i % 64);
-
-        if (w != 0) {
-            i += (unsigned)__builtin_ctzll(w);
-            return i < n ? i : n;
-        }
-        i = (i / 64 + 1) * 64;
-    }
-    return n;
-}
-
-void mr_kpi_tally_block(struct mr_kpi_tally *tally,
-    const struct mr_user_block *block, const uint64_t *some)
-{
-    const uint32_t *first = block->first;
-    size_t i, end;
-
-    tally_sets(tally, block, some);
-    if (!some && block->n > 0)
-        tally_intervals(tally, block->interval, first[block->n]);
-    if (!some)
-        return;
-    for (i = find_bit(some, 0, block->n, 0); i < block->n;
-         i = find_bit(some, end, block->n, 0)) {
-        end = find_bit(some, i, block->n, UINT64_MAX);
-        tally_intervals(
-            tally, block->interval + first[i], first[end] - first[i]);
-    }
+    tally_sets(tally, block);
+    if (block->n > 0)
+        mr_kpi_tally_intervals(tally, block->interval, block->first[block->n]);
 }
 
 void mr_kpi_tally_merge(

@@ -28,11 +28,16 @@ MR_MUST_CHECK enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
     struct mr_kpi_tally **tally_out, struct mr_error *err);
 void mr_kpi_tally_free(struct mr_kpi_tally *tally);
 
-/** mr_kpi_tally_block(tally, block, some): Count the users of a block whose
- * bits are set in some, of MR_BLOCK_WORDS words; NULL: all.  Allocates
+/** mr_kpi_tally_block(tally, block): Count the users of a block.  Allocates
  * nothing. */
-void mr_kpi_tally_block(struct mr_kpi_tally *tally,
-    const struct mr_user_block *block, const uint64_t *some);
+void mr_kpi_tally_block(
+    struct mr_kpi_tally *tally, const struct mr_user_block *block);
+
+/** mr_kpi_tally_intervals(tally, interval, n): Count n sessions, each on the
+ * day of its start; in any order, and ends do not matter.  For users whose
+ * block has no intervals.  Allocates nothing. */
+void mr_kpi_tally_intervals(
+    struct mr_kpi_tally *tally, const struct mr_interval *interval, size_t n);
 
 /** mr_kpi_tally_merge(into, from): Add up two tallies over the same cells. */
 void mr_kpi_tally_merge(

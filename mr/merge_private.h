@@ -1,0 +1,39 @@
+#ifndef MR_MERGE_PRIVATE_H
+#define MR_MERGE_PRIVATE_H
+
+#include "mr/merge.h"
+
+/*
+ * What the units of merging share: merge.c (heads, and users for a merged
+ * file) and merge_count.c (users where only KPIs are wanted).
+ */
+
+struct mr_merge {
+    struct mr_state *const *state;
+    size_t n;
+    struct mr_state_head head;
+    struct mr_cells cells;
+    uint32_t **cell_of; /* [state][its cell]: number in the joined head */
+};
+
+/** A state's block at hand; all zero owns nothing. */
+struct mr_merge_block {
+    struct mr_unpacker *unpacker;
+    struct mr_user_block block; /* sets by their joined numbers */
+    struct mr_user_set *sets;
+    size_t cap_sets;
+};
+
+/** mr_merge_block_load(m, state, i, b, err): Unpack block i of a state. */
+MR_MUST_CHECK enum mr_status mr_merge_block_load(const struct mr_merge *m,
+    size_t state, size_t i, struct mr_merge_block *b, struct mr_error *err);
+void mr_merge_block_release(struct mr_merge_block *b);
+
+/** mr_merge_count(m, first, last, tally, users, stop, err): Count the users
+ * whose hash is from first to last, as mr_merge_run does without a writer, and
+ * add their number to users.  Any thread, each with a tally of its own. */
+MR_MUST_CHECK enum mr_status mr_merge_count(const struct mr_merge *m,
+    uint64_t first, uint64_t last, struct mr_kpi_tally *tally, uint64_t *users,
+    const volatile int *stop, struct mr_error *err);
+
+#endif
