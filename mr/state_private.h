@@ -102,8 +102,6 @@ struct mr_unpacker {
     struct mr_buffer stored, plain;
     /* Arrays of the block at hand; only p and cap are used. */
     struct mr_buffer hash, first, set, list, words, interval;
-    struct mr_buffer starts, later, lengths; /* columns */
-    struct mr_buffer marks; /* of each interval: 1 if a user's first */
 };
 
 /** What the index and the head say of a block that is being decoded. */
