@@ -34,12 +34,13 @@ struct day_tally {
 struct mr_kpi_tally {
     const struct mr_cells *cells;
     struct day_tally *day; /* ascending; the days that have cells */
-    size_t n_days;
+    uint32_t n_days;
     uint32_t *day_of_cell; /* index into day */
     uint64_t *sessions;    /* by day from the first on, gaps included */
     size_t n_sessions;
     uint64_t *cell_users;
-    /* Bitmaps over the block at hand; current and before change places. */
+    uint32_t at; /* day of the block at hand, or n_days: none yet */
+    /* Bitmaps over that block; current and before change places. */
     uint64_t *current, *before, *known;
     uint64_t words[3][MR_BLOCK_WORDS];
 };
@@ -74,7 +75,7 @@ enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
     for (i = 0; i < n; i++) {
         if (i == 0 || cells->cell[i].day != cells->cell[i - 1].day)
             t->day[t->n_days++].day = cells->cell[i].day;
-        t->day_of_cell[i] = (uint32_t)(t->n_days - 1);
+        t->day_of_cell[i] = t->n_days - 1;
     }
     *tally_out = t;
     return MR_OK;
@@ -124,32 +125,42 @@ static void count_day(struct mr_kpi_tally *t, struct day_tally *day)
     day->fresh += fresh;
 }
 
-static void tally_sets(
-    struct mr_kpi_tally *t, const struct mr_user_block *block)
+/* Count the day at hand, if any, and begin another. */
+static void change_day(struct mr_kpi_tally *t, uint32_t d)
 {
-    size_t i = 0;
-    int32_t last = -2; /* the day that stands in t->current; none yet */
+    uint64_t *swap = t->before;
+    bool is_next = t->at < t->n_days && t->day[d].day == t->day[t->at].day + 1;
 
-    memset(t->known, 0, sizeof(t->words[0]));
+    if (t->at < t->n_days)
+        count_day(t, &t->day[t->at]);
+    t->before = t->current;
+    t->current = swap;
     memset(t->current, 0, sizeof(t->words[0]));
-    while (i < block->n_sets && block->sets[i].cell < t->cells->n_cells) {
-        uint32_t d = t->day_of_cell[block->sets[i].cell];
-        uint64_t *swap = t->before;
+    if (!is_next)
+        memset(t->before, 0, sizeof(t->words[0]));
+    t->at = d;
+}
 
-        t->before = t->current;
-        t->current = swap;
-        memset(t->current, 0, sizeof(t->words[0]));
-        if (t->day[d].day != last + 1)
-            memset(t->before, 0, sizeof(t->words[0]));
-        for (; i < block->n_sets && block->sets[i].cell < t->cells->n_cells &&
-               t->day_of_cell[block->sets[i].cell] == d;
-             i++) {
-            add_set(t->current, &block->sets[i]);
-            t->cell_users[block->sets[i].cell] += block->sets[i].n;
-        }
-        count_day(t, &t->day[d]);
-        last = t->day[d].day;
-    }
+void mr_kpi_tally_begin(struct mr_kpi_tally *tally)
+{
+    memset(tally->known, 0, sizeof(tally->words[0]));
+    tally->at = tally->n_days;
+}
+
+void mr_kpi_tally_set(struct mr_kpi_tally *tally, const struct mr_user_set *set)
+{
+    if (set->cell >= tally->cells->n_cells)
+        return; /* not in any sound state */
+    if (tally->day_of_cell[set->cell] != tally->at)
+        change_day(tally, tally->day_of_cell[set->cell]);
+    add_set(tally->current, set);
+    tally->cell_users[set->cell] += set->n;
+}
+
+void mr_kpi_tally_end(struct mr_kpi_tally *tally)
+{
+    if (tally->at < tally->n_days)
+        count_day(tally, &tally->day[tally->at]);
 }
 
 /* Neighbours' days differ as they like, so there is no branch that depends on
@@ -171,7 +182,10 @@ void mr_kpi_tally_intervals(
 void mr_kpi_tally_block(
     struct mr_kpi_tally *tally, const struct mr_user_block *block)
 {
-    tally_sets(tally, block);
+    mr_kpi_tally_begin(tally);
+    for (size_t i = 0; i < block->n_sets; i++)
+        mr_kpi_tally_set(tally, &block->sets[i]);
+    mr_kpi_tally_end(tally);
     if (block->n > 0)
         mr_kpi_tally_intervals(tally, block->interval, block->first[block->n]);
 }

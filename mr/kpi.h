@@ -33,9 +33,16 @@ void mr_kpi_tally_free(struct mr_kpi_tally *tally);
 void mr_kpi_tally_block(
     struct mr_kpi_tally *tally, const struct mr_user_block *block);
 
-/** mr_kpi_tally_intervals(tally, interval, n): Count n sessions, each on the
- * day of its start; in any order, and ends do not matter.  For users whose
- * block has no intervals.  Allocates nothing. */
+/**
+ * The same in pieces, for a block that never is in one place: between begin
+ * and end, each of its sets in ascending order of cells, no cell twice; and
+ * n of its sessions at a time, in any order, which are counted on the day of
+ * their start (ends do not matter).
+ */
+void mr_kpi_tally_begin(struct mr_kpi_tally *tally);
+void mr_kpi_tally_set(
+    struct mr_kpi_tally *tally, const struct mr_user_set *set);
+void mr_kpi_tally_end(struct mr_kpi_tally *tally);
 void mr_kpi_tally_intervals(
     struct mr_kpi_tally *tally, const struct mr_interval *interval, size_t n);
 

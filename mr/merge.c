@@ -323,36 +323,20 @@ const struct mr_cells *mr_merge_cells(const struct mr_merge *m)
 /* ---- users ---- */
 
 enum mr_status mr_merge_block_load(const struct mr_merge *m, size_t state,
-    size_t i, struct mr_merge_block *b, struct mr_error *err)
+    size_t i, struct mr_unpacker *u, struct mr_merge_block *b,
+    struct mr_error *err)
 {
-    enum mr_status status = MR_OK;
+    enum mr_status status =
+        mr_state_block(m->state[state], i, u, &b->block, err);
+    struct mr_user_set *set;
 
-    if (b->unpacker == NULL && mr_unpacker_new(&b->unpacker) != MR_OK)
-        return mr_fail_nomem(err);
-    status = mr_state_block(m->state[state], i, b->unpacker, &b->block, err);
     if (status != MR_OK)
         return status;
-    if (b->block.n_sets > b->cap_sets) {
-        struct mr_user_set *sets =
-            realloc(b->sets, b->block.n_sets * sizeof(*sets));
-
-        if (sets == NULL)
-            return mr_fail_nomem(err);
-        b->sets = sets;
-        b->cap_sets = b->block.n_sets;
-    }
-    for (size_t k = 0; k < b->block.n_sets; k++) {
-        b->sets[k] = b->block.sets[k];
-        b->sets[k].cell = m->cell_of[state][b->sets[k].cell];
-    }
-    b->block.sets = b->sets;
+    mr_unpacker_keep(u, &b->memory);
+    set = (void *)b->memory.set.p;
+    for (size_t k = 0; k < b->block.n_sets; k++)
+        set[k].cell = m->cell_of[state][set[k].cell];
     return MR_OK;
-}
-
-void mr_merge_block_release(struct mr_merge_block *b)
-{
-    mr_unpacker_free(b->unpacker);
-    free(b->sets);
 }
 
 /* A state's place in the merge. */
@@ -368,6 +352,7 @@ struct cursor {
 /* The merge; the heap orders cursors by hash. */
 struct users {
     const struct mr_merge *m;
+    struct mr_unpacker *unpacker;
     struct cursor *cursor;
     struct cursor **heap;
     size_t n_heap;
@@ -402,10 +387,10 @@ static void sift_down(struct users *u, size_t i)
 
 /* Unpack a cursor's next block; it has one. */
 static enum mr_status load_block(
-    const struct mr_merge *m, struct cursor *c, struct mr_error *err)
+    const struct users *u, struct cursor *c, struct mr_error *err)
 {
-    enum mr_status status =
-        mr_merge_block_load(m, c->state, c->next_block, &c->own, err);
+    enum mr_status status = mr_merge_block_load(
+        u->m, c->state, c->next_block, u->unpacker, &c->own, err);
 
     c->next_block++;
     c->at = c->low = 0;
@@ -415,9 +400,10 @@ static enum mr_status load_block(
 static void users_release(struct users *u)
 {
     for (size_t i = 0; u->cursor != NULL && i < u->m->n; i++) {
-        mr_merge_block_release(&u->cursor[i].own);
+        mr_block_memory_release(&u->cursor[i].own.memory);
         free(u->cursor[i].position);
     }
+    mr_unpacker_free(u->unpacker);
     free(u->cursor);
     free(u->heap);
     free(u->joined);
@@ -431,7 +417,8 @@ static enum mr_status users_init(
     *u = (struct users){.m = m};
     u->cursor = calloc(m->n, sizeof(*u->cursor));
     u->heap = calloc(m->n, sizeof(struct cursor *));
-    if (u->cursor == NULL || u->heap == NULL)
+    if (u->cursor == NULL || u->heap == NULL ||
+        mr_unpacker_new(&u->unpacker) != MR_OK)
         return mr_fail_nomem(err);
     for (size_t i = 0; i < m->n && status == MR_OK; i++) {
         struct cursor *c = &u->cursor[i];
@@ -442,7 +429,7 @@ static enum mr_status users_init(
         c->position = malloc(MR_BLOCK_USERS * sizeof(*c->position));
         if (c->position == NULL)
             return mr_fail_nomem(err);
-        status = load_block(m, c, err);
+        status = load_block(u, c, err);
         u->heap[u->n_heap++] = c;
     }
     for (size_t i = u->n_heap; i-- > 0 && status == MR_OK;)
@@ -475,7 +462,7 @@ static enum mr_status settle_top(
         if (c->next_block == mr_state_n_blocks(u->m->state[c->state]))
             u->heap[0] = u->heap[--u->n_heap];
         else
-            status = load_block(u->m, c, err);
+            status = load_block(u, c, err);
         if (status != MR_OK)
             return status;
     }

@@ -19,30 +19,49 @@
  *    what touches is joined, until one is left, and each of its intervals is
  *    a session.
  *
- * Sets are added to the block being counted when it is full, and for a state
- * whose own block ends, just before it does: that is as many times as there
- * are blocks in all, however many states there are.
+ * When the block being counted is full, sets are taken cell by cell from all
+ * states, so that the union being made stays in the processor's first cache.
+ * A state's own blocks end elsewhere, so one that has ended is held until
+ * then.  So a set is looked at twice or so, however many states there are.
  */
 
 #include "mr/merge_private.h"
 
 #include <stdlib.h>
 
+#include "mr/kernels.h"
+
 /* The most users, over all states, in a slice: what the processor's second
  * cache holds.  (Of more states than this, a slice is one user.) */
 #define SLICE_USERS 16384
+/* Members of a set so few that looking at a whole bitmap would take longer. */
+#define FEW 64
 /* Bits of a time in an interval's numbers; a position stands above them.  A
  * time has 43, and adding a session gap must not reach the position. */
 #define TIME_BITS 44
 
+/* A state's block, of which some users are in the block being counted. */
+struct held {
+    struct mr_merge_block own;
+    uint32_t low, at;   /* the first of them, and the first beyond */
+    uint16_t *position; /* in the block being counted, from low on */
+};
+
 /* A state's place in a range. */
 struct source {
-    struct mr_merge_block own;
+    struct held held[2];
+    struct held *now, *old; /* block at hand; one that ended before, or NULL */
     size_t state;
     size_t next_block;
-    uint32_t at;        /* first user beyond the block being counted */
-    uint32_t low;       /* first whose sets have not been added */
-    uint16_t *position; /* of the users from low on, in that block */
+};
+
+/* The sets of a held block that have not been counted, and of the first of
+ * them the members that are to be. */
+struct part {
+    const struct held *held;
+    const struct mr_user_set *set, *end;
+    const uint16_t *list;
+    uint32_t n;
 };
 
 /* Ascending hashes, or intervals by position and time. */
@@ -61,21 +80,26 @@ struct range {
     struct mr_kpi_tally *tally;
     const volatile int *stop;
     uint64_t last; /* the range's last hash */
+    struct mr_unpacker *unpacker;
     struct source *source;
     struct source **active; /* those that have users left */
     size_t n_active;
-    struct mr_block_builder *builder;
-    size_t n_block;                     /* users of the block being counted */
-    uint64_t users;                     /* of all that were */
-    struct run *run;                    /* of each state, in a slice */
+    size_t n_block; /* users of the block being counted */
+    uint64_t users; /* of all that were */
+    struct part *part;
+    struct part **chosen; /* those that have the cell being counted */
+    size_t n_parts;
+    struct run *slice; /* of each active source, its users in a slice */
+    struct run *run;   /* being joined */
     struct mr_buffer memory[2], owners; /* of runs; only p and cap are used */
+    uint64_t words[MR_BLOCK_WORDS]; /* all zero but while a cell is counted */
 };
 
 /* ---- places ---- */
 
 static uint64_t hash_of(const struct source *s)
 {
-    return s->own.block.hash[s->at];
+    return s->now->own.block.hash[s->now->at];
 }
 
 /* The first user from low up to (without) high whose hash is above one. */
@@ -93,12 +117,12 @@ static uint32_t first_above(
     return low;
 }
 
-/* Unpack the next block; false in has_out if none begins in the range. */
+/* Unpack a source's next block; false in has_out if none begins in the
+ * range. */
 static enum mr_status next_block(
     struct range *r, struct source *s, bool *has_out, struct mr_error *err)
 {
     const struct mr_state *state = r->m->state[s->state];
-    enum mr_status status = MR_OK;
 
     *has_out = s->next_block < mr_state_n_blocks(state) &&
                mr_state_block_info(state, s->next_block)->first_hash <= r->last;
@@ -106,10 +130,14 @@ static enum mr_status next_block(
         return MR_OK;
     if (r->stop != NULL && *r->stop != 0)
         return mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
-    status = mr_merge_block_load(r->m, s->state, s->next_block, &s->own, err);
-    s->next_block++;
-    s->at = s->low = 0;
-    return status;
+    if (s->now->position == NULL) {
+        s->now->position = malloc(MR_BLOCK_USERS * sizeof(uint16_t));
+        if (s->now->position == NULL)
+            return mr_fail_nomem(err);
+    }
+    s->now->low = s->now->at = 0;
+    return mr_merge_block_load(
+        r->m, s->state, s->next_block++, r->unpacker, &s->now->own, err);
 }
 
 /* Set a source on its first user not below a hash. */
@@ -118,6 +146,7 @@ static enum mr_status open_source(
 {
     const struct mr_state *state = r->m->state[s->state];
     size_t low = 0, high = mr_state_n_blocks(state);
+    const struct mr_user_block *block = &s->held[0].own.block;
     enum mr_status status;
     bool has;
 
@@ -130,34 +159,36 @@ static enum mr_status open_source(
             high = middle;
     }
     s->next_block = low;
+    s->now = &s->held[0];
     status = next_block(r, s, &has, err);
     if (status != MR_OK || !has)
         return status;
     if (first > 0)
-        s->at = s->low = first_above(
-            s->own.block.hash, 0, (uint32_t)s->own.block.n, first - 1);
-    if (hash_of(s) > r->last)
-        return MR_OK;
-    s->position = malloc(MR_BLOCK_USERS * sizeof(*s->position));
-    if (s->position == NULL)
-        return mr_fail_nomem(err);
-    r->active[r->n_active++] = s;
+        s->now->low = s->now->at =
+            first_above(block->hash, 0, (uint32_t)block->n, first - 1);
+    if (hash_of(s) <= r->last)
+        r->active[r->n_active++] = s;
     return MR_OK;
 }
 
 static void range_release(struct range *r)
 {
     for (size_t i = 0; r->source != NULL && i < r->m->n; i++) {
-        mr_merge_block_release(&r->source[i].own);
-        free(r->source[i].position);
+        for (int k = 0; k < 2; k++) {
+            mr_block_memory_release(&r->source[i].held[k].own.memory);
+            free(r->source[i].held[k].position);
+        }
     }
+    mr_unpacker_free(r->unpacker);
     free(r->source);
     free(r->active);
+    free(r->part);
+    free(r->chosen);
+    free(r->slice);
     free(r->run);
     mr_buffer_release(&r->memory[0]);
     mr_buffer_release(&r->memory[1]);
     mr_buffer_release(&r->owners);
-    mr_block_builder_free(r->builder);
 }
 
 static enum mr_status range_init(
@@ -168,9 +199,13 @@ static enum mr_status range_init(
 
     r->source = calloc(n, sizeof(*r->source));
     r->active = calloc(n, sizeof(struct source *));
+    r->part = calloc(n, 2 * sizeof(*r->part));
+    r->chosen = calloc(n, 2 * sizeof(struct part *));
+    r->slice = calloc(n, sizeof(*r->slice));
     r->run = calloc(n, sizeof(*r->run));
-    if (r->source == NULL || r->active == NULL || r->run == NULL ||
-        mr_block_builder_new(r->m->head.n_cells, &r->builder) != MR_OK)
+    if (r->source == NULL || r->active == NULL || r->part == NULL ||
+        r->chosen == NULL || r->slice == NULL || r->run == NULL ||
+        mr_unpacker_new(&r->unpacker) != MR_OK)
         return mr_fail_nomem(err);
     for (size_t i = 0; i < n && status == MR_OK; i++) {
         r->source[i].state = i;
@@ -273,35 +308,39 @@ static void number_some(
 /* The users of a source in the slice at hand. */
 static struct run slice_of(const struct source *s, uint64_t bound)
 {
-    const struct mr_user_block *block = &s->own.block;
-    uint32_t end = first_above(block->hash, s->at, (uint32_t)block->n, bound);
+    const struct mr_user_block *block = &s->now->own.block;
+    uint32_t at = s->now->at;
+    uint32_t end = first_above(block->hash, at, (uint32_t)block->n, bound);
 
-    return (struct run){(void *)(uintptr_t)(block->hash + s->at), end - s->at};
+    return (struct run){(void *)(uintptr_t)(block->hash + at), end - at};
 }
 
-/* Give the users of a slice, a run of each active source, their positions. */
-static enum mr_status number_users(struct range *r, const struct run *slice)
+/* Where the positions of a source's users in a slice stand. */
+static uint16_t *positions_of(const struct source *s)
+{
+    return s->now->position + (s->now->at - s->now->low);
+}
+
+/* Give the users of a slice their positions. */
+static enum mr_status number_users(struct range *r)
 {
     size_t n = r->n_active, base = r->n_block, sum = 0;
-    struct source **s = r->active;
     struct run all;
 
-    for (size_t i = 0; i < n; i++)
-        sum += slice[i].n;
     if (n == 2) {
-        r->n_block = number_two(slice[0], slice[1], base,
-            s[0]->position + (s[0]->at - s[0]->low),
-            s[1]->position + (s[1]->at - s[1]->low));
+        r->n_block = number_two(r->slice[0], r->slice[1], base,
+            positions_of(r->active[0]), positions_of(r->active[1]));
         return MR_OK;
     }
+    for (size_t i = 0; i < n; i++)
+        sum += r->slice[i].n;
     if (take_runs(r, sum, sizeof(uint64_t)) != MR_OK)
         return MR_NOMEM;
-    memcpy(r->run, slice, n * sizeof(*slice));
+    memcpy(r->run, r->slice, n * sizeof(*r->slice));
     all = join_all(r, n, sizeof(uint64_t), join_hashes);
     r->n_block += all.n;
     for (size_t i = 0; i < n; i++)
-        number_some(
-            slice[i], all.p, base, s[i]->position + (s[i]->at - s[i]->low));
+        number_some(r->slice[i], all.p, base, positions_of(r->active[i]));
     return MR_OK;
 }
 
@@ -311,9 +350,9 @@ static enum mr_status number_users(struct range *r, const struct run *slice)
 static size_t number_intervals(
     const struct source *s, size_t n, uint16_t *owner, struct mr_interval *out)
 {
-    const uint32_t *first = s->own.block.first + s->at;
-    const struct mr_interval *from = s->own.block.interval + first[0];
-    const uint16_t *position = s->position + (s->at - s->low);
+    const uint32_t *first = s->now->own.block.first + s->now->at;
+    const struct mr_interval *from = s->now->own.block.interval + first[0];
+    const uint16_t *position = positions_of(s);
     size_t m = first[n] - first[0];
 
     /* Most users have up to four, and the next user's overwrite the rest. */
@@ -359,17 +398,17 @@ static size_t join_intervals(
     return (size_t)(to + 1 - (struct mr_interval *)out);
 }
 
-/* Count the sessions of a slice, a run of each active source. */
-static enum mr_status count_sessions(struct range *r, const struct run *slice)
+/* Count the sessions of a slice. */
+static enum mr_status count_sessions(struct range *r)
 {
     size_t n = 0, most = 0, sum = 0;
     struct mr_interval *out;
     struct run all;
 
     for (size_t i = 0; i < r->n_active; i++) {
-        const uint32_t *first =
-            r->active[i]->own.block.first + r->active[i]->at;
-        size_t m = first[slice[i].n] - first[0];
+        const struct held *now = r->active[i]->now;
+        const uint32_t *first = now->own.block.first + now->at;
+        size_t m = first[r->slice[i].n] - first[0];
 
         sum += m;
         most = m > most ? m : most;
@@ -381,10 +420,10 @@ static enum mr_status count_sessions(struct range *r, const struct run *slice)
     for (size_t i = 0; i < r->n_active; i++) {
         size_t m;
 
-        if (slice[i].n == 0)
+        if (r->slice[i].n == 0)
             continue;
         m = number_intervals(
-            r->active[i], slice[i].n, (void *)r->owners.p, out);
+            r->active[i], r->slice[i].n, (void *)r->owners.p, out);
         r->run[n++] = (struct run){out, m};
         out[m].start_ms = INT64_MAX;
         out += m + 1;
@@ -399,38 +438,188 @@ static enum mr_status count_sessions(struct range *r, const struct run *slice)
 
 /* ---- sets ---- */
 
-/* Add the sets of the users taken since the last time. */
-static enum mr_status add_sets(struct range *r, struct source *s)
+/* How many members of an ascending list are below a position. */
+static uint32_t count_below(const uint16_t *list, uint32_t n, uint32_t position)
 {
-    enum mr_status status = mr_block_builder_part(
-        r->builder, &s->own.block, s->low, s->at, s->position);
+    const uint16_t *at = list;
 
-    s->low = s->at;
-    return status;
+    while (n > 0) { /* without a branch on what nobody can guess */
+        uint32_t half = (n + 1) / 2;
+
+        at += at[half - 1] < position ? half : 0;
+        n -= half;
+    }
+    return (uint32_t)(at - list);
 }
 
-/* Count the block and begin the next. */
-static enum mr_status count_block(struct range *r)
+/* Find the members of a part's first set that are to be counted. */
+static void find_members(struct part *p)
 {
-    struct mr_user_block block;
-    enum mr_status status = MR_OK;
+    const struct held *h = p->held;
+    uint32_t low = 0;
 
-    for (size_t i = 0; i < r->n_active && status == MR_OK; i++)
-        status = add_sets(r, r->active[i]);
-    if (status == MR_OK)
-        status = mr_block_builder_finish(r->builder, &block);
-    if (status != MR_OK)
-        return status;
-    mr_kpi_tally_block(r->tally, &block);
-    mr_block_builder_reset(r->builder);
+    p->list = p->set->list;
+    p->n = p->set->n;
+    if (p->list == NULL)
+        return;
+    if (h->at < h->own.block.n)
+        p->n = count_below(p->list, p->n, h->at);
+    if (h->low > 0)
+        low = count_below(p->list, p->n, h->low);
+    p->list += low;
+    p->n -= low;
+}
+
+static void add_words(uint64_t *to, const struct part *p)
+{
+    const struct held *h = p->held;
+    const uint64_t *from = p->set->words;
+    uint32_t low = h->low, high = h->at;
+
+    for (uint32_t j = low >> 6; j <= (high - 1) >> 6; j++) {
+        uint64_t w = from[j];
+
+        if (j == low >> 6)
+            w &= ~UINT64_C(0) << (low & 63);
+        if (j == high >> 6)
+            w &= (UINT64_C(1) << (high & 63)) - 1;
+        for (; w != 0; w &= w - 1) {
+            uint32_t at =
+                h->position[j * 64 + (uint32_t)__builtin_ctzll(w) - low];
+
+            to[at >> 6] |= UINT64_C(1) << (at & 63);
+        }
+    }
+}
+
+static void add_list(uint64_t *to, const struct part *p)
+{
+    const uint16_t *position = p->held->position;
+    uint32_t low = p->held->low;
+
+    for (uint32_t i = 0; i < p->n; i++) {
+        uint32_t at = position[p->list[i] - low];
+
+        to[at >> 6] |= UINT64_C(1) << (at & 63);
+    }
+}
+
+/* Count a set of few members, in n parts, with no work but for these. */
+static void count_few(struct range *r, uint32_t cell, size_t n)
+{
+    struct mr_user_set set = {.cell = cell};
+    uint16_t list[FEW];
+
+    for (size_t k = 0; k < n; k++) {
+        const struct part *p = r->chosen[k];
+        const struct held *h = p->held;
+
+        for (uint32_t i = 0; i < p->n; i++) {
+            uint16_t at = h->position[p->list[i] - h->low];
+            uint64_t bit = UINT64_C(1) << (at & 63);
+
+            list[set.n] = at;
+            set.n += (r->words[at >> 6] & bit) == 0;
+            r->words[at >> 6] |= bit;
+        }
+    }
+    for (uint32_t i = 0; i < set.n; i++)
+        r->words[list[i] >> 6] = 0;
+    set.list = list;
+    mr_kpi_tally_set(r->tally, &set);
+}
+
+/* Count the set of a cell from all parts that have it, and go past it. */
+static void count_cell(struct range *r, uint32_t cell)
+{
+    struct mr_user_set set = {.cell = cell, .words = r->words};
+    uint64_t members = 0;
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->n_parts; i++) {
+        struct part *p = &r->part[i];
+
+        if (p->set == p->end || p->set->cell != cell)
+            continue;
+        find_members(p);
+        members += p->list != NULL ? p->n : FEW + 1;
+        r->chosen[n++] = p;
+    }
+    if (members <= FEW) {
+        count_few(r, cell, n);
+    } else {
+        for (size_t k = 0; k < n; k++)
+            (r->chosen[k]->list != NULL ? add_list : add_words)(
+                r->words, r->chosen[k]);
+        set.n = (uint32_t)mr_kernels()->popcount_u64(r->words, MR_BLOCK_WORDS);
+        mr_kpi_tally_set(r->tally, &set);
+        memset(r->words, 0, sizeof(r->words));
+    }
+    for (size_t k = 0; k < n; k++)
+        r->chosen[k]->set++;
+}
+
+static void add_part(struct range *r, const struct held *h)
+{
+    if (h != NULL && h->low < h->at)
+        r->part[r->n_parts++] = (struct part){.held = h,
+            .set = h->own.block.sets,
+            .end = h->own.block.sets + h->own.block.n_sets};
+}
+
+/* The least cell that any part has, or UINT32_MAX. */
+static uint32_t least_cell(const struct range *r)
+{
+    uint32_t least = UINT32_MAX;
+
+    for (size_t i = 0; i < r->n_parts; i++) {
+        const struct part *p = &r->part[i];
+
+        if (p->set != p->end && p->set->cell < least)
+            least = p->set->cell;
+    }
+    return least;
+}
+
+/* Count the sets of the block being counted, and begin the next. */
+static void count_block(struct range *r)
+{
+    uint32_t cell;
+
+    r->n_parts = 0;
+    for (size_t i = 0; i < r->m->n; i++) {
+        add_part(r, r->source[i].old);
+        add_part(r, r->source[i].now);
+    }
+    mr_kpi_tally_begin(r->tally);
+    while ((cell = least_cell(r)) != UINT32_MAX)
+        count_cell(r, cell);
+    mr_kpi_tally_end(r->tally);
+    for (size_t i = 0; i < r->m->n; i++) {
+        r->source[i].old = NULL;
+        r->source[i].now->low = r->source[i].now->at;
+    }
     r->users += r->n_block;
     r->n_block = 0;
-    return MR_OK;
 }
 
 /* ---- ranges ---- */
 
-/* Go on to the next block where one has ended, and leave out the sources
+/* Go on to the next block of a source whose own has ended. */
+static enum mr_status leave_block(
+    struct range *r, struct source *s, bool *has_out, struct mr_error *err)
+{
+    if (s->old != NULL)
+        count_block(r);
+    if (s->now->low < s->now->at) {
+        s->old = s->now;
+        s->now = s->now == &s->held[0] ? &s->held[1] : &s->held[0];
+        s->now->low = s->now->at = 0;
+    }
+    return next_block(r, s, has_out, err);
+}
+
+/* Go on to the next blocks where they have ended, and leave out the sources
  * that have no users any more. */
 static enum mr_status settle_sources(struct range *r, struct mr_error *err)
 {
@@ -439,23 +628,21 @@ static enum mr_status settle_sources(struct range *r, struct mr_error *err)
 
     for (size_t i = 0; i < r->n_active; i++) {
         struct source *s = r->active[i];
-        bool has = s->at < s->own.block.n && hash_of(s) <= r->last;
+        bool has = true;
 
-        if (!has && add_sets(r, s) != MR_OK)
-            return mr_fail_nomem(err);
-        if (s->at == s->own.block.n)
-            status = next_block(r, s, &has, err);
+        if (s->now->at == s->now->own.block.n)
+            status = leave_block(r, s, &has, err);
         if (status != MR_OK)
             return status;
-        if (has)
+        if (has && hash_of(s) <= r->last)
             r->active[kept++] = s;
     }
     r->n_active = kept;
     return MR_OK;
 }
 
-/* The last hash of the next slice.  Every active source has a user up to it,
- * or a hash beyond it, and none more than its share of SLICE_USERS. */
+/* The last hash of the next slice: no active source has more users up to it
+ * than its share of SLICE_USERS. */
 static uint64_t find_bound(const struct range *r)
 {
     size_t most = SLICE_USERS / r->n_active;
@@ -463,29 +650,29 @@ static uint64_t find_bound(const struct range *r)
 
     most = most > 0 ? most : 1;
     for (size_t i = 0; i < r->n_active; i++) {
-        const struct source *s = r->active[i];
-        size_t end =
-            s->own.block.n - s->at > most ? s->at + most : s->own.block.n;
+        const struct held *now = r->active[i]->now;
+        size_t n = now->own.block.n - now->at;
+        const uint64_t *hash = now->own.block.hash + now->at;
+        uint64_t last = hash[(n < most ? n : most) - 1];
 
-        if (s->own.block.hash[end - 1] < bound)
-            bound = s->own.block.hash[end - 1];
+        bound = last < bound ? last : bound;
     }
     return bound;
 }
 
 /* Take one slice. */
-static enum mr_status take_slice(struct range *r, struct run *slice)
+static enum mr_status take_slice(struct range *r)
 {
     uint64_t bound = find_bound(r);
 
-    if (r->n_block + SLICE_USERS > MR_BLOCK_USERS && count_block(r) != MR_OK)
+    if (r->n_block + SLICE_USERS > MR_BLOCK_USERS)
+        count_block(r);
+    for (size_t i = 0; i < r->n_active; i++)
+        r->slice[i] = slice_of(r->active[i], bound);
+    if (number_users(r) != MR_OK || count_sessions(r) != MR_OK)
         return MR_NOMEM;
     for (size_t i = 0; i < r->n_active; i++)
-        slice[i] = slice_of(r->active[i], bound);
-    if (number_users(r, slice) != MR_OK || count_sessions(r, slice) != MR_OK)
-        return MR_NOMEM;
-    for (size_t i = 0; i < r->n_active; i++)
-        r->active[i]->at += (uint32_t)slice[i].n;
+        r->active[i]->now->at += (uint32_t)r->slice[i].n;
     return MR_OK;
 }
 
@@ -494,20 +681,21 @@ static bool take_block(struct range *r)
 {
     struct source *least = r->active[0];
     const struct mr_user_block *block;
+    uint64_t last;
 
     for (size_t i = 1; i < r->n_active; i++)
         if (hash_of(r->active[i]) < hash_of(least))
             least = r->active[i];
-    block = &least->own.block;
-    if (least->at > 0 || block->hash[block->n - 1] > r->last)
+    block = &least->now->own.block;
+    last = block->hash[block->n - 1];
+    if (least->now->at > 0 || last > r->last)
         return false;
     for (size_t i = 0; i < r->n_active; i++)
-        if (r->active[i] != least &&
-            hash_of(r->active[i]) <= block->hash[block->n - 1])
+        if (r->active[i] != least && hash_of(r->active[i]) <= last)
             return false;
     mr_kpi_tally_block(r->tally, block);
     r->users += block->n;
-    least->at = least->low = (uint32_t)block->n;
+    least->now->at = least->now->low = (uint32_t)block->n;
     return true;
 }
 
@@ -516,20 +704,17 @@ enum mr_status mr_merge_count(const struct mr_merge *m, uint64_t first,
     const volatile int *stop, struct mr_error *err)
 {
     struct range r = {.m = m, .tally = tally, .stop = stop, .last = last};
-    struct run *slice = calloc(m->n, sizeof(*slice));
-    enum mr_status status =
-        slice != NULL ? range_init(&r, first, err) : mr_fail_nomem(err);
+    enum mr_status status = range_init(&r, first, err);
 
     while (status == MR_OK && r.n_active > 0) {
-        if (!take_block(&r) && take_slice(&r, slice) != MR_OK)
+        if (!take_block(&r) && take_slice(&r) != MR_OK)
             status = mr_fail_nomem(err);
         if (status == MR_OK)
             status = settle_sources(&r, err);
     }
-    if (status == MR_OK && count_block(&r) != MR_OK)
-        status = mr_fail_nomem(err);
+    if (status == MR_OK)
+        count_block(&r);
     *users += r.users;
-    free(slice);
     range_release(&r);
     return status;
 }

@@ -18,16 +18,14 @@ struct mr_merge {
 
 /** A state's block at hand; all zero owns nothing. */
 struct mr_merge_block {
-    struct mr_unpacker *unpacker;
     struct mr_user_block block; /* sets by their joined numbers */
-    struct mr_user_set *sets;
-    size_t cap_sets;
+    struct mr_block_memory memory;
 };
 
-/** mr_merge_block_load(m, state, i, b, err): Unpack block i of a state. */
+/** mr_merge_block_load(m, state, i, u, b, err): Unpack block i of a state. */
 MR_MUST_CHECK enum mr_status mr_merge_block_load(const struct mr_merge *m,
-    size_t state, size_t i, struct mr_merge_block *b, struct mr_error *err);
-void mr_merge_block_release(struct mr_merge_block *b);
+    size_t state, size_t i, struct mr_unpacker *u, struct mr_merge_block *b,
+    struct mr_error *err);
 
 /** mr_merge_count(m, first, last, tally, users, stop, err): Count the users
  * whose hash is from first to last, as mr_merge_run does without a writer, and

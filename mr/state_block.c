@@ -445,13 +445,26 @@ void mr_unpacker_free(struct mr_unpacker *u)
     ZSTD_freeDCtx(u->context);
     mr_buffer_release(&u->stored);
     mr_buffer_release(&u->plain);
-    mr_buffer_release(&u->hash);
-    mr_buffer_release(&u->first);
-    mr_buffer_release(&u->set);
-    mr_buffer_release(&u->list);
-    mr_buffer_release(&u->words);
-    mr_buffer_release(&u->interval);
+    mr_block_memory_release(&u->memory);
     free(u);
+}
+
+void mr_block_memory_release(struct mr_block_memory *memory)
+{
+    mr_buffer_release(&memory->hash);
+    mr_buffer_release(&memory->first);
+    mr_buffer_release(&memory->set);
+    mr_buffer_release(&memory->list);
+    mr_buffer_release(&memory->words);
+    mr_buffer_release(&memory->interval);
+}
+
+void mr_unpacker_keep(struct mr_unpacker *u, struct mr_block_memory *memory)
+{
+    struct mr_block_memory mine = u->memory;
+
+    u->memory = *memory;
+    *memory = mine;
 }
 
 const char *mr_block_info_check(
@@ -498,12 +511,12 @@ static enum mr_status take_memory(
     uint64_t n = info->n_users, m = info->n_intervals;
     uint64_t n_large = info->n_members / (MR_SET_LIST_MAX + 1);
 
-    if (take(&u->hash, n, sizeof(uint64_t)) &&
-        take(&u->first, n + 1, sizeof(uint32_t)) &&
-        take(&u->set, n_sets, sizeof(struct mr_user_set)) &&
-        take(&u->list, info->n_members, sizeof(uint16_t)) &&
-        take(&u->words, n_large * MR_BLOCK_WORDS, sizeof(uint64_t)) &&
-        take(&u->interval, m, sizeof(struct mr_interval)))
+    if (take(&u->memory.hash, n, sizeof(uint64_t)) &&
+        take(&u->memory.first, n + 1, sizeof(uint32_t)) &&
+        take(&u->memory.set, n_sets, sizeof(struct mr_user_set)) &&
+        take(&u->memory.list, info->n_members, sizeof(uint16_t)) &&
+        take(&u->memory.words, n_large * MR_BLOCK_WORDS, sizeof(uint64_t)) &&
+        take(&u->memory.interval, m, sizeof(struct mr_interval)))
         return MR_OK;
     return MR_NOMEM;
 }
@@ -623,8 +636,8 @@ static bool read_members(struct mr_reader *r, uint32_t n,
 static bool read_sets(struct mr_reader *r, struct mr_unpacker *u,
     const struct mr_block_frame *frame, uint32_t n_sets)
 {
-    struct mr_user_set *set = (void *)u->set.p;
-    struct arena arena = {(void *)u->list.p, (void *)u->words.p};
+    struct mr_user_set *set = (void *)u->memory.set.p;
+    struct arena arena = {(void *)u->memory.list.p, (void *)u->memory.words.p};
     uint64_t left = frame->info.n_members;
     uint64_t next = 0, gap, k;
     uint32_t i;
@@ -689,8 +702,9 @@ static void join_times(struct times *t, size_t some, struct mr_interval *out)
     uint64_t starts[PORTION + 1], laters[PORTION + 1], lengths[PORTION];
     const uint64_t *start = starts, *later = laters;
     uint8_t is_first[PORTION] = {0};
+    uint64_t base = t->base, least_gap = t->least_gap;
+    uint64_t to = t->to, least = t->least, late = t->late;
     size_t n = t->n_users, i;
-    uint64_t to = t->to;
 
     while (n < t->starts.n && t->first[n] < t->n + some)
         is_first[t->first[n++] - t->n] = 1;
@@ -700,10 +714,10 @@ static void join_times(struct times *t, size_t some, struct mr_interval *out)
     get_numbers(&t->lengths, t->n, some, lengths);
     starts[n] = laters[some - n] = 0; /* looked at but never taken */
     for (i = 0; i < n; i++)
-        t->least = starts[i] < t->least ? starts[i] : t->least;
+        least = starts[i] < least ? starts[i] : least;
     for (i = 0; i < some; i++) {
         uint64_t f = is_first[i], keep = f - 1; /* all ones, or zero */
-        uint64_t if_first = t->base + *start, if_not = t->least_gap + *later;
+        uint64_t if_first = base + *start, if_not = least_gap + *later;
         uint64_t step = if_first ^ ((if_first ^ if_not) & keep);
         uint64_t from = (to & keep) + step;
 
@@ -711,9 +725,11 @@ static void join_times(struct times *t, size_t some, struct mr_interval *out)
         later += 1 - f;
         to = (to & keep) + (step + lengths[i]); /* the short way round */
         out[i] = (struct mr_interval){(int64_t)from, (int64_t)to};
-        t->late |= (uint64_t)MR_TIME_END_MS - 1 - to;
+        late |= (uint64_t)MR_TIME_END_MS - 1 - to;
     }
     t->to = to;
+    t->least = least;
+    t->late = late;
     t->n_users += n;
     t->n += some;
 }
@@ -723,11 +739,11 @@ static bool read_intervals(struct mr_reader *r, struct mr_unpacker *u,
 {
     const uint64_t end_of_time = (uint64_t)MR_TIME_END_MS;
     size_t n = frame->info.n_users, m = (size_t)frame->info.n_intervals;
-    struct mr_interval *out = (void *)u->interval.p;
+    struct mr_interval *out = (void *)u->memory.interval.p;
     uint64_t gap = frame->session_gap_ms;
-    struct times t = {.first = (void *)u->first.p, .least = UINT64_MAX};
+    struct times t = {.first = (void *)u->memory.first.p, .least = UINT64_MAX};
 
-    if (!read_counts(r, n, m, (void *)u->first.p))
+    if (!read_counts(r, n, m, (void *)u->memory.first.p))
         return false;
     t.base = mr_read_u64(r);
     t.least_gap = 1 + (gap < end_of_time ? gap : end_of_time);
@@ -757,7 +773,7 @@ enum mr_status mr_block_decode(struct mr_unpacker *u, struct mr_span plain,
     if (take_memory(u, &frame->info, n_sets) != MR_OK)
         return MR_NOMEM;
     *why = NULL;
-    if (!read_hashes(&r, &frame->info, (void *)u->hash.p))
+    if (!read_hashes(&r, &frame->info, (void *)u->memory.hash.p))
         *why = "its hashes do not ascend as the index says";
     else if (!read_sets(&r, u, frame, n_sets))
         *why = "its sets are malformed";
@@ -768,10 +784,10 @@ enum mr_status mr_block_decode(struct mr_unpacker *u, struct mr_span plain,
     if (*why)
         return MR_FORMAT;
     *block_out = (struct mr_user_block){.n = n,
-        .hash = (void *)u->hash.p,
+        .hash = (void *)u->memory.hash.p,
         .n_sets = n_sets,
-        .sets = (void *)u->set.p,
-        .first = (void *)u->first.p,
-        .interval = (void *)u->interval.p};
+        .sets = (void *)u->memory.set.p,
+        .first = (void *)u->memory.first.p,
+        .interval = (void *)u->memory.interval.p};
     return MR_OK;
 }
