@@ -799,40 +799,81 @@ static enum mr_status write_all(struct mr_merge *m, unsigned threads,
 
 /* ---- KPIs only: ranges in parallel ---- */
 
-/* As many ranges as keep the threads busy, but no range far below a block:
- * a block on a border is unpacked twice. */
-static unsigned count_ranges(const struct mr_merge *m, unsigned threads)
+/* The state of the most blocks. */
+static const struct mr_state *longest(const struct mr_merge *m)
 {
-    size_t blocks = 0;
+    const struct mr_state *state = m->state[0];
 
-    for (size_t i = 0; i < m->n; i++)
-        if (mr_state_n_blocks(m->state[i]) > blocks)
-            blocks = mr_state_n_blocks(m->state[i]);
+    for (size_t i = 1; i < m->n; i++)
+        if (mr_state_n_blocks(m->state[i]) > mr_state_n_blocks(state))
+            state = m->state[i];
+    return state;
+}
+
+/* As many ranges as keep the threads busy, but none of a few blocks: a block
+ * on a border is unpacked twice. */
+static size_t count_ranges(size_t blocks, unsigned threads)
+{
     if (threads == 1 || blocks < 4)
         return 1;
-    return blocks / 4 < 4 * threads ? (unsigned)(blocks / 4) : 4 * threads;
+    return blocks / 4 < 4 * threads ? blocks / 4 : 4 * threads;
+}
+
+/* Where range i of n begins: with a block of a state. */
+static uint64_t range_begin(const struct mr_state *state, size_t i, size_t n)
+{
+    size_t block = mr_state_n_blocks(state) * i / n;
+
+    return i == 0 ? 0 : mr_state_block_info(state, block)->first_hash;
+}
+
+/* Count ranges that nobody else has taken, up to one that fails: range_out. */
+static enum mr_status count_some(struct mr_merge_counter *counter,
+    const struct mr_state *state, size_t n, size_t *next, size_t *range_out,
+    struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+    size_t i = 0;
+
+    while (status == MR_OK) {
+#pragma omp atomic capture
+        i = (*next)++;
+        if (i >= n)
+            break;
+        status = mr_merge_count(counter, range_begin(state, i, n),
+            i + 1 < n ? range_begin(state, i + 1, n) - 1 : UINT64_MAX, err);
+    }
+    *range_out = i;
+    return status;
 }
 
 static enum mr_status count_all(const struct mr_merge *m, unsigned threads,
     struct mr_kpi_tally *const *tally, const volatile int *stop,
     uint64_t *users_out, struct mr_error *err)
 {
-    unsigned n = count_ranges(m, threads), failed = n;
-    uint64_t width = n > 1 ? UINT64_MAX / n + 1 : 0, users = 0;
+    const struct mr_state *state = longest(m);
+    size_t n = count_ranges(mr_state_n_blocks(state), threads), next = 0;
+    size_t failed = n;
     enum mr_status status = MR_OK;
+    uint64_t users = 0;
 
-#pragma omp parallel for schedule(dynamic, 1) num_threads((int)threads)        \
-    reduction(+ : users)
-    for (unsigned i = 0; i < n; i++) {
-        uint64_t last = i + 1 < n ? (i + 1) * width - 1 : UINT64_MAX;
+#pragma omp parallel num_threads((int)threads) reduction(+ : users)
+    {
+        struct mr_merge_counter *counter = NULL;
+        size_t range = 0;
         struct mr_error own = {.status = MR_OK};
-        enum mr_status result = mr_merge_count(m, i * width, last,
-            tally[omp_get_thread_num()], &users, stop, &own);
+        enum mr_status result = mr_merge_counter_new(
+            m, tally[omp_get_thread_num()], stop, &counter, &own);
 
+        if (result == MR_OK) {
+            result = count_some(counter, state, n, &next, &range, &own);
+            users = mr_merge_counter_users(counter);
+        }
+        mr_merge_counter_free(counter);
         if (result != MR_OK) {
 #pragma omp critical
-            if (i < failed) {
-                failed = i;
+            if (range < failed) { /* whichever thread comes first */
+                failed = range;
                 status = result;
                 if (err != NULL)
                     *err = own;

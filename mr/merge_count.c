@@ -75,11 +75,11 @@ struct run {
 typedef size_t join_two(
     const struct run *a, const struct run *b, uint64_t gap, void *out);
 
-struct range {
+struct mr_merge_counter {
     const struct mr_merge *m;
     struct mr_kpi_tally *tally;
     const volatile int *stop;
-    uint64_t last; /* the range's last hash */
+    uint64_t last; /* the last hash of the range being counted */
     struct mr_unpacker *unpacker;
     struct source *source;
     struct source **active; /* those that have users left */
@@ -119,8 +119,8 @@ static uint32_t first_above(
 
 /* Unpack a source's next block; false in has_out if none begins in the
  * range. */
-static enum mr_status next_block(
-    struct range *r, struct source *s, bool *has_out, struct mr_error *err)
+static enum mr_status next_block(struct mr_merge_counter *r, struct source *s,
+    bool *has_out, struct mr_error *err)
 {
     const struct mr_state *state = r->m->state[s->state];
 
@@ -141,12 +141,12 @@ static enum mr_status next_block(
 }
 
 /* Set a source on its first user not below a hash. */
-static enum mr_status open_source(
-    struct range *r, struct source *s, uint64_t first, struct mr_error *err)
+static enum mr_status open_source(struct mr_merge_counter *r, struct source *s,
+    uint64_t first, struct mr_error *err)
 {
     const struct mr_state *state = r->m->state[s->state];
     size_t low = 0, high = mr_state_n_blocks(state);
-    const struct mr_user_block *block = &s->held[0].own.block;
+    const struct mr_user_block *block = &s->now->own.block;
     enum mr_status status;
     bool has;
 
@@ -159,7 +159,6 @@ static enum mr_status open_source(
             high = middle;
     }
     s->next_block = low;
-    s->now = &s->held[0];
     status = next_block(r, s, &has, err);
     if (status != MR_OK || !has)
         return status;
@@ -171,53 +170,70 @@ static enum mr_status open_source(
     return MR_OK;
 }
 
-static void range_release(struct range *r)
+void mr_merge_counter_free(struct mr_merge_counter *c)
 {
-    for (size_t i = 0; r->source != NULL && i < r->m->n; i++) {
+    if (c == NULL)
+        return;
+    for (size_t i = 0; c->source != NULL && i < c->m->n; i++) {
         for (int k = 0; k < 2; k++) {
-            mr_block_memory_release(&r->source[i].held[k].own.memory);
-            free(r->source[i].held[k].position);
+            mr_block_memory_release(&c->source[i].held[k].own.memory);
+            free(c->source[i].held[k].position);
         }
     }
-    mr_unpacker_free(r->unpacker);
-    free(r->source);
-    free(r->active);
-    free(r->part);
-    free(r->chosen);
-    free(r->slice);
-    free(r->run);
-    mr_buffer_release(&r->memory[0]);
-    mr_buffer_release(&r->memory[1]);
-    mr_buffer_release(&r->owners);
+    mr_unpacker_free(c->unpacker);
+    free(c->source);
+    free(c->active);
+    free(c->part);
+    free(c->chosen);
+    free(c->slice);
+    free(c->run);
+    mr_buffer_release(&c->memory[0]);
+    mr_buffer_release(&c->memory[1]);
+    mr_buffer_release(&c->owners);
+    free(c);
 }
 
-static enum mr_status range_init(
-    struct range *r, uint64_t first, struct mr_error *err)
+enum mr_status mr_merge_counter_new(const struct mr_merge *m,
+    struct mr_kpi_tally *tally, const volatile int *stop,
+    struct mr_merge_counter **counter_out, struct mr_error *err)
 {
-    enum mr_status status = MR_OK;
-    size_t n = r->m->n;
+    struct mr_merge_counter *c = calloc(1, sizeof(*c));
 
-    r->source = calloc(n, sizeof(*r->source));
-    r->active = calloc(n, sizeof(struct source *));
-    r->part = calloc(n, 2 * sizeof(*r->part));
-    r->chosen = calloc(n, 2 * sizeof(struct part *));
-    r->slice = calloc(n, sizeof(*r->slice));
-    r->run = calloc(n, sizeof(*r->run));
-    if (r->source == NULL || r->active == NULL || r->part == NULL ||
-        r->chosen == NULL || r->slice == NULL || r->run == NULL ||
-        mr_unpacker_new(&r->unpacker) != MR_OK)
+    if (c == NULL)
         return mr_fail_nomem(err);
-    for (size_t i = 0; i < n && status == MR_OK; i++) {
-        r->source[i].state = i;
-        status = open_source(r, &r->source[i], first, err);
+    c->m = m;
+    c->tally = tally;
+    c->stop = stop;
+    c->source = calloc(m->n, sizeof(*c->source));
+    c->active = calloc(m->n, sizeof(struct source *));
+    c->part = calloc(m->n, 2 * sizeof(*c->part));
+    c->chosen = calloc(m->n, 2 * sizeof(struct part *));
+    c->slice = calloc(m->n, sizeof(*c->slice));
+    c->run = calloc(m->n, sizeof(*c->run));
+    if (c->source == NULL || c->active == NULL || c->part == NULL ||
+        c->chosen == NULL || c->slice == NULL || c->run == NULL ||
+        mr_unpacker_new(&c->unpacker) != MR_OK) {
+        mr_merge_counter_free(c);
+        return mr_fail_nomem(err);
     }
-    return status;
+    for (size_t i = 0; i < m->n; i++) {
+        c->source[i].state = i;
+        c->source[i].now = &c->source[i].held[0];
+    }
+    *counter_out = c;
+    return MR_OK;
+}
+
+uint64_t mr_merge_counter_users(const struct mr_merge_counter *c)
+{
+    return c->users;
 }
 
 /* ---- runs ---- */
 
 /* Room for runs of n elements in all, and for one more behind each. */
-static enum mr_status take_runs(struct range *r, size_t n, size_t size)
+static enum mr_status take_runs(
+    struct mr_merge_counter *r, size_t n, size_t size)
 {
     for (int k = 0; k < 2; k++)
         if (mr_buffer_reserve(&r->memory[k], (n + r->m->n) * size) != MR_OK)
@@ -227,7 +243,7 @@ static enum mr_status take_runs(struct range *r, size_t n, size_t size)
 
 /* Join all runs, which lie in r->memory[0], two by two until one is left. */
 static struct run join_all(
-    struct range *r, size_t n, size_t size, join_two *join)
+    struct mr_merge_counter *r, size_t n, size_t size, join_two *join)
 {
     static const struct mr_interval end = {INT64_MAX, INT64_MAX};
     static const struct run none = {(void *)(uintptr_t)&end, 0};
@@ -322,7 +338,7 @@ static uint16_t *positions_of(const struct source *s)
 }
 
 /* Give the users of a slice their positions. */
-static enum mr_status number_users(struct range *r)
+static enum mr_status number_users(struct mr_merge_counter *r)
 {
     size_t n = r->n_active, base = r->n_block, sum = 0;
     struct run all;
@@ -399,7 +415,7 @@ static size_t join_intervals(
 }
 
 /* Count the sessions of a slice. */
-static enum mr_status count_sessions(struct range *r)
+static enum mr_status count_sessions(struct mr_merge_counter *r)
 {
     size_t n = 0, most = 0, sum = 0;
     struct mr_interval *out;
@@ -505,7 +521,7 @@ static void add_list(uint64_t *to, const struct part *p)
 }
 
 /* Count a set of few members, in n parts, with no work but for these. */
-static void count_few(struct range *r, uint32_t cell, size_t n)
+static void count_few(struct mr_merge_counter *r, uint32_t cell, size_t n)
 {
     struct mr_user_set set = {.cell = cell};
     uint16_t list[FEW];
@@ -530,7 +546,7 @@ static void count_few(struct range *r, uint32_t cell, size_t n)
 }
 
 /* Count the set of a cell from all parts that have it, and go past it. */
-static void count_cell(struct range *r, uint32_t cell)
+static void count_cell(struct mr_merge_counter *r, uint32_t cell)
 {
     struct mr_user_set set = {.cell = cell, .words = r->words};
     uint64_t members = 0;
@@ -559,7 +575,7 @@ static void count_cell(struct range *r, uint32_t cell)
         r->chosen[k]->set++;
 }
 
-static void add_part(struct range *r, const struct held *h)
+static void add_part(struct mr_merge_counter *r, const struct held *h)
 {
     if (h != NULL && h->low < h->at)
         r->part[r->n_parts++] = (struct part){.held = h,
@@ -568,7 +584,7 @@ static void add_part(struct range *r, const struct held *h)
 }
 
 /* The least cell that any part has, or UINT32_MAX. */
-static uint32_t least_cell(const struct range *r)
+static uint32_t least_cell(const struct mr_merge_counter *r)
 {
     uint32_t least = UINT32_MAX;
 
@@ -582,7 +598,7 @@ static uint32_t least_cell(const struct range *r)
 }
 
 /* Count the sets of the block being counted, and begin the next. */
-static void count_block(struct range *r)
+static void count_block(struct mr_merge_counter *r)
 {
     uint32_t cell;
 
@@ -606,8 +622,8 @@ static void count_block(struct range *r)
 /* ---- ranges ---- */
 
 /* Go on to the next block of a source whose own has ended. */
-static enum mr_status leave_block(
-    struct range *r, struct source *s, bool *has_out, struct mr_error *err)
+static enum mr_status leave_block(struct mr_merge_counter *r, struct source *s,
+    bool *has_out, struct mr_error *err)
 {
     if (s->old != NULL)
         count_block(r);
@@ -621,7 +637,8 @@ static enum mr_status leave_block(
 
 /* Go on to the next blocks where they have ended, and leave out the sources
  * that have no users any more. */
-static enum mr_status settle_sources(struct range *r, struct mr_error *err)
+static enum mr_status settle_sources(
+    struct mr_merge_counter *r, struct mr_error *err)
 {
     enum mr_status status = MR_OK;
     size_t kept = 0;
@@ -643,7 +660,7 @@ static enum mr_status settle_sources(struct range *r, struct mr_error *err)
 
 /* The last hash of the next slice: no active source has more users up to it
  * than its share of SLICE_USERS. */
-static uint64_t find_bound(const struct range *r)
+static uint64_t find_bound(const struct mr_merge_counter *r)
 {
     size_t most = SLICE_USERS / r->n_active;
     uint64_t bound = r->last;
@@ -661,7 +678,7 @@ static uint64_t find_bound(const struct range *r)
 }
 
 /* Take one slice. */
-static enum mr_status take_slice(struct range *r)
+static enum mr_status take_slice(struct mr_merge_counter *r)
 {
     uint64_t bound = find_bound(r);
 
@@ -677,7 +694,7 @@ static enum mr_status take_slice(struct range *r)
 }
 
 /* If a whole block comes before all other users, count it where it is. */
-static bool take_block(struct range *r)
+static bool take_block(struct mr_merge_counter *r)
 {
     struct source *least = r->active[0];
     const struct mr_user_block *block;
@@ -699,22 +716,21 @@ static bool take_block(struct range *r)
     return true;
 }
 
-enum mr_status mr_merge_count(const struct mr_merge *m, uint64_t first,
-    uint64_t last, struct mr_kpi_tally *tally, uint64_t *users,
-    const volatile int *stop, struct mr_error *err)
+enum mr_status mr_merge_count(struct mr_merge_counter *c, uint64_t first,
+    uint64_t last, struct mr_error *err)
 {
-    struct range r = {.m = m, .tally = tally, .stop = stop, .last = last};
-    enum mr_status status = range_init(&r, first, err);
+    enum mr_status status = MR_OK;
 
-    while (status == MR_OK && r.n_active > 0) {
-        if (!take_block(&r) && take_slice(&r) != MR_OK)
+    c->last = last;
+    for (size_t i = 0; i < c->m->n && status == MR_OK; i++)
+        status = open_source(c, &c->source[i], first, err);
+    while (status == MR_OK && c->n_active > 0) {
+        if (!take_block(c) && take_slice(c) != MR_OK)
             status = mr_fail_nomem(err);
         if (status == MR_OK)
-            status = settle_sources(&r, err);
+            status = settle_sources(c, err);
     }
     if (status == MR_OK)
-        count_block(&r);
-    *users += r.users;
-    range_release(&r);
+        count_block(c);
     return status;
 }

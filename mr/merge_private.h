@@ -27,11 +27,22 @@ MR_MUST_CHECK enum mr_status mr_merge_block_load(const struct mr_merge *m,
     size_t state, size_t i, struct mr_unpacker *u, struct mr_merge_block *b,
     struct mr_error *err);
 
-/** mr_merge_count(m, first, last, tally, users, stop, err): Count the users
- * whose hash is from first to last, as mr_merge_run does without a writer, and
- * add their number to users.  Any thread, each with a tally of its own. */
-MR_MUST_CHECK enum mr_status mr_merge_count(const struct mr_merge *m,
-    uint64_t first, uint64_t last, struct mr_kpi_tally *tally, uint64_t *users,
-    const volatile int *stop, struct mr_error *err);
+/** What counts users where only KPIs are wanted; one thread at a time. */
+struct mr_merge_counter;
+
+/** mr_merge_counter_new(m, tally, stop, counter, err): *stop as for
+ * mr_merge_run; all given must outlive the counter. */
+MR_MUST_CHECK enum mr_status mr_merge_counter_new(const struct mr_merge *m,
+    struct mr_kpi_tally *tally, const volatile int *stop,
+    struct mr_merge_counter **counter_out, struct mr_error *err);
+void mr_merge_counter_free(struct mr_merge_counter *c);
+
+/** mr_merge_count(c, first, last, err): Merge the users whose hash is from
+ * first to last, and count each once. */
+MR_MUST_CHECK enum mr_status mr_merge_count(struct mr_merge_counter *c,
+    uint64_t first, uint64_t last, struct mr_error *err);
+
+/** Users of all ranges counted so far. */
+uint64_t mr_merge_counter_users(const struct mr_merge_counter *c);
 
 #endif
