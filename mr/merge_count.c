@@ -389,29 +389,79 @@ static size_t number_intervals(
     return m;
 }
 
-/* Merge, and make one of those whose gap is at most the sessions'. */
+/* Two runs being merged, where what touches becomes one. */
+struct lane {
+    const struct mr_interval *x, *y;
+    struct mr_interval *to; /* behind the last one that was written */
+    int64_t start_ms, end_ms;
+};
+
+/* Take the next interval; without a branch, so selected by a mask. */
+static inline void join_next(struct lane *l, int64_t gap)
+{
+    int64_t x_start = l->x->start_ms, y_start = l->y->start_ms;
+    int64_t x_end = l->x->end_ms, y_end = l->y->end_ms;
+    int64_t is_x = -(int64_t)(x_start <= y_start); /* all ones, or zero */
+    int64_t start = y_start ^ ((x_start ^ y_start) & is_x);
+    int64_t end = y_end ^ ((x_end ^ y_end) & is_x);
+    int64_t opens = -(int64_t)(start - l->end_ms > gap);
+
+    l->x -= is_x;
+    l->y += 1 + is_x;
+    l->to -= opens;
+    l->start_ms ^= (l->start_ms ^ start) & opens;
+    l->end_ms = end > l->end_ms ? end : l->end_ms;
+    l->to[-1] = (struct mr_interval){l->start_ms, l->end_ms};
+}
+
+/* How many intervals of a run are of users before the one of another. */
+static size_t count_before(const struct run *run, int64_t start)
+{
+    const struct mr_interval *in = run->p;
+    size_t low = 0, high = run->n;
+
+    start = (int64_t)((uint64_t)start >> TIME_BITS << TIME_BITS);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (in[middle].start_ms < start)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/*
+ * Merge, and make one of those whose gap is at most the sessions'.  Each step
+ * waits for the one before; so two halves are merged at a time, which are of
+ * different users.  The first half ends where both runs go on with what comes
+ * after all of it.
+ */
 static size_t join_intervals(
     const struct run *a, const struct run *b, uint64_t gap, void *out)
 {
     const struct mr_interval *x = a->p, *y = b->p;
-    struct mr_interval *to = out, last = {0, INT64_MIN / 2};
-    size_t n = a->n + b->n;
+    struct mr_interval *first = out, *second;
+    size_t i = count_before(a, x[a->n / 2].start_ms);
+    size_t k = count_before(b, x[a->n / 2].start_ms);
+    size_t left = i + k, right = a->n + b->n - left, n;
+    struct lane low = {x, y, first, 0, INT64_MIN / 2};
+    struct lane high = {x + i, y + k, first + left, 0, INT64_MIN / 2};
 
-    to--;
-    for (size_t i = 0; i < n; i++) {
-        bool is_x = x->start_ms <= y->start_ms;
-        const struct mr_interval *next = is_x ? x : y;
-        bool opens = next->start_ms - last.end_ms > (int64_t)gap;
-
-        x += is_x;
-        y += !is_x;
-        to += opens;
-        last.start_ms = opens ? next->start_ms : last.start_ms;
-        last.end_ms = next->end_ms > last.end_ms ? next->end_ms : last.end_ms;
-        *to = last;
+    second = high.to;
+    for (; left > 0 && right > 0; left--, right--) {
+        join_next(&low, (int64_t)gap);
+        join_next(&high, (int64_t)gap);
     }
-    to[1].start_ms = INT64_MAX;
-    return (size_t)(to + 1 - (struct mr_interval *)out);
+    for (; left > 0; left--)
+        join_next(&low, (int64_t)gap);
+    for (; right > 0; right--)
+        join_next(&high, (int64_t)gap);
+    n = (size_t)(high.to - second);
+    memmove(low.to, second, n * sizeof(*first));
+    low.to[n].start_ms = INT64_MAX;
+    return (size_t)(low.to - first) + n;
 }
 
 /* Count the sessions of a slice. */
