@@ -34,15 +34,15 @@ struct day_tally {
 struct mr_kpi_tally {
     const struct mr_cells *cells;
     struct day_tally *day; /* ascending; the days that have cells */
-    size_t n_days;
+    uint32_t n_days;
     uint32_t *day_of_cell; /* index into day */
     uint64_t *sessions;    /* by day from the first on, gaps included */
     size_t n_sessions;
     uint64_t *cell_users;
-    /* Bitmaps over the block at hand; current and before change places. */
+    uint32_t at; /* day of the block at hand, or n_days: none yet */
+    /* Bitmaps over that block; current and before change places. */
     uint64_t *current, *before, *known;
     uint64_t words[3][MR_BLOCK_WORDS];
-    uint64_t masked[MR_BLOCK_WORDS];
 };
 
 enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
@@ -75,7 +75,7 @@ enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
     for (i = 0; i < n; i++) {
         if (i == 0 || cells->cell[i].day != cells->cell[i - 1].day)
             t->day[t->n_days++].day = cells->cell[i].day;
-        t->day_of_cell[i] = (uint32_t)(t->n_days - 1);
+        t->day_of_cell[i] = t->n_days - 1;
     }
     *tally_out = t;
     return MR_OK;
@@ -104,23 +104,6 @@ static void add_set(uint64_t *words, const struct mr_user_set *set)
         words[set->list[i] / 64] |= UINT64_C(1) << (set->list[i] % 64);
 }
 
-/* How many members of a set have their bits in some. */
-static uint64_t count_some(
-    struct mr_kpi_tally *t, const struct mr_user_set *set, const uint64_t *some)
-{
-    uint64_t n = 0;
-    size_t i;
-
-    if (set->words) {
-        for (i = 0; i < MR_BLOCK_WORDS; i++)
-            t->masked[i] = set->words[i] & some[i];
-        return mr_kernels()->popcount_u64(t->masked, MR_BLOCK_WORDS);
-    }
-    for (i = 0; i < set->n; i++)
-        n += some[set->list[i] / 64] >> (set->list[i] % 64) & 1;
-    return n;
-}
-
 /* Count the day in t->current; t->before is the calendar day before. */
 static void count_day(struct mr_kpi_tally *t, struct day_tally *day)
 {
@@ -142,87 +125,69 @@ static void count_day(struct mr_kpi_tally *t, struct day_tally *day)
     day->fresh += fresh;
 }
 
-static void tally_sets(struct mr_kpi_tally *t,
-    const struct mr_user_block *block, const uint64_t *some)
+/* Count the day at hand, if any, and begin another. */
+static void change_day(struct mr_kpi_tally *t, uint32_t d)
 {
-    size_t i = 0;
-    int32_t last = -2; /* the day that stands in t->current; none yet */
+    uint64_t *swap = t->before;
+    bool is_next = t->at < t->n_days && t->day[d].day == t->day[t->at].day + 1;
 
-    memset(t->known, 0, sizeof(t->words[0]));
+    if (t->at < t->n_days)
+        count_day(t, &t->day[t->at]);
+    t->before = t->current;
+    t->current = swap;
     memset(t->current, 0, sizeof(t->words[0]));
-    while (i < block->n_sets && block->sets[i].cell < t->cells->n_cells) {
-        uint32_t d = t->day_of_cell[block->sets[i].cell];
-        uint64_t *swap = t->before;
-
-        t->before = t->current;
-        t->current = swap;
-        memset(t->current, 0, sizeof(t->words[0]));
-        if (t->day[d].day != last + 1)
-            memset(t->before, 0, sizeof(t->words[0]));
-        for (; i < block->n_sets && block->sets[i].cell < t->cells->n_cells &&
-               t->day_of_cell[block->sets[i].cell] == d;
-             i++) {
-            add_set(t->current, &block->sets[i]);
-            t->cell_users[block->sets[i].cell] +=
-                some ? count_some(t, &block->sets[i], some) : block->sets[i].n;
-        }
-        for (size_t k = 0; some && k < MR_BLOCK_WORDS; k++)
-            t->current[k] &= some[k];
-        count_day(t, &t->day[d]);
-        last = t->day[d].day;
-    }
+    if (!is_next)
+        memset(t->before, 0, sizeof(t->words[0]));
+    t->at = d;
 }
 
-/* Count each interval on the day of its start.  Neighbours' days differ as
- * they like, so there is no branch that depends on them; one past the end
- * takes what no sound state has. */
-static void tally_intervals(
-    struct mr_kpi_tally *t, const struct mr_interval *interval, size_t n)
+void mr_kpi_tally_begin(struct mr_kpi_tally *tally)
 {
-    uint64_t first = t->n_days > 0 ? (uint64_t)t->day[0].day : 0;
-    size_t i;
+    memset(tally->known, 0, sizeof(tally->words[0]));
+    tally->at = tally->n_days;
+}
 
-    for (i = 0; i < n; i++) {
+void mr_kpi_tally_set(struct mr_kpi_tally *tally, const struct mr_user_set *set)
+{
+    if (set->cell >= tally->cells->n_cells)
+        return; /* not in any sound state */
+    if (tally->day_of_cell[set->cell] != tally->at)
+        change_day(tally, tally->day_of_cell[set->cell]);
+    add_set(tally->current, set);
+    tally->cell_users[set->cell] += set->n;
+}
+
+void mr_kpi_tally_end(struct mr_kpi_tally *tally)
+{
+    if (tally->at < tally->n_days)
+        count_day(tally, &tally->day[tally->at]);
+}
+
+/* Neighbours' days differ as they like, so there is no branch that depends on
+ * them; one past the end takes what no sound state has. */
+void mr_kpi_tally_intervals(
+    struct mr_kpi_tally *tally, const struct mr_interval *interval, size_t n)
+{
+    uint64_t first = tally->n_days > 0 ? (uint64_t)tally->day[0].day : 0;
+    uint64_t most = tally->n_sessions;
+
+    for (size_t i = 0; i < n; i++) {
         uint64_t day =
             (uint64_t)interval[i].start_ms / (uint64_t)MR_MS_PER_DAY - first;
 
-        t->sessions[day < t->n_sessions ? day : t->n_sessions]++;
+        tally->sessions[day < most ? day : most]++;
     }
 }
 
-/* The first of n bits, from the i-th on, that differs from those of same,
- * which are all alike; n if there is none. */
-static size_t find_bit(const uint64_t *words, size_t i, size_t n, uint64_t same)
+void mr_kpi_tally_block(
+    struct mr_kpi_tally *tally, const struct mr_user_block *block)
 {
-    while (i < n) {
-        uint64_t w = (words[i / 64] ^ same) >> (i % 64);
-
-        if (w != 0) {
-            i += (unsigned)__builtin_ctzll(w);
-            return i < n ? i : n;
-        }
-        i = (i / 64 + 1) * 64;
-    }
-    return n;
-}
-
-void mr_kpi_tally_block(struct mr_kpi_tally *tally,
-    const struct mr_user_block *block, const uint64_t *some)
-{
-    const uint32_t *first = block->first;
-    size_t i, end;
-
-    tally_sets(tally, block, some);
-    if (!some && block->n > 0)
-        tally_intervals(tally, block->interval, first[block->n]);
-    if (!some)
-        return;
-    for (i = find_bit(some, 0, block->n, 0); i < block->n;
-         i = find_bit(some, end, block->n, 0)) {
-        end = find_bit(some, i, block->n, UINT64_MAX);
-        tally_intervals(
-            tally, block->interval + first[i], first[end] - first[i]);
-    }
+    mr_kpi_tally_begin(tally);
+    for (size_t i = 0; i < block->n_sets; i++)
+        mr_kpi_tally_set(tally, &block->sets[i]);
+    mr_kpi_tally_end(tally);
+    if (block->n > 0)
+        mr_kpi_tally_intervals(tally, block->interval, block->first[block->n]);
 }
 
 void mr_kpi_tally_merge(
