@@ -88,7 +88,7 @@ static enum mr_status read_blocks(
         status = mr_state_block(s->state, i, u, &block, err);
         if (status != MR_OK)
             break;
-        mr_kpi_tally_block(s->tally, &block, NULL);
+        mr_kpi_tally_block(s->tally, &block);
         s->users += info->n_users;
         s->members += info->n_members;
         s->intervals += info->n_intervals;

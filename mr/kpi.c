@@ -36,16 +36,20 @@ struct day_tally {
 struct mr_kpi_tally {
     const struct mr_cells *cells;
     struct day_tally *day; /* ascending; the days that have cells */
-    size_t n_days;
+    uint32_t n_days;
     uint32_t *day_of_cell; /* index into day */
     uint64_t *sessions;    /* by day from the first on, gaps included */
     size_t n_sessions;
     uint64_t *cell_users; /* of figures, too */
-    /* Bitmaps over the block at hand; current and before change places. */
+    uint32_t at;          /* day of the block at hand, or n_days: none yet */
+    /* Bitmaps over that block; current and before change places. */
     uint64_t *current, *before, *known;
     uint64_t words[3][MR_BLOCK_WORDS];
-    uint64_t outside[MR_BLOCK_WORDS]; /* may be fresh */
-    uint64_t masked[MR_BLOCK_WORDS];
+    /* With a users table: whose sets come last, so that only then it is known
+     * who is fresh.  Of each user of the block the first day, and who is not
+     * in the table; else NULL. */
+    uint32_t *first_day;
+    uint64_t *outside;
 };
 
 enum mr_status mr_kpi_zone(
@@ -110,7 +114,12 @@ enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
         t->n_sessions =
             (size_t)(cells->cell[n - 1].day - cells->cell[0].day) + 1;
     t->sessions = calloc(t->n_sessions + 1, sizeof(*t->sessions));
-    if (!t->day_of_cell || !t->cell_users || !t->day || !t->sessions) {
+    if (cells->has_table) {
+        t->first_day = calloc(MR_BLOCK_USERS, sizeof(*t->first_day));
+        t->outside = calloc(MR_BLOCK_WORDS, sizeof(*t->outside));
+    }
+    if (!t->day_of_cell || !t->cell_users || !t->day || !t->sessions ||
+        (cells->has_table && (!t->first_day || !t->outside))) {
         mr_kpi_tally_free(t);
         return mr_fail_nomem(err);
     }
@@ -118,7 +127,7 @@ enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
     for (i = 0; i < n; i++) {
         if (i == 0 || cells->cell[i].day != cells->cell[i - 1].day)
             t->day[t->n_days++].day = cells->cell[i].day;
-        t->day_of_cell[i] = (uint32_t)(t->n_days - 1);
+        t->day_of_cell[i] = t->n_days - 1;
     }
     *tally_out = t;
     return MR_OK;
@@ -131,6 +140,8 @@ void mr_kpi_tally_free(struct mr_kpi_tally *tally)
     free(tally->day_of_cell);
     free(tally->cell_users);
     free(tally->sessions);
+    free(tally->first_day);
+    free(tally->outside);
     free(tally->day);
     free(tally);
 }
@@ -147,153 +158,133 @@ static void add_set(uint64_t *words, const struct mr_user_set *set)
         words[set->list[i] / 64] |= UINT64_C(1) << (set->list[i] % 64);
 }
 
-/* How many members of a set have their bits in some. */
-static uint64_t count_some(
-    struct mr_kpi_tally *t, const struct mr_user_set *set, const uint64_t *some)
+/* Note the first day, number d, of the users in a word of the block. */
+static void note_first(struct mr_kpi_tally *t, size_t i, uint64_t w, uint32_t d)
 {
-    uint64_t n = 0;
-    size_t i;
-
-    if (set->words) {
-        for (i = 0; i < MR_BLOCK_WORDS; i++)
-            t->masked[i] = set->words[i] & some[i];
-        return mr_kernels()->popcount_u64(t->masked, MR_BLOCK_WORDS);
-    }
-    for (i = 0; i < set->n; i++)
-        n += some[set->list[i] / 64] >> (set->list[i] % 64) & 1;
-    return n;
+    for (; w != 0; w &= w - 1)
+        t->first_day[i * 64 + (unsigned)__builtin_ctzll(w)] = d;
 }
 
-/* Count the day in t->current; t->before is the calendar day before. */
-static void count_day(struct mr_kpi_tally *t, struct day_tally *day)
+/* Count day d, which is in t->current; t->before is the calendar day
+ * before. */
+static void count_day(struct mr_kpi_tally *t, uint32_t d)
 {
     uint64_t users = 0, active = 0, fresh = 0;
     size_t i;
 
     for (i = 0; i < MR_BLOCK_WORDS; i++) {
-        uint64_t w = t->current[i];
+        uint64_t w = t->current[i], first = w & ~t->known[i];
 
         if (w == 0)
             continue;
         users += (unsigned)__builtin_popcountll(w);
         active += (unsigned)__builtin_popcountll(w & t->before[i]);
-        fresh +=
-            (unsigned)__builtin_popcountll(w & ~t->known[i] & t->outside[i]);
+        if (t->first_day)
+            note_first(t, i, first, d);
+        else
+            fresh += (unsigned)__builtin_popcountll(first);
         t->known[i] |= w;
     }
-    day->users += users;
-    day->active += active;
-    day->fresh += fresh;
+    t->day[d].users += users;
+    t->day[d].active += active;
+    t->day[d].fresh += fresh;
 }
 
-/* Count the figures' users, whose sets come last; note who is in no users
- * table, or everybody where there is none. */
-static void tally_figures(struct mr_kpi_tally *t,
-    const struct mr_user_block *block, const uint64_t *some)
+/* Those who are not in the users table were fresh on their first day. */
+static void count_outside(struct mr_kpi_tally *t)
 {
-    const struct mr_cells *cells = t->cells;
-
-    memset(t->outside, cells->has_table ? 0 : 0xff, sizeof(t->outside));
-    for (size_t i = block->n_sets; i-- > 0;) {
-        const struct mr_user_set *set = &block->sets[i];
-
-        if (set->cell < cells->n_cells)
-            break;
-        t->cell_users[set->cell] += some ? count_some(t, set, some) : set->n;
-        if (cells->figure[set->cell - cells->n_cells].p[0] == MR_TEXT_UNKNOWN)
-            add_set(t->outside, set);
-    }
+    for (size_t i = 0; i < MR_BLOCK_WORDS; i++)
+        for (uint64_t w = t->outside[i] & t->known[i]; w != 0; w &= w - 1)
+            t->day[t->first_day[i * 64 + (unsigned)__builtin_ctzll(w)]].fresh++;
 }
 
-static void tally_sets(struct mr_kpi_tally *t,
-    const struct mr_user_block *block, const uint64_t *some)
+/* Count the day at hand, if any, and begin another. */
+static void change_day(struct mr_kpi_tally *t, uint32_t d)
 {
-    size_t i = 0;
-    int32_t last = -2; /* the day that stands in t->current; none yet */
+    uint64_t *swap = t->before;
+    bool is_next = t->at < t->n_days && t->day[d].day == t->day[t->at].day + 1;
 
-    tally_figures(t, block, some);
-    memset(t->known, 0, sizeof(t->words[0]));
+    if (t->at < t->n_days)
+        count_day(t, t->at);
+    t->before = t->current;
+    t->current = swap;
     memset(t->current, 0, sizeof(t->words[0]));
-    while (i < block->n_sets && block->sets[i].cell < t->cells->n_cells) {
-        uint32_t d = t->day_of_cell[block->sets[i].cell];
-        uint64_t *swap = t->before;
-
-        t->before = t->current;
-        t->current = swap;
-        memset(t->current, 0, sizeof(t->words[0]));
-        if (t->day[d].day != last + 1)
-            memset(t->before, 0, sizeof(t->words[0]));
-        for (; i < block->n_sets && block->sets[i].cell < t->cells->n_cells &&
-               t->day_of_cell[block->sets[i].cell] == d;
-             i++) {
-            add_set(t->current, &block->sets[i]);
-            t->cell_users[block->sets[i].cell] +=
-                some ? count_some(t, &block->sets[i], some) : block->sets[i].n;
-        }
-        for (size_t k = 0; some && k < MR_BLOCK_WORDS; k++)
-            t->current[k] &= some[k];
-        count_day(t, &t->day[d]);
-        last = t->day[d].day;
-    }
+    if (!is_next)
+        memset(t->before, 0, sizeof(t->words[0]));
+    t->at = d;
 }
 
-/* Count each interval on the day of its start.  Neighbours' days differ as
- * they like, so there is no branch that depends on them; one past the end
- * takes what no sound state has. */
-static void tally_intervals(
-    struct mr_kpi_tally *t, const struct mr_interval *interval, size_t n)
+void mr_kpi_tally_begin(struct mr_kpi_tally *tally)
 {
-    uint64_t first = t->n_days > 0 ? (uint64_t)t->day[0].day : 0;
-    const struct mr_zone *zone = t->cells->zone;
-    struct mr_zone_span span = {0};
-    size_t i;
+    memset(tally->known, 0, sizeof(tally->words[0]));
+    if (tally->outside)
+        memset(tally->outside, 0, sizeof(tally->words[0]));
+    tally->at = tally->n_days;
+}
 
-    for (i = 0; i < n; i++) {
+/* The set of a figure. */
+static void tally_figure(struct mr_kpi_tally *t, const struct mr_user_set *set)
+{
+    size_t i = set->cell - t->cells->n_cells;
+
+    if (i >= t->cells->n_figures)
+        return; /* not in any sound state */
+    t->cell_users[set->cell] += set->n;
+    if (t->outside && t->cells->figure[i].p[0] == MR_TEXT_UNKNOWN)
+        add_set(t->outside, set);
+}
+
+void mr_kpi_tally_set(struct mr_kpi_tally *tally, const struct mr_user_set *set)
+{
+    if (set->cell >= tally->cells->n_cells) {
+        tally_figure(tally, set);
+        return;
+    }
+    if (tally->day_of_cell[set->cell] != tally->at)
+        change_day(tally, tally->day_of_cell[set->cell]);
+    add_set(tally->current, set);
+    tally->cell_users[set->cell] += set->n;
+}
+
+void mr_kpi_tally_end(struct mr_kpi_tally *tally)
+{
+    if (tally->at < tally->n_days)
+        count_day(tally, tally->at);
+    if (tally->outside)
+        count_outside(tally);
+}
+
+/* Neighbours' days differ as they like, so there is no branch that depends on
+ * them; one past the end takes what no sound state has. */
+void mr_kpi_tally_intervals(
+    struct mr_kpi_tally *tally, const struct mr_interval *interval, size_t n)
+{
+    uint64_t first = tally->n_days > 0 ? (uint64_t)tally->day[0].day : 0;
+    uint64_t most = tally->n_sessions;
+    const struct mr_zone *zone = tally->cells->zone;
+    struct mr_zone_span span = {0};
+
+    for (size_t i = 0; i < n; i++) {
         uint64_t day =
             (uint64_t)interval[i].start_ms / (uint64_t)MR_MS_PER_DAY - first;
 
-        if (zone != NULL && !mr_zone_span_has(&span, interval[i].start_ms))
+        if (zone && !mr_zone_span_has(&span, interval[i].start_ms))
             mr_zone_day_span(zone, interval[i].start_ms, &span);
-        if (zone != NULL)
+        if (zone)
             day = (uint64_t)span.day - first;
-
-        t->sessions[day < t->n_sessions ? day : t->n_sessions]++;
+        tally->sessions[day < most ? day : most]++;
     }
 }
 
-/* The first of n bits, from the i-th on, that differs from those of same,
- * which are all alike; n if there is none. */
-static size_t find_bit(const uint64_t *words, size_t i, size_t n, uint64_t same)
+void mr_kpi_tally_block(
+    struct mr_kpi_tally *tally, const struct mr_user_block *block)
 {
-    while (i < n) {
-        uint64_t w = (words[i / 64] ^ same) >> (i % 64);
-
-        if (w != 0) {
-            i += (unsigned)__builtin_ctzll(w);
-            return i < n ? i : n;
-        }
-        i = (i / 64 + 1) * 64;
-    }
-    return n;
-}
-
-void mr_kpi_tally_block(struct mr_kpi_tally *tally,
-    const struct mr_user_block *block, const uint64_t *some)
-{
-    const uint32_t *first = block->first;
-    size_t i, end;
-
-    tally_sets(tally, block, some);
-    if (!some && block->n > 0)
-        tally_intervals(tally, block->interval, first[block->n]);
-    if (!some)
-        return;
-    for (i = find_bit(some, 0, block->n, 0); i < block->n;
-         i = find_bit(some, end, block->n, 0)) {
-        end = find_bit(some, i, block->n, UINT64_MAX);
-        tally_intervals(
-            tally, block->interval + first[i], first[end] - first[i]);
-    }
+    mr_kpi_tally_begin(tally);
+    for (size_t i = 0; i < block->n_sets; i++)
+        mr_kpi_tally_set(tally, &block->sets[i]);
+    mr_kpi_tally_end(tally);
+    if (block->n > 0)
+        mr_kpi_tally_intervals(tally, block->interval, block->first[block->n]);
 }
 
 void mr_kpi_tally_merge(

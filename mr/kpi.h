@@ -44,11 +44,23 @@ MR_MUST_CHECK enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
     struct mr_kpi_tally **tally_out, struct mr_error *err);
 void mr_kpi_tally_free(struct mr_kpi_tally *tally);
 
-/** mr_kpi_tally_block(tally, block, some): Count the users of a block whose
- * bits are set in some, of MR_BLOCK_WORDS words; NULL: all.  Allocates
+/** mr_kpi_tally_block(tally, block): Count the users of a block.  Allocates
  * nothing. */
-void mr_kpi_tally_block(struct mr_kpi_tally *tally,
-    const struct mr_user_block *block, const uint64_t *some);
+void mr_kpi_tally_block(
+    struct mr_kpi_tally *tally, const struct mr_user_block *block);
+
+/**
+ * The same in pieces, for a block that never is in one place: between begin
+ * and end, each of its sets in ascending order of cells, no cell twice; and
+ * n of its sessions at a time, in any order, which are counted on the day of
+ * their start (ends do not matter).
+ */
+void mr_kpi_tally_begin(struct mr_kpi_tally *tally);
+void mr_kpi_tally_set(
+    struct mr_kpi_tally *tally, const struct mr_user_set *set);
+void mr_kpi_tally_end(struct mr_kpi_tally *tally);
+void mr_kpi_tally_intervals(
+    struct mr_kpi_tally *tally, const struct mr_interval *interval, size_t n);
 
 /** mr_kpi_tally_merge(into, from): Add up two tallies over the same cells. */
 void mr_kpi_tally_merge(

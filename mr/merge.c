@@ -3,7 +3,7 @@
 #endif
 
 /*
- * Merging.
+ * Merging: heads, and users into a file.
  *
  * The users of every state ascend by hash, so joining k states is a k-way
  * merge: a heap holds the next hash of each state's current block; the
@@ -17,11 +17,8 @@
  *    state B  ┌ hash ┬ sets ┬ intervals ┐ ─▶ heap ─▶ block ─▶ tally
  *    state C  ┌ hash ┬ sets ┬ intervals ┐                 └─▶ pack ─▶ file
  *
- * Only KPIs wanted: hashes are even, so threads take equal ranges of them,
- * each with cursors of its own; where in a range a block ends does not
- * matter.  Users that only one state has are counted where they are: a block
- * being made gets none but those of several.  A merged file wanted too: its
- * blocks have one lawful division, so one thread merges and all of them pack.
+ * The blocks of a file have one lawful division, so one thread merges and all
+ * of them pack.  Where only KPIs are wanted, merge_count.c does with less.
  */
 
 #include "mr/merge.h"
@@ -31,17 +28,7 @@
 
 #include "mr/hyperloglog.h"
 #include "mr/kernels.h"
-
-struct mr_merge {
-    struct mr_state *const *state;
-    size_t n;
-    struct mr_state_head head;
-    struct mr_cells cells;
-    struct mr_zone *zone;
-    /* [state][its cell or figure]: number in the joined head */
-    uint32_t **cell_of;
-    bool *drops; /* [state]: several of its groups have become one */
-};
+#include "mr/merge_private.h"
 
 /* ---- heads ---- */
 
@@ -477,65 +464,6 @@ const struct mr_cells *mr_merge_cells(const struct mr_merge *m)
 
 /* ---- users ---- */
 
-/* A state's place in the merge. */
-struct cursor {
-    const struct mr_state *state;
-    const uint32_t *cell_of;
-    struct mr_unpacker *unpacker;
-    struct mr_user_block block; /* sets renumbered */
-    struct mr_user_set *sets;
-    size_t cap_sets;
-    uint64_t (*joined)[MR_BLOCK_WORDS]; /* of each rollup; where needed */
-    size_t next_block;
-    uint32_t at;  /* next user of the block */
-    uint32_t low; /* first whose sets have not been copied */
-    uint16_t *position;
-    uint32_t start;  /* first user of the block in the range */
-    size_t n_shared; /* users that other states have too */
-    uint64_t *shared;
-};
-
-/* One range of hashes being merged; the heap orders cursors by hash. */
-struct range {
-    const struct mr_merge *m;
-    uint64_t last; /* the range's last hash */
-    /* Counts users of one state only, who then are not in blocks; may be
-     * NULL. */
-    struct mr_kpi_tally *tally;
-    uint64_t users; /* so counted */
-    const volatile int *stop;
-    struct cursor *cursor;
-    struct cursor **heap;
-    size_t n_heap;
-    struct mr_interval *joined; /* intervals of one user from many states */
-    size_t cap_joined;
-};
-
-static uint64_t cursor_hash(const struct cursor *c)
-{
-    return c->block.hash[c->at];
-}
-
-static void sift_down(struct range *r, size_t i)
-{
-    struct cursor *c = r->heap[i];
-
-    for (;;) {
-        size_t child = 2 * i + 1;
-
-        if (child >= r->n_heap)
-            break;
-        if (child + 1 < r->n_heap &&
-            cursor_hash(r->heap[child + 1]) < cursor_hash(r->heap[child]))
-            child++;
-        if (cursor_hash(c) <= cursor_hash(r->heap[child]))
-            break;
-        r->heap[i] = r->heap[child];
-        i = child;
-    }
-    r->heap[i] = c;
-}
-
 static int compare_sets(const void *a, const void *b)
 {
     const struct mr_user_set *x = a, *y = b;
@@ -553,221 +481,192 @@ static void add_set(uint64_t *words, const struct mr_user_set *set)
 
 /* Make one set of those that have got the same number, as groups that are not
  * kept have, and put all in order. */
-static void join_sets(struct cursor *c)
+static enum mr_status join_sets(
+    struct mr_merge_block *b, struct mr_user_set *set)
 {
-    size_t n = c->block.n_sets, kept = 0, n_joined = 0, next;
+    const size_t bytes = MR_BLOCK_WORDS * sizeof(uint64_t);
+    size_t n = b->block.n_sets, kept = 0, n_joined = 0, next;
 
+    if (mr_buffer_reserve(&b->joined, MR_ROLLUPS_MAX * bytes) != MR_OK)
+        return MR_NOMEM;
     if (n > 1)
-        qsort(c->sets, n, sizeof(*c->sets), compare_sets);
+        qsort(set, n, sizeof(*set), compare_sets);
     for (size_t k = 0; k < n; k = next) {
-        struct mr_user_set set = c->sets[k];
+        struct mr_user_set one = set[k];
 
         next = k + 1;
-        while (next < n && c->sets[next].cell == set.cell)
+        while (next < n && set[next].cell == one.cell)
             next++;
         if (next > k + 1) {
-            uint64_t *words = c->joined[n_joined++];
+            uint64_t *words = (void *)(b->joined.p + bytes * n_joined++);
 
-            memset(words, 0, sizeof(*c->joined));
+            memset(words, 0, bytes);
             for (size_t i = k; i < next; i++)
-                add_set(words, &c->sets[i]);
-            set.list = NULL;
-            set.words = words;
-            set.n = (uint32_t)mr_kernels()->popcount_u64(words, MR_BLOCK_WORDS);
+                add_set(words, &set[i]);
+            one.list = NULL;
+            one.words = words;
+            one.n = (uint32_t)mr_kernels()->popcount_u64(words, MR_BLOCK_WORDS);
         }
-        c->sets[kept++] = set;
+        set[kept++] = one;
     }
-    c->block.n_sets = kept;
-}
-
-/* Unpack the cursor's next block, its cells by their joined numbers. */
-static enum mr_status load_block(struct cursor *c, struct mr_error *err)
-{
-    enum mr_status status =
-        mr_state_block(c->state, c->next_block, c->unpacker, &c->block, err);
-
-    if (status != MR_OK)
-        return status;
-    c->next_block++;
-    c->at = c->low = c->start = 0;
-    c->n_shared = 0;
-    memset(c->shared, 0, MR_BLOCK_WORDS * sizeof(*c->shared));
-    if (c->block.n_sets > c->cap_sets) {
-        struct mr_user_set *sets =
-            realloc(c->sets, c->block.n_sets * sizeof(*sets));
-
-        if (sets == NULL)
-            return mr_fail_nomem(err);
-        c->sets = sets;
-        c->cap_sets = c->block.n_sets;
-    }
-    for (size_t k = 0; k < c->block.n_sets; k++) {
-        c->sets[k] = c->block.sets[k];
-        c->sets[k].cell = c->cell_of[c->sets[k].cell];
-    }
-    c->block.sets = c->sets;
-    if (c->joined != NULL)
-        join_sets(c);
+    b->block.n_sets = kept;
     return MR_OK;
 }
 
-/* Set a cursor on its first user not below first; false when none is left
- * in the range. */
-static enum mr_status open_cursor(struct cursor *c, const struct mr_merge *m,
-    size_t i, uint64_t first, uint64_t last, bool *has_out,
+void mr_merge_block_release(struct mr_merge_block *b)
+{
+    mr_block_memory_release(&b->memory);
+    mr_buffer_release(&b->joined);
+}
+
+enum mr_status mr_merge_block_load(const struct mr_merge *m, size_t state,
+    size_t i, struct mr_unpacker *u, struct mr_merge_block *b,
     struct mr_error *err)
 {
-    size_t n = mr_state_n_blocks(m->state[i]), low = 0, high = n;
-    enum mr_status status;
+    enum mr_status status =
+        mr_state_block(m->state[state], i, u, &b->block, err);
+    struct mr_user_set *set;
 
-    c->state = m->state[i];
-    c->cell_of = m->cell_of[i];
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (mr_state_block_info(c->state, middle)->last_hash < first)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    *has_out =
-        low < n && mr_state_block_info(c->state, low)->first_hash <= last;
-    if (!*has_out)
-        return MR_OK;
-    if (mr_unpacker_new(&c->unpacker) != MR_OK)
-        return mr_fail_nomem(err);
-    c->position = malloc(MR_BLOCK_USERS * sizeof(*c->position));
-    c->shared = malloc(MR_BLOCK_WORDS * sizeof(*c->shared));
-    if (m->drops[i])
-        c->joined = malloc(MR_ROLLUPS_MAX * sizeof(*c->joined));
-    if (c->position == NULL || c->shared == NULL ||
-        (m->drops[i] && c->joined == NULL))
-        return mr_fail_nomem(err);
-    c->next_block = low;
-    status = load_block(c, err);
     if (status != MR_OK)
         return status;
-    while (c->at < c->block.n && cursor_hash(c) < first)
-        c->at++;
-    c->low = c->start = c->at;
-    *has_out = cursor_hash(c) <= last;
+    mr_unpacker_keep(u, &b->memory);
+    set = (void *)b->memory.set.p;
+    for (size_t k = 0; k < b->block.n_sets; k++)
+        set[k].cell = m->cell_of[state][set[k].cell];
+    if (m->drops[state] && join_sets(b, set) != MR_OK)
+        return mr_fail_nomem(err);
     return MR_OK;
 }
 
-static void range_release(struct range *r)
+/* A state's place in the merge. */
+struct cursor {
+    struct mr_merge_block own;
+    size_t state;
+    size_t next_block;
+    uint32_t at;  /* next user of the block */
+    uint32_t low; /* first whose sets have not been copied */
+    uint16_t *position;
+};
+
+/* The merge; the heap orders cursors by hash. */
+struct users {
+    const struct mr_merge *m;
+    struct mr_unpacker *unpacker;
+    struct cursor *cursor;
+    struct cursor **heap;
+    size_t n_heap;
+    struct mr_interval *joined; /* intervals of one user from many states */
+    size_t cap_joined;
+};
+
+static uint64_t cursor_hash(const struct cursor *c)
 {
-    for (size_t i = 0; r->cursor != NULL && i < r->m->n; i++) {
-        mr_unpacker_free(r->cursor[i].unpacker);
-        free(r->cursor[i].sets);
-        free(r->cursor[i].position);
-        free(r->cursor[i].shared);
-        free(r->cursor[i].joined);
-    }
-    free(r->cursor);
-    free(r->heap);
-    free(r->joined);
+    return c->own.block.hash[c->at];
 }
 
-static enum mr_status range_init(struct range *r, const struct mr_merge *m,
-    uint64_t first, uint64_t last, struct mr_error *err)
+static void sift_down(struct users *u, size_t i)
+{
+    struct cursor *c = u->heap[i];
+
+    for (;;) {
+        size_t child = 2 * i + 1;
+
+        if (child >= u->n_heap)
+            break;
+        if (child + 1 < u->n_heap &&
+            cursor_hash(u->heap[child + 1]) < cursor_hash(u->heap[child]))
+            child++;
+        if (cursor_hash(c) <= cursor_hash(u->heap[child]))
+            break;
+        u->heap[i] = u->heap[child];
+        i = child;
+    }
+    u->heap[i] = c;
+}
+
+/* Unpack a cursor's next block; it has one. */
+static enum mr_status load_block(
+    const struct users *u, struct cursor *c, struct mr_error *err)
+{
+    enum mr_status status = mr_merge_block_load(
+        u->m, c->state, c->next_block, u->unpacker, &c->own, err);
+
+    c->next_block++;
+    c->at = c->low = 0;
+    return status;
+}
+
+static void users_release(struct users *u)
+{
+    for (size_t i = 0; u->cursor != NULL && i < u->m->n; i++) {
+        mr_merge_block_release(&u->cursor[i].own);
+        free(u->cursor[i].position);
+    }
+    mr_unpacker_free(u->unpacker);
+    free(u->cursor);
+    free(u->heap);
+    free(u->joined);
+}
+
+static enum mr_status users_init(
+    struct users *u, const struct mr_merge *m, struct mr_error *err)
 {
     enum mr_status status = MR_OK;
 
-    *r = (struct range){.m = m, .last = last};
-    r->cursor = calloc(m->n, sizeof(*r->cursor));
-    r->heap = calloc(m->n, sizeof(struct cursor *));
-    if (r->cursor == NULL || r->heap == NULL)
+    *u = (struct users){.m = m};
+    u->cursor = calloc(m->n, sizeof(*u->cursor));
+    u->heap = calloc(m->n, sizeof(struct cursor *));
+    if (u->cursor == NULL || u->heap == NULL ||
+        mr_unpacker_new(&u->unpacker) != MR_OK)
         return mr_fail_nomem(err);
     for (size_t i = 0; i < m->n && status == MR_OK; i++) {
-        bool has = false;
+        struct cursor *c = &u->cursor[i];
 
-        status = open_cursor(&r->cursor[i], m, i, first, last, &has, err);
-        if (status == MR_OK && has)
-            r->heap[r->n_heap++] = &r->cursor[i];
+        if (mr_state_n_blocks(m->state[i]) == 0)
+            continue;
+        c->state = i;
+        c->position = malloc(MR_BLOCK_USERS * sizeof(*c->position));
+        if (c->position == NULL)
+            return mr_fail_nomem(err);
+        status = load_block(u, c, err);
+        u->heap[u->n_heap++] = c;
     }
-    for (size_t i = r->n_heap; i-- > 0 && status == MR_OK;)
-        sift_down(r, i);
+    for (size_t i = u->n_heap; i-- > 0 && status == MR_OK;)
+        sift_down(u, i);
     return status;
 }
 
 /* Copy the sets of the users taken since the last copy. */
 static enum mr_status copy_sets(
-    const struct range *r, struct cursor *c, struct mr_block_builder *builder)
+    struct cursor *c, struct mr_block_builder *builder)
 {
-    enum mr_status status = MR_OK;
+    enum mr_status status = mr_block_builder_part(
+        builder, &c->own.block, c->low, c->at, c->position);
 
-    if (r->tally == NULL)
-        status = mr_block_builder_part(
-            builder, &c->block, c->low, c->at, NULL, c->position);
-    else if (c->n_shared > 0)
-        status = mr_block_builder_part(
-            builder, &c->block, c->low, c->at, c->shared, c->position);
     c->low = c->at;
     return status;
-}
-
-/* Count the users of a block that only this state has. */
-static void count_own(struct range *r, struct cursor *c)
-{
-    uint64_t own[MR_BLOCK_WORDS];
-
-    r->users += c->at - c->start - c->n_shared;
-    if (c->start == 0 && c->at == c->block.n && c->n_shared == 0) {
-        mr_kpi_tally_block(r->tally, &c->block, NULL);
-        return;
-    }
-    for (uint32_t j = 0; j < MR_BLOCK_WORDS; j++) {
-        uint32_t from = j * 64 < c->start ? c->start - j * 64 : 0;
-        uint32_t to = j * 64 < c->at ? c->at - j * 64 : 0;
-
-        own[j] = to > 63 ? UINT64_MAX : (UINT64_C(1) << to) - 1;
-        own[j] &= from > 63 ? 0 : UINT64_MAX << from;
-        own[j] &= ~c->shared[j];
-    }
-    mr_kpi_tally_block(r->tally, &c->block, own);
-}
-
-/* A block's users have been taken, all or those in the range. */
-static enum mr_status leave_block(struct range *r, struct cursor *c,
-    struct mr_block_builder *builder, struct mr_error *err)
-{
-    if (copy_sets(r, c, builder) != MR_OK)
-        return mr_fail_nomem(err);
-    if (r->tally != NULL)
-        count_own(r, c);
-    if (r->stop != NULL && *r->stop != 0)
-        return mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
-    return MR_OK;
 }
 
 /* Users of the top cursor have been taken: go to its next block if there
  * were no more, and put it where it belongs now. */
 static enum mr_status settle_top(
-    struct range *r, struct mr_block_builder *builder, struct mr_error *err)
+    struct users *u, struct mr_block_builder *builder, struct mr_error *err)
 {
-    struct cursor *c = r->heap[0];
-    bool ended = false;
+    struct cursor *c = u->heap[0];
     enum mr_status status = MR_OK;
 
-    if (c->at == c->block.n) {
-        status = leave_block(r, c, builder, err);
-        ended = c->next_block == mr_state_n_blocks(c->state);
-        if (!ended && status == MR_OK)
-            status = load_block(c, err);
+    if (c->at == c->own.block.n) {
+        if (copy_sets(c, builder) != MR_OK)
+            return mr_fail_nomem(err);
+        if (c->next_block == mr_state_n_blocks(u->m->state[c->state]))
+            u->heap[0] = u->heap[--u->n_heap];
+        else
+            status = load_block(u, c, err);
         if (status != MR_OK)
             return status;
     }
-    if (!ended && cursor_hash(c) > r->last) {
-        /* A block that has just been loaded has nothing to leave. */
-        status = c->at > c->start ? leave_block(r, c, builder, err) : MR_OK;
-        if (status != MR_OK)
-            return status;
-        ended = true;
-    }
-    if (ended)
-        r->heap[0] = r->heap[--r->n_heap];
-    if (r->n_heap > 0)
-        sift_down(r, 0);
+    if (u->n_heap > 0)
+        sift_down(u, 0);
     return MR_OK;
 }
 
@@ -796,32 +695,32 @@ static void sort_intervals(struct mr_interval *in, size_t n)
 }
 
 static enum mr_status gather(
-    struct range *r, size_t *n, const struct mr_interval *interval, size_t more)
+    struct users *u, size_t *n, const struct mr_interval *interval, size_t more)
 {
-    if (*n + more > r->cap_joined) {
+    if (*n + more > u->cap_joined) {
         size_t cap = 2 * (*n + more) + 64;
-        struct mr_interval *grown = realloc(r->joined, cap * sizeof(*grown));
+        struct mr_interval *grown = realloc(u->joined, cap * sizeof(*grown));
 
         if (grown == NULL)
             return MR_NOMEM;
-        r->joined = grown;
-        r->cap_joined = cap;
+        u->joined = grown;
+        u->cap_joined = cap;
     }
-    memcpy(r->joined + *n, interval, more * sizeof(*interval));
+    memcpy(u->joined + *n, interval, more * sizeof(*interval));
     *n += more;
     return MR_OK;
 }
 
 /* Join the gathered intervals whose gaps are at most the spec's. */
-static size_t join_gathered(struct range *r, size_t n)
+static size_t join_gathered(struct users *u, size_t n)
 {
-    struct mr_interval *in = r->joined;
+    struct mr_interval *in = u->joined;
     size_t kept = 0;
 
     sort_intervals(in, n);
     for (size_t i = 0; i < n; i++) {
         if (kept > 0 && in[i].start_ms - in[kept - 1].end_ms <=
-                            (int64_t)r->m->head.spec.session_gap_ms) {
+                            (int64_t)u->m->head.spec.session_gap_ms) {
             if (in[i].end_ms > in[kept - 1].end_ms)
                 in[kept - 1].end_ms = in[i].end_ms;
         } else {
@@ -833,202 +732,85 @@ static size_t join_gathered(struct range *r, size_t n)
 
 /* Take the least user from all states that have it: more than one. */
 static enum mr_status take_shared(
-    struct range *r, struct mr_block_builder *builder, struct mr_error *err)
+    struct users *u, struct mr_block_builder *builder, struct mr_error *err)
 {
-    uint64_t hash = cursor_hash(r->heap[0]);
+    uint64_t hash = cursor_hash(u->heap[0]);
     uint16_t position = (uint16_t)mr_block_builder_users(builder);
     size_t n = 0;
 
-    while (r->n_heap > 0 && cursor_hash(r->heap[0]) == hash) {
-        struct cursor *c = r->heap[0];
-        uint32_t first = c->block.first[c->at];
+    while (u->n_heap > 0 && cursor_hash(u->heap[0]) == hash) {
+        struct cursor *c = u->heap[0];
+        uint32_t first = c->own.block.first[c->at];
         enum mr_status status;
 
         c->position[c->at - c->low] = position;
-        c->shared[c->at >> 6] |= UINT64_C(1) << (c->at & 63);
-        c->n_shared++;
-        if (gather(r, &n, c->block.interval + first,
-                c->block.first[c->at + 1] - first) != MR_OK)
+        if (gather(u, &n, c->own.block.interval + first,
+                c->own.block.first[c->at + 1] - first) != MR_OK)
             return mr_fail_nomem(err);
         c->at++;
-        status = settle_top(r, builder, err);
+        status = settle_top(u, builder, err);
         if (status != MR_OK)
             return status;
     }
-    n = join_gathered(r, n);
-    if (mr_block_builder_user(builder, hash, r->joined, n) != MR_OK)
+    n = join_gathered(u, n);
+    if (mr_block_builder_user(builder, hash, u->joined, n) != MR_OK)
         return mr_fail_nomem(err);
     return MR_OK;
 }
 
 /* Take what only the top cursor has: its users up to, and including, a hash;
  * there is one at least. */
-static enum mr_status take_own(struct range *r, uint64_t last,
+static enum mr_status take_own(struct users *u, uint64_t last,
     struct mr_block_builder *builder, struct mr_error *err)
 {
-    struct cursor *c = r->heap[0];
+    struct cursor *c = u->heap[0];
     size_t position = mr_block_builder_users(builder);
     size_t low = c->at, end = low + (MR_BLOCK_USERS - position);
 
-    if (end > c->block.n)
-        end = c->block.n;
-    for (; c->at < end && c->block.hash[c->at] <= last; c->at++)
+    if (end > c->own.block.n)
+        end = c->own.block.n;
+    for (; c->at < end && c->own.block.hash[c->at] <= last; c->at++)
         c->position[c->at - c->low] = (uint16_t)position++;
-    if (mr_block_builder_run(builder, &c->block, low, c->at) != MR_OK)
+    if (mr_block_builder_run(builder, &c->own.block, low, c->at) != MR_OK)
         return mr_fail_nomem(err);
-    return settle_top(r, builder, err);
-}
-
-/* Go past what only the top cursor has: its users below a hash. */
-static enum mr_status pass_own(struct range *r, uint64_t last,
-    struct mr_block_builder *builder, struct mr_error *err)
-{
-    struct cursor *c = r->heap[0];
-
-    while (c->at < c->block.n && c->block.hash[c->at] <= last)
-        c->at++;
-    return settle_top(r, builder, err);
-}
-
-/* Of two cursors, go past what only one of them has, up to the first user of
- * both or the last of a block.  Which comes next is anybody's guess, so there
- * is no branch on it. */
-static enum mr_status pass_apart(
-    struct range *r, struct mr_block_builder *builder, struct mr_error *err)
-{
-    struct cursor *a = r->heap[0], *b = r->heap[1];
-    const uint64_t *x = a->block.hash, *y = b->block.hash;
-    size_t i = a->at, k = b->at, n = a->block.n, m = b->block.n;
-
-    while (i < n && k < m && x[i] != y[k] &&
-           (x[i] < y[k] ? x[i] : y[k]) <= r->last) {
-        size_t is_first = x[i] < y[k];
-
-        i += is_first;
-        k += 1 - is_first;
-    }
-    a->at = (uint32_t)i;
-    b->at = (uint32_t)k;
-    if (i == n || (k < m && x[i] < y[k]))
-        return settle_top(r, builder, err);
-    r->heap[0] = b;
-    r->heap[1] = a;
-    return settle_top(r, builder, err);
+    return settle_top(u, builder, err);
 }
 
 /* Take the least users: one from all states that have it, or all of one
  * state that come before those of others. */
 static enum mr_status take_users(
-    struct range *r, struct mr_block_builder *builder, struct mr_error *err)
+    struct users *u, struct mr_block_builder *builder, struct mr_error *err)
 {
     uint64_t next;
 
-    if (r->n_heap == 1)
-        return (r->tally != NULL ? pass_own : take_own)(
-            r, r->last, builder, err);
-    next = cursor_hash(r->heap[1]);
-    if (r->n_heap > 2 && cursor_hash(r->heap[2]) < next)
-        next = cursor_hash(r->heap[2]);
-    if (next == cursor_hash(r->heap[0]))
-        return take_shared(r, builder, err);
-    if (r->tally == NULL)
-        return take_own(r, next - 1, builder, err);
-    return r->n_heap == 2 ? pass_apart(r, builder, err)
-                          : pass_own(r, next - 1, builder, err);
+    if (u->n_heap == 1)
+        return take_own(u, UINT64_MAX, builder, err);
+    next = cursor_hash(u->heap[1]);
+    if (u->n_heap > 2 && cursor_hash(u->heap[2]) < next)
+        next = cursor_hash(u->heap[2]);
+    if (next == cursor_hash(u->heap[0]))
+        return take_shared(u, builder, err);
+    return take_own(u, next - 1, builder, err);
 }
 
 /* Fill a block (which may already have users) until it is full by users or
- * by the weight of intervals alone, or the range ends. */
-static enum mr_status fill_block(struct range *r,
+ * by the weight of intervals alone, or no users are left. */
+static enum mr_status fill_block(struct users *u,
     struct mr_block_builder *builder, struct mr_user_block *block_out,
     struct mr_error *err)
 {
     enum mr_status status = MR_OK;
 
-    while (r->n_heap > 0 && status == MR_OK &&
+    while (u->n_heap > 0 && status == MR_OK &&
            mr_block_builder_users(builder) < MR_BLOCK_USERS &&
            mr_block_builder_intervals(builder) * MR_WEIGHT_INTERVAL <=
                MR_BLOCK_WEIGHT)
-        status = take_users(r, builder, err);
-    for (size_t i = 0; i < r->n_heap && status == MR_OK; i++)
-        if (copy_sets(r, r->heap[i], builder) != MR_OK)
+        status = take_users(u, builder, err);
+    for (size_t i = 0; i < u->n_heap && status == MR_OK; i++)
+        if (copy_sets(u->heap[i], builder) != MR_OK)
             status = mr_fail_nomem(err);
     if (status == MR_OK && mr_block_builder_finish(builder, block_out) != MR_OK)
         status = mr_fail_nomem(err);
-    return status;
-}
-
-/* ---- KPIs only: ranges in parallel ---- */
-
-static enum mr_status tally_range(const struct mr_merge *m, uint64_t first,
-    uint64_t last, struct mr_kpi_tally *tally, uint64_t *users,
-    const volatile int *stop, struct mr_error *err)
-{
-    struct mr_block_builder *builder = NULL;
-    struct mr_user_block block;
-    struct range r;
-    enum mr_status status = range_init(&r, m, first, last, err);
-
-    r.tally = tally;
-    r.stop = stop;
-    if (status == MR_OK &&
-        mr_block_builder_new(mr_head_numbers(&m->head), &builder) != MR_OK)
-        status = mr_fail_nomem(err);
-    while (status == MR_OK && r.n_heap > 0) {
-        mr_block_builder_reset(builder);
-        status = fill_block(&r, builder, &block, err);
-        if (status == MR_OK) {
-            mr_kpi_tally_block(tally, &block, NULL);
-            r.users += block.n;
-        }
-    }
-    *users += r.users;
-    mr_block_builder_free(builder);
-    range_release(&r);
-    return status;
-}
-
-/* As many ranges as keep the threads busy, but no range far below a block:
- * a block on a border is unpacked twice. */
-static unsigned count_ranges(const struct mr_merge *m, unsigned threads)
-{
-    size_t blocks = 0;
-
-    for (size_t i = 0; i < m->n; i++)
-        if (mr_state_n_blocks(m->state[i]) > blocks)
-            blocks = mr_state_n_blocks(m->state[i]);
-    if (threads == 1 || blocks < 4)
-        return 1;
-    return blocks / 4 < 4 * threads ? (unsigned)(blocks / 4) : 4 * threads;
-}
-
-static enum mr_status tally_all(struct mr_merge *m, unsigned threads,
-    struct mr_kpi_tally *const *tally, const volatile int *stop,
-    uint64_t *users_out, struct mr_error *err)
-{
-    unsigned n = count_ranges(m, threads), failed = n;
-    uint64_t width = n > 1 ? UINT64_MAX / n + 1 : 0, users = 0;
-    enum mr_status status = MR_OK;
-
-#pragma omp parallel for schedule(dynamic, 1) num_threads((int)threads)        \
-    reduction(+ : users)
-    for (unsigned i = 0; i < n; i++) {
-        uint64_t last = i + 1 < n ? (i + 1) * width - 1 : UINT64_MAX;
-        struct mr_error own = {.status = MR_OK};
-        enum mr_status result = tally_range(m, i * width, last,
-            tally[omp_get_thread_num()], &users, stop, &own);
-
-        if (result != MR_OK) {
-#pragma omp critical
-            if (i < failed) {
-                failed = i;
-                status = result;
-                if (err != NULL)
-                    *err = own;
-            }
-        }
-    }
-    *users_out = users;
     return status;
 }
 
@@ -1089,7 +871,7 @@ static enum mr_status copy_users(const struct mr_user_block *block,
             block->first[i + 1] - block->first[i]);
     }
     if (status == MR_OK)
-        status = mr_block_builder_part(to, block, low, high, NULL, position);
+        status = mr_block_builder_part(to, block, low, high, position);
     free(position);
     return status;
 }
@@ -1099,7 +881,7 @@ static enum mr_status copy_users(const struct mr_user_block *block,
  * begin the next slot's builder; seeded tells whether this slot's builder was
  * begun that way, and then whether the next one's was.
  */
-static enum mr_status next_block(struct range *r, struct slot *s,
+static enum mr_status next_block(struct users *u, struct slot *s,
     struct mr_block_builder *next, bool *seeded, struct mr_error *err)
 {
     uint32_t n;
@@ -1107,7 +889,7 @@ static enum mr_status next_block(struct range *r, struct slot *s,
 
     if (!*seeded)
         mr_block_builder_reset(s->builder);
-    status = fill_block(r, s->builder, &s->block, err);
+    status = fill_block(u, s->builder, &s->block, err);
     if (status != MR_OK)
         return status;
     *seeded = false;
@@ -1165,7 +947,7 @@ static enum mr_status pack_slots(struct slot *slot, unsigned n,
     for (unsigned i = 0; i < n; i++) {
         struct slot *s = &slot[i];
 
-        mr_kpi_tally_block(tally[omp_get_thread_num()], &s->block, NULL);
+        mr_kpi_tally_block(tally[omp_get_thread_num()], &s->block);
         s->status = mr_pack_block(s->packer, &s->block, &s->packed, &s->err);
     }
     for (unsigned i = 0; i < n && status == MR_OK; i++) {
@@ -1185,19 +967,19 @@ static enum mr_status write_all(struct mr_merge *m, unsigned threads,
 {
     /* The last slot only receives the users that begin the next round. */
     struct slot *slot = slots_new(m, threads + 1);
-    struct range r;
-    enum mr_status status = range_init(&r, m, 0, UINT64_MAX, err);
+    struct users u;
+    enum mr_status status = users_init(&u, m, err);
     bool seeded = false;
 
     if (slot == NULL && status == MR_OK)
         status = mr_fail_nomem(err);
     *users = 0;
-    while (status == MR_OK && (r.n_heap > 0 || seeded)) {
+    while (status == MR_OK && (u.n_heap > 0 || seeded)) {
         unsigned n = 0;
 
-        while (n < threads && (r.n_heap > 0 || seeded) && status == MR_OK) {
+        while (n < threads && (u.n_heap > 0 || seeded) && status == MR_OK) {
             status =
-                next_block(&r, &slot[n], slot[n + 1].builder, &seeded, err);
+                next_block(&u, &slot[n], slot[n + 1].builder, &seeded, err);
             n++;
         }
         if (status == MR_OK)
@@ -1212,7 +994,94 @@ static enum mr_status write_all(struct mr_merge *m, unsigned threads,
             status = mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
     }
     slots_free(slot, threads + 1);
-    range_release(&r);
+    users_release(&u);
+    return status;
+}
+
+/* ---- KPIs only: ranges in parallel ---- */
+
+/* The state of the most blocks. */
+static const struct mr_state *longest(const struct mr_merge *m)
+{
+    const struct mr_state *state = m->state[0];
+
+    for (size_t i = 1; i < m->n; i++)
+        if (mr_state_n_blocks(m->state[i]) > mr_state_n_blocks(state))
+            state = m->state[i];
+    return state;
+}
+
+/* As many ranges as keep the threads busy, but none of a few blocks: a block
+ * on a border is unpacked twice. */
+static size_t count_ranges(size_t blocks, unsigned threads)
+{
+    if (threads == 1 || blocks < 4)
+        return 1;
+    return blocks / 4 < 4 * threads ? blocks / 4 : 4 * threads;
+}
+
+/* Where range i of n begins: with a block of a state. */
+static uint64_t range_begin(const struct mr_state *state, size_t i, size_t n)
+{
+    size_t block = mr_state_n_blocks(state) * i / n;
+
+    return i == 0 ? 0 : mr_state_block_info(state, block)->first_hash;
+}
+
+/* Count ranges that nobody else has taken, up to one that fails: range_out. */
+static enum mr_status count_some(struct mr_merge_counter *counter,
+    const struct mr_state *state, size_t n, size_t *next, size_t *range_out,
+    struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+    size_t i = 0;
+
+    while (status == MR_OK) {
+#pragma omp atomic capture
+        i = (*next)++;
+        if (i >= n)
+            break;
+        status = mr_merge_count(counter, range_begin(state, i, n),
+            i + 1 < n ? range_begin(state, i + 1, n) - 1 : UINT64_MAX, err);
+    }
+    *range_out = i;
+    return status;
+}
+
+static enum mr_status count_all(const struct mr_merge *m, unsigned threads,
+    struct mr_kpi_tally *const *tally, const volatile int *stop,
+    uint64_t *users_out, struct mr_error *err)
+{
+    const struct mr_state *state = longest(m);
+    size_t n = count_ranges(mr_state_n_blocks(state), threads), next = 0;
+    size_t failed = n;
+    enum mr_status status = MR_OK;
+    uint64_t users = 0;
+
+#pragma omp parallel num_threads((int)threads) reduction(+ : users)
+    {
+        struct mr_merge_counter *counter = NULL;
+        size_t range = 0;
+        struct mr_error own = {.status = MR_OK};
+        enum mr_status result = mr_merge_counter_new(
+            m, tally[omp_get_thread_num()], stop, &counter, &own);
+
+        if (result == MR_OK) {
+            result = count_some(counter, state, n, &next, &range, &own);
+            users = mr_merge_counter_users(counter);
+        }
+        mr_merge_counter_free(counter);
+        if (result != MR_OK) {
+#pragma omp critical
+            if (range < failed) { /* whichever thread comes first */
+                failed = range;
+                status = result;
+                if (err != NULL)
+                    *err = own;
+            }
+        }
+    }
+    *users_out = users;
     return status;
 }
 
@@ -1221,6 +1090,6 @@ enum mr_status mr_merge_run(struct mr_merge *m, unsigned threads,
     const volatile int *stop, uint64_t *users_out, struct mr_error *err)
 {
     if (writer == NULL)
-        return tally_all(m, threads, tally, stop, users_out, err);
+        return count_all(m, threads, tally, stop, users_out, err);
     return write_all(m, threads, tally, writer, stop, users_out, err);
 }

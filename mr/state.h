@@ -126,6 +126,17 @@ struct mr_unpacker;
 MR_MUST_CHECK enum mr_status mr_unpacker_new(struct mr_unpacker **u_out);
 void mr_unpacker_free(struct mr_unpacker *u);
 
+/** The arrays of a block; only p and cap are used.  All zero owns nothing. */
+struct mr_block_memory {
+    struct mr_buffer hash, first, set, list, words, interval;
+};
+void mr_block_memory_release(struct mr_block_memory *memory);
+
+/** mr_unpacker_keep(u, memory): Give the arrays of the block that u unpacked
+ * last to memory, where the block lives on, and those of memory to u, for the
+ * next one.  So many blocks can be had at once with one unpacker. */
+void mr_unpacker_keep(struct mr_unpacker *u, struct mr_block_memory *memory);
+
 /** mr_state_block(state, i, u, block, err): Unpack and check block i.  The
  * block lives in u until its next use.  Any thread, each with its own u. */
 MR_MUST_CHECK enum mr_status mr_state_block(const struct mr_state *state,

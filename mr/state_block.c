@@ -32,6 +32,9 @@
  * than six bytes, and sums of a few of them cannot overflow.
  */
 #define GROUP 16
+/* Numbers that are worked on before the next are looked at: they stay in the
+ * processor's first cache. */
+#define PORTION 512
 #define TIME_WIDTH_MAX 6
 #define COUNT_WIDTH_MAX 4
 #define HEAD_BYTES 16
@@ -86,18 +89,26 @@ static enum mr_status add_column(
     return MR_OK;
 }
 
+/* A column that has been found sound. */
+struct column {
+    const uint8_t *plane; /* the lowest */
+    size_t n;
+    unsigned w;
+};
+
 /* Byte k of GROUP numbers, where the column is so wide. */
 #define PLANE_BYTE(k) ((k) < w ? plane[(k)*n + i + j] : 0)
 
-/* Put numbers together again from planes: pairs of bytes, pairs of pairs, and
- * pairs of those, which is what vector instructions can do. */
+/* Put some of a column's n numbers together again from planes: pairs of bytes,
+ * pairs of pairs, and pairs of those, which is what vector instructions can
+ * do. */
 static inline __attribute__((always_inline)) void join_planes(
-    const uint8_t *plane, size_t n, unsigned w, uint64_t *out)
+    const uint8_t *plane, size_t n, unsigned w, size_t some, uint64_t *out)
 {
     size_t i, j;
     unsigned k;
 
-    for (i = 0; i + GROUP <= n; i += GROUP) {
+    for (i = 0; i + GROUP <= some; i += GROUP) {
         uint32_t low[GROUP], high[GROUP];
 
         for (j = 0; j < GROUP; j++)
@@ -109,7 +120,7 @@ static inline __attribute__((always_inline)) void join_planes(
         for (j = 0; j < GROUP; j++)
             out[i + j] = low[j] | (uint64_t)high[j] << 32;
     }
-    for (; i < n; i++) {
+    for (; i < some; i++) {
         out[i] = plane[i];
         for (k = 1; k < w; k++)
             out[i] |= (uint64_t)plane[k * n + i] << (8 * k);
@@ -121,10 +132,10 @@ static bool is_zero(const uint8_t *p, size_t n)
     return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
-/* Read a column of n numbers.  False if it is not there, wider than it may
+/* Go past a column of n numbers.  False if it is not there, wider than it may
  * be, or wider than it needs to be. */
 static bool read_column(
-    struct mr_reader *r, size_t n, unsigned width_max, uint64_t *out)
+    struct mr_reader *r, size_t n, unsigned width_max, struct column *out)
 {
     unsigned w = mr_read_u8(r);
     const uint8_t *p;
@@ -134,33 +145,42 @@ static bool read_column(
     p = mr_read_bytes(r, (uint64_t)w * n).p;
     if (r->bad || (w > 1 && is_zero(p + (w - 1) * n, n)))
         return false;
-    switch (w) {
+    *out = (struct column){p, n, w};
+    return true;
+}
+
+/* Some numbers of a column, from a number on. */
+static void get_numbers(
+    const struct column *c, size_t from, size_t some, uint64_t *out)
+{
+    const uint8_t *p = c->plane + from;
+
+    switch (c->w) {
     case 1:
-        join_planes(p, n, 1, out);
+        join_planes(p, c->n, 1, some, out);
         break;
     case 2:
-        join_planes(p, n, 2, out);
+        join_planes(p, c->n, 2, some, out);
         break;
     case 3:
-        join_planes(p, n, 3, out);
+        join_planes(p, c->n, 3, some, out);
         break;
     case 4:
-        join_planes(p, n, 4, out);
+        join_planes(p, c->n, 4, some, out);
         break;
     case 5:
-        join_planes(p, n, 5, out);
+        join_planes(p, c->n, 5, some, out);
         break;
     case 6:
-        join_planes(p, n, 6, out);
+        join_planes(p, c->n, 6, some, out);
         break;
     case 7:
-        join_planes(p, n, 7, out);
+        join_planes(p, c->n, 7, some, out);
         break;
     default:
-        join_planes(p, n, 8, out);
+        join_planes(p, c->n, 8, some, out);
         break;
     }
-    return true;
 }
 
 /* Bitmaps. */
@@ -425,17 +445,26 @@ void mr_unpacker_free(struct mr_unpacker *u)
     ZSTD_freeDCtx(u->context);
     mr_buffer_release(&u->stored);
     mr_buffer_release(&u->plain);
-    mr_buffer_release(&u->hash);
-    mr_buffer_release(&u->first);
-    mr_buffer_release(&u->set);
-    mr_buffer_release(&u->list);
-    mr_buffer_release(&u->words);
-    mr_buffer_release(&u->interval);
-    mr_buffer_release(&u->starts);
-    mr_buffer_release(&u->later);
-    mr_buffer_release(&u->lengths);
-    mr_buffer_release(&u->marks);
+    mr_block_memory_release(&u->memory);
     free(u);
+}
+
+void mr_block_memory_release(struct mr_block_memory *memory)
+{
+    mr_buffer_release(&memory->hash);
+    mr_buffer_release(&memory->first);
+    mr_buffer_release(&memory->set);
+    mr_buffer_release(&memory->list);
+    mr_buffer_release(&memory->words);
+    mr_buffer_release(&memory->interval);
+}
+
+void mr_unpacker_keep(struct mr_unpacker *u, struct mr_block_memory *memory)
+{
+    struct mr_block_memory mine = u->memory;
+
+    u->memory = *memory;
+    *memory = mine;
 }
 
 const char *mr_block_info_check(
@@ -482,15 +511,12 @@ static enum mr_status take_memory(
     uint64_t n = info->n_users, m = info->n_intervals;
     uint64_t n_large = info->n_members / (MR_SET_LIST_MAX + 1);
 
-    if (take(&u->hash, n, sizeof(uint64_t)) &&
-        take(&u->first, n + 1, sizeof(uint32_t)) &&
-        take(&u->set, n_sets, sizeof(struct mr_user_set)) &&
-        take(&u->list, info->n_members, sizeof(uint16_t)) &&
-        take(&u->words, n_large * MR_BLOCK_WORDS, sizeof(uint64_t)) &&
-        take(&u->interval, m, sizeof(struct mr_interval)) &&
-        take(&u->starts, n, sizeof(uint64_t)) &&
-        take(&u->later, m - n, sizeof(uint64_t)) &&
-        take(&u->lengths, m, sizeof(uint64_t)) && take(&u->marks, m, 1))
+    if (take(&u->memory.hash, n, sizeof(uint64_t)) &&
+        take(&u->memory.first, n + 1, sizeof(uint32_t)) &&
+        take(&u->memory.set, n_sets, sizeof(struct mr_user_set)) &&
+        take(&u->memory.list, info->n_members, sizeof(uint16_t)) &&
+        take(&u->memory.words, n_large * MR_BLOCK_WORDS, sizeof(uint64_t)) &&
+        take(&u->memory.interval, m, sizeof(struct mr_interval)))
         return MR_OK;
     return MR_NOMEM;
 }
@@ -498,15 +524,20 @@ static enum mr_status take_memory(
 static bool read_hashes(
     struct mr_reader *r, const struct mr_block_info *info, uint64_t *hash)
 {
-    size_t i, n = info->n_users;
+    size_t i, some, at, n = info->n_users;
+    struct column steps;
     bool bad = false;
 
     hash[0] = mr_read_u64(r);
-    if (!read_column(r, n - 1, 8, hash + 1))
+    if (!read_column(r, n - 1, 8, &steps))
         return false;
-    for (i = 1; i < n; i++) {
-        hash[i] += hash[i - 1] + 1;
-        bad |= hash[i] <= hash[i - 1]; /* it went past 2^64 */
+    for (at = 1; at < n; at += some) {
+        some = n - at < PORTION ? n - at : PORTION;
+        get_numbers(&steps, at - 1, some, hash + at);
+        for (i = at; i < at + some; i++) {
+            hash[i] += hash[i - 1] + 1;
+            bad |= hash[i] <= hash[i - 1]; /* it went past 2^64 */
+        }
     }
     return !bad && hash[0] == info->first_hash &&
            hash[n - 1] == info->last_hash;
@@ -527,15 +558,15 @@ static bool read_gaps(
         return false;
     if (w == 1) {
         for (i = 0; i < k; i++) {
-            next += low[i];
-            list[i] = (uint16_t)next++;
+            next += low[i] + UINT32_C(1);
+            list[i] = (uint16_t)(next - 1);
         }
         return next <= n;
     }
     high = low + k;
     for (i = 0; i < k; i++) {
-        next += low[i] | (uint32_t)high[i] << 8;
-        list[i] = (uint16_t)next++;
+        next += (low[i] | (uint32_t)high[i] << 8) + 1;
+        list[i] = (uint16_t)(next - 1);
     }
     /* They ascend, so if the last one fits, all have. */
     return next <= n && !is_zero(high, k);
@@ -605,8 +636,8 @@ static bool read_members(struct mr_reader *r, uint32_t n,
 static bool read_sets(struct mr_reader *r, struct mr_unpacker *u,
     const struct mr_block_frame *frame, uint32_t n_sets)
 {
-    struct mr_user_set *set = (void *)u->set.p;
-    struct arena arena = {(void *)u->list.p, (void *)u->words.p};
+    struct mr_user_set *set = (void *)u->memory.set.p;
+    struct arena arena = {(void *)u->memory.list.p, (void *)u->memory.words.p};
     uint64_t left = frame->info.n_members;
     uint64_t next = 0, gap, k;
     uint32_t i;
@@ -629,77 +660,101 @@ static bool read_sets(struct mr_reader *r, struct mr_unpacker *u,
 
 /* Interval counts, as the running sums that a block has. */
 static bool read_counts(
-    struct mr_reader *r, size_t n, uint64_t m, uint64_t *count, uint32_t *first)
+    struct mr_reader *r, size_t n, uint64_t m, uint32_t *first)
 {
-    uint64_t sum = 0;
-    size_t i;
+    uint64_t sum = 0, count[PORTION];
+    struct column counts;
+    size_t i, at, some;
 
-    if (!read_column(r, n, COUNT_WIDTH_MAX, count))
+    if (!read_column(r, n, COUNT_WIDTH_MAX, &counts))
         return false;
-    for (i = 0; i < n; i++) {
-        first[i] = (uint32_t)sum;
-        sum += count[i] + 1;
+    for (at = 0; at < n; at += some) {
+        some = n - at < PORTION ? n - at : PORTION;
+        get_numbers(&counts, at, some, count);
+        for (i = 0; i < some; i++) {
+            first[at + i] = (uint32_t)sum;
+            sum += count[i] + 1;
+        }
     }
     first[n] = (uint32_t)sum;
     return sum == m;
 }
 
+/* Intervals in columns, and how far they have been put together. */
+struct times {
+    struct column starts, later, lengths;
+    uint64_t base, least_gap;
+    const uint32_t *first;
+    size_t n_users, n; /* that have been put together */
+    uint64_t to;       /* the end of the last one */
+    uint64_t least, late;
+};
+
 /*
- * Put the intervals of all users together from their columns.  A user has
- * any number of them, which no branch predictor can guess, so it is one loop
- * over all intervals that picks from one of two columns by a mark.  A time
- * that is too late shows as a negative difference: no step is longer than
+ * Put the next intervals together, some of them and at most a portion.  A
+ * user has any number of them, which no branch predictor can guess, so it is
+ * one loop over all intervals that picks from one of two columns by a mark.  A
+ * time that is too late shows as a negative difference: no step is longer than
  * 2^51, so none can go past the range where it does.
  */
-static bool join_intervals(struct mr_unpacker *u, size_t n, size_t m,
-    uint64_t base, uint64_t session_gap_ms)
+static void join_times(struct times *t, size_t some, struct mr_interval *out)
 {
-    const uint64_t end_of_time = (uint64_t)MR_TIME_END_MS;
-    uint64_t *start = (void *)u->starts.p, *later = (void *)u->later.p;
-    const uint64_t *length = (void *)u->lengths.p;
-    const uint32_t *first = (void *)u->first.p;
-    struct mr_interval *out = (void *)u->interval.p;
-    uint64_t least_gap =
-        1 + (session_gap_ms < end_of_time ? session_gap_ms : end_of_time);
-    uint8_t *is_first = u->marks.p;
-    uint64_t least = UINT64_MAX, late = 0, to = 0;
-    size_t i, j;
+    uint64_t starts[PORTION + 1], laters[PORTION + 1], lengths[PORTION];
+    const uint64_t *start = starts, *later = laters;
+    uint8_t is_first[PORTION] = {0};
+    uint64_t base = t->base, least_gap = t->least_gap;
+    uint64_t to = t->to, least = t->least, late = t->late;
+    size_t n = t->n_users, i;
 
-    start[n] = later[m - n] = 0; /* looked at but never taken */
-    memset(is_first, 0, m);
-    for (i = 0; i < n; i++) {
-        is_first[first[i]] = 1;
-        least = start[i] < least ? start[i] : least;
-    }
-    for (j = 0; j < m; j++) {
-        uint64_t f = is_first[j], keep = f - 1; /* all ones, or zero */
+    while (n < t->starts.n && t->first[n] < t->n + some)
+        is_first[t->first[n++] - t->n] = 1;
+    n -= t->n_users;
+    get_numbers(&t->starts, t->n_users, n, starts);
+    get_numbers(&t->later, t->n - t->n_users, some - n, laters);
+    get_numbers(&t->lengths, t->n, some, lengths);
+    starts[n] = laters[some - n] = 0; /* looked at but never taken */
+    for (i = 0; i < n; i++)
+        least = starts[i] < least ? starts[i] : least;
+    for (i = 0; i < some; i++) {
+        uint64_t f = is_first[i], keep = f - 1; /* all ones, or zero */
         uint64_t if_first = base + *start, if_not = least_gap + *later;
         uint64_t step = if_first ^ ((if_first ^ if_not) & keep);
         uint64_t from = (to & keep) + step;
 
         start += f;
         later += 1 - f;
-        to = (to & keep) + (step + length[j]); /* the short way round */
-        out[j] = (struct mr_interval){(int64_t)from, (int64_t)to};
-        late |= end_of_time - 1 - to;
+        to = (to & keep) + (step + lengths[i]); /* the short way round */
+        out[i] = (struct mr_interval){(int64_t)from, (int64_t)to};
+        late |= (uint64_t)MR_TIME_END_MS - 1 - to;
     }
-    return least == 0 && late >> 63 == 0;
+    t->to = to;
+    t->least = least;
+    t->late = late;
+    t->n_users += n;
+    t->n += some;
 }
 
 static bool read_intervals(struct mr_reader *r, struct mr_unpacker *u,
     const struct mr_block_frame *frame)
 {
+    const uint64_t end_of_time = (uint64_t)MR_TIME_END_MS;
     size_t n = frame->info.n_users, m = (size_t)frame->info.n_intervals;
-    uint64_t base;
+    struct mr_interval *out = (void *)u->memory.interval.p;
+    uint64_t gap = frame->session_gap_ms;
+    struct times t = {.first = (void *)u->memory.first.p, .least = UINT64_MAX};
 
-    if (!read_counts(r, n, m, (void *)u->starts.p, (void *)u->first.p))
+    if (!read_counts(r, n, m, (void *)u->memory.first.p))
         return false;
-    base = mr_read_u64(r);
-    return base < (uint64_t)MR_TIME_END_MS &&
-           read_column(r, n, TIME_WIDTH_MAX, (void *)u->starts.p) &&
-           read_column(r, m - n, TIME_WIDTH_MAX, (void *)u->later.p) &&
-           read_column(r, m, TIME_WIDTH_MAX, (void *)u->lengths.p) &&
-           join_intervals(u, n, m, base, frame->session_gap_ms);
+    t.base = mr_read_u64(r);
+    t.least_gap = 1 + (gap < end_of_time ? gap : end_of_time);
+    if (t.base >= end_of_time ||
+        !read_column(r, n, TIME_WIDTH_MAX, &t.starts) ||
+        !read_column(r, m - n, TIME_WIDTH_MAX, &t.later) ||
+        !read_column(r, m, TIME_WIDTH_MAX, &t.lengths))
+        return false;
+    while (t.n < m)
+        join_times(&t, m - t.n < PORTION ? m - t.n : PORTION, out + t.n);
+    return t.least == 0 && t.late >> 63 == 0;
 }
 
 enum mr_status mr_block_decode(struct mr_unpacker *u, struct mr_span plain,
@@ -718,7 +773,7 @@ enum mr_status mr_block_decode(struct mr_unpacker *u, struct mr_span plain,
     if (take_memory(u, &frame->info, n_sets) != MR_OK)
         return MR_NOMEM;
     *why = NULL;
-    if (!read_hashes(&r, &frame->info, (void *)u->hash.p))
+    if (!read_hashes(&r, &frame->info, (void *)u->memory.hash.p))
         *why = "its hashes do not ascend as the index says";
     else if (!read_sets(&r, u, frame, n_sets))
         *why = "its sets are malformed";
@@ -729,10 +784,10 @@ enum mr_status mr_block_decode(struct mr_unpacker *u, struct mr_span plain,
     if (*why)
         return MR_FORMAT;
     *block_out = (struct mr_user_block){.n = n,
-        .hash = (void *)u->hash.p,
+        .hash = (void *)u->memory.hash.p,
         .n_sets = n_sets,
-        .sets = (void *)u->set.p,
-        .first = (void *)u->first.p,
-        .interval = (void *)u->interval.p};
+        .sets = (void *)u->memory.set.p,
+        .first = (void *)u->memory.first.p,
+        .interval = (void *)u->memory.interval.p};
     return MR_OK;
 }

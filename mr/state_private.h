@@ -105,10 +105,7 @@ MR_MUST_CHECK enum mr_status mr_head_check(
 struct mr_unpacker {
     struct ZSTD_DCtx_s *context;
     struct mr_buffer stored, plain;
-    /* Arrays of the block at hand; only p and cap are used. */
-    struct mr_buffer hash, first, set, list, words, interval;
-    struct mr_buffer starts, later, lengths; /* columns */
-    struct mr_buffer marks; /* of each interval: 1 if a user's first */
+    struct mr_block_memory memory; /* of the block at hand */
 };
 
 /** What the index and the head say of a block that is being decoded. */

@@ -224,44 +224,47 @@ enum mr_status mr_set_builder_add(struct mr_set_builder *set, uint32_t position)
 /* Some users of another block, and where they are in this one. */
 struct part {
     uint32_t low, high;
-    const uint64_t *some;
     const uint16_t *position;
 };
 
-static bool has(const struct part *p, uint32_t i)
+/* The first member of an ascending list that is not below some position. */
+static uint32_t find_member(const uint16_t *list, uint32_t n, uint32_t position)
 {
-    return p->some == NULL || (p->some[i >> 6] >> (i & 63) & 1) != 0;
+    uint32_t i = 0;
+
+    while (i < n) {
+        uint32_t middle = i + (n - i) / 2;
+
+        if (list[middle] < position)
+            i = middle + 1;
+        else
+            n = middle;
+    }
+    return i;
 }
 
 /* The members of a list that belong to a part. */
 static enum mr_status part_of_list(struct mr_set_builder *to,
     const struct mr_user_set *set, const struct part *p)
 {
-    uint32_t i = 0, end = set->n;
+    uint32_t i = p->low == 0 ? 0 : find_member(set->list, set->n, p->low);
+    uint32_t end = find_member(set->list, set->n, p->high);
 
-    while (i < end) { /* the first member not below low */
-        uint32_t middle = i + (end - i) / 2;
-
-        if (set->list[middle] < p->low)
-            i = middle + 1;
-        else
-            end = middle;
-    }
-    end = set->n;
-    while (end > i && set->list[end - 1] >= p->high)
-        end--;
-    if (p->some == NULL && !to->is_words && to->n_list + (end - i) > LIST_MAX &&
+    if (!to->is_words && to->n_list + (end - i) > LIST_MAX &&
         to_words(to) != MR_OK)
         return MR_NOMEM;
-    for (; to->is_words && p->some == NULL && i < end; i++) {
+    if (!to->is_words) {
+        while (to->n_list + (end - i) > to->cap_list)
+            if (grow_list(to) != MR_OK)
+                return MR_NOMEM;
+        for (; i < end; i++)
+            to->list[to->n_list++] = p->position[set->list[i] - p->low];
+    }
+    for (; i < end; i++) {
         uint32_t at = p->position[set->list[i] - p->low];
 
         to->words[at >> 6] |= UINT64_C(1) << (at & 63);
     }
-    for (; i < end; i++)
-        if (has(p, set->list[i]) &&
-            mr_set_builder_add(to, p->position[set->list[i] - p->low]) != MR_OK)
-            return MR_NOMEM;
     return MR_OK;
 }
 
@@ -273,8 +276,7 @@ static enum mr_status part_of_words(struct mr_set_builder *to,
     if (!to->is_words && to_words(to) != MR_OK)
         return MR_NOMEM;
     for (uint32_t j = low >> 6; j <= (high - 1) >> 6; j++) {
-        uint64_t w =
-            set->words[j] & (p->some != NULL ? p->some[j] : UINT64_MAX);
+        uint64_t w = set->words[j];
 
         if (j == low >> 6)
             w &= ~UINT64_C(0) << (low & 63);
@@ -292,9 +294,9 @@ static enum mr_status part_of_words(struct mr_set_builder *to,
 
 enum mr_status mr_block_builder_part(struct mr_block_builder *b,
     const struct mr_user_block *block, uint32_t low, uint32_t high,
-    const uint64_t *some, const uint16_t *position)
+    const uint16_t *position)
 {
-    const struct part part = {low, high, some, position};
+    const struct part part = {low, high, position};
 
     if (low == high)
         return MR_OK;

@@ -92,14 +92,13 @@ MR_MUST_CHECK enum mr_status mr_set_builder_add(
     struct mr_set_builder *set, uint32_t position);
 
 /**
- * mr_block_builder_part(b, block, low, high, some, position): Add the set
+ * mr_block_builder_part(b, block, low, high, position): Add the set
  * memberships of the users low up to (without) high of another block, the
  * i-th of which is now at position[i - low] (strictly ascending).
- * Only those whose bits are set in some; NULL: all.
  */
 MR_MUST_CHECK enum mr_status mr_block_builder_part(struct mr_block_builder *b,
     const struct mr_user_block *block, uint32_t low, uint32_t high,
-    const uint64_t *some, const uint16_t *position);
+    const uint16_t *position);
 
 /** mr_block_builder_finish(b, block): The block; it lives in b until the next
  * reset. */

@@ -24,7 +24,7 @@ ranks=(
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate"
     "state state_private state_block state_head state_read state_write statelist"
-    "kpi merge report report_private report_figures"
+    "kpi merge merge_private merge_count report report_private report_figures"
     "mr result rejects figures plan found mapper work map reduce inspect"
 )
 declare -A rank place
@@ -111,6 +111,7 @@ check_faces() {
         mr/source_list.c) included=mr/source.h ;;
         mr/stream_*.c) included=mr/stream_private.h ;;
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
+        mr/merge_count.c) included=mr/merge_private.h ;;
         mr/map.c | mr/reduce.c | mr/inspect.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
         *) included=${file%.c}.h ;;

@@ -725,16 +725,13 @@ static void sets_are_sorted(void **state)
     mr_block_builder_free(NULL);
 }
 
-/* The users [low, high) of a block, or some of them, moved to ascending places
- * of another. */
+/* The users [low, high) of a block, moved to ascending places of another. */
 static void add_part(struct mr_block_builder *to, struct table *want,
     const struct mr_user_block *block, const struct table *from)
 {
     size_t low = any(block->n + 1), n = any(block->n - low + 1);
     uint16_t *position = room(n, sizeof *position);
     size_t at = any(want->n - n + 1);
-    uint64_t some[MR_BLOCK_WORDS] = {0};
-    bool is_all = any(2) == 0;
 
     if (any(3) == 0) {
         n = block->n - low;
@@ -743,18 +740,15 @@ static void add_part(struct mr_block_builder *to, struct table *want,
         position = room(n, sizeof *position);
     }
     for (size_t i = 0; i < n; i++) {
-        uint64_t bit = any(2);
-
         position[i] = (uint16_t)at;
-        some[(low + i) / 64] |= bit << (low + i) % 64;
-        for (unsigned c = 0; c < CELLS && (is_all || bit != 0); c++)
+        for (unsigned c = 0; c < CELLS; c++)
             want->is_in[c][at] |= from->is_in[c][low + i];
         at +=
             1 + any(want->n - at - (n - i) + 1 < 3 ? want->n - at - (n - i) + 1
                                                    : 3);
     }
     assert_int_equal(mr_block_builder_part(to, block, (uint32_t)low,
-                         (uint32_t)(low + n), is_all ? NULL : some, position),
+                         (uint32_t)(low + n), position),
         MR_OK);
     free(position);
 }

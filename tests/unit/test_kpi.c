@@ -212,8 +212,8 @@ static void test_example(void **state)
     assert_non_null(c);
     make_example_world();
     tally = new_tally();
-    mr_kpi_tally_block(tally, cut_block(c, 0, 3), NULL);
-    mr_kpi_tally_block(tally, cut_block(c, 3, 4), NULL);
+    mr_kpi_tally_block(tally, cut_block(c, 0, 3));
+    mr_kpi_tally_block(tally, cut_block(c, 3, 4));
     compute(tally, &coverage, &kpis);
     assert_int_equal(kpis.n_days, 4);
     for (i = 0; i < 4; i++) {
@@ -392,7 +392,7 @@ static void test_random_worlds(void **state)
             to = from + 1 + below(below(2) ? 100 : 1000);
             if (to > w.n_users)
                 to = w.n_users;
-            mr_kpi_tally_block(tally[below(2)], cut_block(c, from, to), NULL);
+            mr_kpi_tally_block(tally[below(2)], cut_block(c, from, to));
             from = to;
         }
         mr_kpi_tally_merge(tally[0], tally[1]);
@@ -451,7 +451,7 @@ static void test_full_block(void **state)
         interval[i].start_ms = at(10, 0, 0, 0);
     }
     tally = new_tally();
-    mr_kpi_tally_block(tally, &block, NULL);
+    mr_kpi_tally_block(tally, &block);
     compute(tally, &coverage, &kpis);
     assert_int_equal(kpis.day[0].users, 65536);
     assert_int_equal(kpis.day[0].sessions, 65536);
@@ -485,7 +485,7 @@ static void test_out_of_place(void **state)
     w.cell[0] = (struct mr_cell){10, 0};
     w.cell[1] = (struct mr_cell){12, 0};
     tally = new_tally();
-    mr_kpi_tally_block(tally, &block, NULL);
+    mr_kpi_tally_block(tally, &block);
     compute(tally, &coverage, &kpis);
     assert_int_equal(kpis.n_days, 3);
     assert_int_equal(kpis.day[0].sessions, 1);

@@ -496,7 +496,7 @@ static size_t write_content(const char *path, const struct content *c,
         assert_int_equal(
             mr_pack_block(packer, &m->block, &packed, NULL), MR_OK);
         assert_int_equal(mr_state_writer_add(writer, &packed, NULL), MR_OK);
-        mr_kpi_tally_block(tally, &m->block, NULL);
+        mr_kpi_tally_block(tally, &m->block);
         made_free(m);
     }
     if (kpis != NULL)
