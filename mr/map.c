@@ -385,7 +385,8 @@ static enum mr_status prepare(struct mr_work *w, const struct mr_map_options *o,
     enum mr_status status = open_plan(w, o, err);
 
     if (status == MR_OK)
-        status = mr_listing_build(o->input, o->n_inputs, &w->listing, err);
+        status = mr_listing_build(
+            o->input, o->n_inputs, w->threads, &w->listing, err);
     if (status == MR_OK && o->shards > 1)
         status = mr_listing_shard(&w->listing, o->shard, o->shards, err);
     if (status == MR_OK && o->rejects != NULL)

@@ -408,8 +408,8 @@ static struct mr_buffer list(const char *const *args, size_t n)
     struct mr_error err;
     char line[2000];
 
-    if (mr_listing_build((char *const *)(uintptr_t)args, n, &listing, &err) !=
-        MR_OK)
+    if (mr_listing_build(
+            (char *const *)(uintptr_t)args, n, 2, &listing, &err) != MR_OK)
         fail_msg("%s: %s", err.path, err.cause);
     for (size_t i = 0; i < listing.n; i++) {
         snprintf(line, sizeof line, "%s < %s %d\n", listing.inputs[i].name,
@@ -452,7 +452,7 @@ static void assert_usage(const char *const *args, size_t n)
     struct mr_error err;
 
     assert_int_equal(
-        mr_listing_build((char *const *)(uintptr_t)args, n, &listing, &err),
+        mr_listing_build((char *const *)(uintptr_t)args, n, 2, &listing, &err),
         MR_USAGE);
     assert_int_equal(err.status, MR_USAGE);
     assert_true(err.cause[0] != '\0' && err.advice[0] != '\0');
@@ -684,8 +684,7 @@ static struct mr_listing make_listing(size_t n)
         char name[32];
 
         snprintf(name, sizeof name, "%06d", (int)i);
-        listing.inputs[i].name = strdup(name);
-        listing.inputs[i].path = strdup(name);
+        listing.inputs[i].name = listing.inputs[i].path = strdup(name);
         listing.inputs[i].size = i % 100 == 0 ? 100000 + i : i % 7 * 1000;
     }
     return listing;
