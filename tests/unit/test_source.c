@@ -482,6 +482,32 @@ static void make_lake(void)
     put("lake/event=b/hour=01/x.gz", "4444");
 }
 
+/* More files than one thread looks at: each has its own size, and they are in
+ * order, whatever order the folder has them in. */
+static void test_walk_of_many(void **state)
+{
+    enum { N = 1300 };
+    struct mr_buffer expected = {0};
+    char line[64], text[16];
+
+    (void)state;
+    make_folder("many");
+    for (int i = 0; i < N; i++) {
+        int k = i * 7 % N; /* any order; 7 has no factor in common with N */
+
+        snprintf(line, sizeof line, "many/%04d", k);
+        memset(text, 'x', sizeof text);
+        write_bytes(line, text, (size_t)(k % 16));
+    }
+    for (int i = 0; i < N; i++) {
+        snprintf(line, sizeof line, "%04d < many/%04d %d\n", i, i, i % 16);
+        assert_int_equal(mr_buffer_add(&expected, line, strlen(line)), MR_OK);
+    }
+    assert_int_equal(mr_buffer_add(&expected, "", 1), MR_OK);
+    ASSERT_LIST((const char *)expected.p, "many");
+    mr_buffer_release(&expected);
+}
+
 static void test_walk(void **state)
 {
     (void)state;
@@ -768,6 +794,7 @@ int main(int argc, char **argv)
         IN_FOLDER(test_many),
         cmocka_unit_test(test_memory),
         IN_FOLDER(test_walk),
+        IN_FOLDER(test_walk_of_many),
         IN_FOLDER(test_direct),
         IN_FOLDER(test_odd_names),
         IN_FOLDER(test_glob),
