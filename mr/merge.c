@@ -177,50 +177,21 @@ static enum mr_status join_cells(struct mr_merge *m)
     return status;
 }
 
-static enum mr_status copy_names(
-    struct mr_partition *to, const struct mr_partition *from)
-{
-    to->name = calloc(from->n_names, sizeof(*to->name));
-    if (to->name == NULL)
-        return MR_NOMEM;
-    for (size_t i = 0; i < from->n_names; i++, to->n_names++) {
-        to->name[i] = strdup(from->name[i]);
-        if (to->name[i] == NULL)
-            return MR_NOMEM;
-    }
-    return MR_OK;
-}
-
-static enum mr_status copy_partition(struct mr_partition *to,
-    const struct mr_partition *from, const uint32_t *cell_of)
-{
-    *to = *from;
-    to->name = NULL;
-    to->n_names = 0;
-    to->cell = malloc((from->n_cells + 1) * sizeof(*to->cell));
-    to->reason = malloc((from->n_reasons + 1) * sizeof(*to->reason));
-    if (to->cell == NULL || to->reason == NULL || copy_names(to, from) != MR_OK)
-        return MR_NOMEM;
-    memcpy(to->reason, from->reason, from->n_reasons * sizeof(*to->reason));
-    for (size_t k = 0; k < from->n_cells; k++) {
-        to->cell[k] = from->cell[k];
-        to->cell[k].cell = cell_of[from->cell[k].cell];
-    }
-    return MR_OK;
-}
-
 static enum mr_status join_coverage(struct mr_merge *m)
 {
+    enum mr_status status;
+
     for (size_t i = 0; i < m->n; i++) {
         const struct mr_coverage *c = &mr_state_get_head(m->state[i])->coverage;
 
         for (size_t k = 0; k < c->n_partitions; k++) {
             struct mr_partition copy;
-            enum mr_status status =
-                copy_partition(&copy, &c->partition[k], m->cell_of[i]);
 
-            if (status == MR_OK)
-                status = mr_coverage_add(&m->head.coverage, &copy);
+            if (mr_partition_copy(&c->partition[k], &copy) != MR_OK)
+                return MR_NOMEM;
+            for (size_t j = 0; j < copy.n_cells; j++)
+                copy.cell[j].cell = m->cell_of[i][copy.cell[j].cell];
+            status = mr_coverage_add(&m->head.coverage, &copy);
             if (status != MR_OK) {
                 mr_partition_release(&copy);
                 return status;
