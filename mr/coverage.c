@@ -27,12 +27,52 @@ void mr_partition_release(struct mr_partition *p)
 {
     size_t i;
 
-    for (i = 0; i < p->n_names; i++)
+    for (i = 0; i < p->n_names && !p->is_block; i++)
         free(p->name[i]);
     free(p->name);
-    free(p->cell);
-    free(p->reason);
+    if (!p->is_block) {
+        free(p->cell);
+        free(p->reason);
+    }
     *p = (struct mr_partition){0};
+}
+
+_Static_assert(_Alignof(struct mr_cell_count) <= _Alignof(char *) &&
+                   _Alignof(struct mr_reason_count) <= _Alignof(char *) &&
+                   sizeof(struct mr_cell_count) % sizeof(char *) == 0 &&
+                   sizeof(struct mr_reason_count) % sizeof(char *) == 0,
+    "they can follow one another");
+
+enum mr_status mr_partition_copy(
+    const struct mr_partition *from, struct mr_partition *to_out)
+{
+    size_t names = from->n_names * sizeof(*from->name);
+    size_t cells = (from->n_cells + from->n_figures) * sizeof(*from->cell);
+    size_t reasons = from->n_reasons * sizeof(*from->reason);
+    size_t texts = 0, i, n;
+    struct mr_partition to = *from;
+    char *p;
+
+    for (i = 0; i < from->n_names; i++)
+        texts += strlen(from->name[i]) + 1;
+    p = malloc(names + cells + reasons + texts + 1);
+    if (!p)
+        return MR_NOMEM;
+    to.is_block = true;
+    to.name = (char **)(void *)p;
+    to.cell = (struct mr_cell_count *)(void *)(p + names);
+    to.reason = (struct mr_reason_count *)(void *)(p + names + cells);
+    if (cells > 0)
+        memcpy(to.cell, from->cell, cells);
+    if (reasons > 0)
+        memcpy(to.reason, from->reason, reasons);
+    p += names + cells + reasons;
+    for (i = 0; i < from->n_names; i++, p += n) {
+        n = strlen(from->name[i]) + 1;
+        to.name[i] = memcpy(p, from->name[i], n);
+    }
+    *to_out = to;
+    return MR_OK;
 }
 
 static void release_failure(struct mr_failure *f)
@@ -229,7 +269,9 @@ static int compare_names(const void *left, const void *right)
  * others become empty.  MR_NOMEM changes nothing. */
 static enum mr_status join(struct mr_partition *p, size_t n)
 {
+    struct mr_partition least = p[0], joined;
     size_t i, n_names = 0, kept = 0;
+    enum mr_status status;
     char **name;
 
     for (i = 0; i < n; i++)
@@ -241,26 +283,27 @@ static enum mr_status join(struct mr_partition *p, size_t n)
     for (i = 0; i < n; i++) {
         memcpy(name + n_names, p[i].name, p[i].n_names * sizeof(*name));
         n_names += p[i].n_names;
-        p[i].n_names = 0;
-        if (i > 0)
-            mr_partition_release(&p[i]);
     }
     qsort(name, n_names, sizeof(*name), compare_names);
-    for (i = 0; i < n_names; i++) {
-        if (kept > 0 && strcmp(name[kept - 1], name[i]) == 0)
-            free(name[i]);
-        else
+    for (i = 0; i < n_names; i++)
+        if (kept == 0 || strcmp(name[kept - 1], name[i]) != 0)
             name[kept++] = name[i];
-    }
-    free(p->name);
-    p->name = name;
-    p->n_names = kept;
+    least.name = name;
+    least.n_names = kept;
+    status = mr_partition_copy(&least, &joined);
+    free(name);
+    if (status != MR_OK)
+        return status;
+    for (i = 0; i < n; i++)
+        mr_partition_release(&p[i]);
+    p[0] = joined;
     return MR_OK;
 }
 
-/* Where a partition stands, and its digest's first bytes as a number. */
+/* Where something stands in an array, and what it is sorted by: the first
+ * bytes of a digest, or a hash. */
 struct place {
-    uint64_t begins;
+    uint64_t key;
     size_t i;
 };
 
@@ -268,7 +311,48 @@ static int compare_places(const void *left, const void *right)
 {
     const struct place *a = left, *b = right;
 
-    return compare_numbers(a->begins, b->begins);
+    return compare_numbers(a->key, b->key);
+}
+
+/* Sort places by keys that are spread evenly: deal out by the first bits, about
+ * one to a bucket, then sort each bucket.  Keys made to collide only cost the
+ * sorting of a big bucket. */
+static enum mr_status sort_places(struct place *place, size_t n)
+{
+    struct place *from = malloc((n + 1) * sizeof(*from));
+    unsigned bits = 1;
+    size_t *end, i, sum = 0;
+
+    while (bits < 24 && (size_t)1 << bits < n)
+        bits++;
+    end = calloc((size_t)1 << bits, sizeof(*end));
+    if (!from || !end) {
+        free(from);
+        free(end);
+        return MR_NOMEM;
+    }
+    if (n > 0)
+        memcpy(from, place, n * sizeof(*from));
+    for (i = 0; i < n; i++)
+        end[from[i].key >> (64 - bits)]++;
+    for (i = 0; i < (size_t)1 << bits; i++) {
+        size_t count = end[i];
+
+        end[i] = sum;
+        sum += count;
+    }
+    for (i = 0; i < n; i++)
+        place[end[from[i].key >> (64 - bits)]++] = from[i];
+    for (i = 0; i < (size_t)1 << bits; i++) {
+        size_t start = i == 0 ? 0 : end[i - 1];
+
+        if (end[i] - start > 1)
+            qsort(
+                place + start, end[i] - start, sizeof(*place), compare_places);
+    }
+    free(from);
+    free(end);
+    return MR_OK;
 }
 
 static uint64_t digest_begins(const struct mr_digest *digest)
@@ -309,7 +393,10 @@ static enum mr_status sort_partitions(struct mr_partition *p, size_t n)
         return MR_NOMEM;
     for (i = 0; i < n; i++)
         place[i] = (struct place){digest_begins(&p[i].digest), i};
-    qsort(place, n, sizeof(*place), compare_places);
+    if (sort_places(place, n) != MR_OK) {
+        free(place);
+        return MR_NOMEM;
+    }
     move_to_places(p, place, n);
     free(place);
     for (i = 0; i < n; i += same) {
@@ -411,35 +498,69 @@ enum mr_status mr_coverage_settle(struct mr_coverage *c)
 
 /* Adding up. */
 
-static enum mr_status count_renamed(
-    const struct mr_coverage *c, uint64_t *renamed_out)
+/* How many of the names, which all have the same hash, are there more than
+ * once.  Sorts them. */
+static uint64_t count_repeated(char **name, size_t n)
 {
-    size_t i, n = 0;
-    char **name;
+    uint64_t repeated = 0;
+    size_t i;
 
-    *renamed_out = 0;
-    for (i = 0; i < c->n_partitions; i++)
-        n += c->partition[i].n_names;
-    if (n == 0)
-        return MR_OK;
-    name = malloc(n * sizeof(*name));
-    if (!name)
-        return MR_NOMEM;
-    n = 0;
-    for (i = 0; i < c->n_partitions; i++) {
-        const struct mr_partition *p = &c->partition[i];
-
-        memcpy(name + n, p->name, p->n_names * sizeof(*name));
-        n += p->n_names;
-    }
-    qsort(name, n, sizeof(*name), compare_names);
+    if (n > 1)
+        qsort(name, n, sizeof(*name), compare_names);
     for (i = 1; i < n; i++) {
         /* Count at the second of a run only. */
         if (strcmp(name[i - 1], name[i]) == 0 &&
             (i == 1 || strcmp(name[i - 2], name[i]) != 0))
-            ++*renamed_out;
+            repeated++;
+    }
+    return repeated;
+}
+
+/* All names, and their hashes. */
+static size_t list_names(
+    const struct mr_coverage *c, char **name, struct place *place)
+{
+    size_t i, j, n = 0;
+
+    for (i = 0; i < c->n_partitions; i++) {
+        const struct mr_partition *p = &c->partition[i];
+
+        mr_coverage_prefetch(c, i);
+        for (j = 0; j < p->n_names; j++, n++) {
+            name[n] = p->name[j];
+            place[n] = (struct place){mr_hash64(name[n], strlen(name[n])), n};
+        }
+    }
+    return n;
+}
+
+static enum mr_status count_renamed(
+    const struct mr_coverage *c, uint64_t *renamed_out)
+{
+    size_t i, k, same, n = 0;
+    struct place *place;
+    char **name, **sorted;
+
+    for (i = 0; i < c->n_partitions; i++)
+        n += c->partition[i].n_names;
+    name = malloc((2 * n + 1) * sizeof(*name));
+    place = malloc((n + 1) * sizeof(*place));
+    if (!name || !place || list_names(c, name, place) != n ||
+        sort_places(place, n) != MR_OK) {
+        free(name);
+        free(place);
+        return MR_NOMEM;
+    }
+    sorted = name + n;
+    *renamed_out = 0;
+    for (i = 0; i < n; i += same) {
+        for (k = i; k < n && place[k].key == place[i].key; k++)
+            sorted[k] = name[place[k].i];
+        same = k - i;
+        *renamed_out += count_repeated(sorted + i, same);
     }
     free(name);
+    free(place);
     return MR_OK;
 }
 

@@ -68,14 +68,14 @@ static void renumber_cells(struct mr_work *w)
     }
 }
 
-/* Types, cells and coverage, in a state's order and numbers. */
+/* Types and cells in a state's order and numbers, and coverage with these
+ * numbers. */
 static enum mr_status make_head(
     struct mr_work *w, struct mr_state_head *head, struct mr_error *err)
 {
     memset(head, 0, sizeof(*head));
     head->spec = w->plan.spec;
-    if (add_unlisted(w) != MR_OK || mr_coverage_settle(&w->coverage) != MR_OK ||
-        sort_cells(w) != MR_OK)
+    if (add_unlisted(w) != MR_OK || sort_cells(w) != MR_OK)
         return mr_fail_nomem(err);
     renumber_cells(w);
     head->coverage = w->coverage;
@@ -101,18 +101,23 @@ static uint32_t final_number(void *context, int32_t day, uint32_t type)
 
 /* ---- users: seal, plan, write ---- */
 
-static enum mr_status seal(
-    struct mr_work *w, size_t *n_blocks, struct mr_error *err)
+/* One thread settles the coverage and encodes it meanwhile. */
+static enum mr_status seal(struct mr_work *w, struct mr_state_head *head,
+    struct mr_state_writer *writer, size_t *n_blocks, struct mr_error *err)
 {
     bool failed = false;
 
-#pragma omp parallel for schedule(dynamic, 1) num_threads((int)w->threads)     \
-    reduction(||                                                               \
-              : failed)
-    for (unsigned shard = 0; shard < MR_AGGREGATE_SHARDS; shard++)
-        failed = mr_aggregate_seal(w->aggregate, shard, w->types, final_number,
-                     &w->cells) != MR_OK ||
-                 failed;
+#pragma omp parallel num_threads((int)w->threads) reduction(|| : failed)
+    {
+#pragma omp single nowait
+        failed = mr_coverage_settle(&head->coverage) != MR_OK ||
+                 mr_state_writer_encode(writer, head, NULL) != MR_OK;
+#pragma omp for schedule(dynamic, 1)
+        for (unsigned shard = 0; shard < MR_AGGREGATE_SHARDS; shard++)
+            if (mr_aggregate_seal(w->aggregate, shard, w->types, final_number,
+                    &w->cells) != MR_OK)
+                failed = true;
+    }
     if (failed || mr_aggregate_plan(w->aggregate, n_blocks) != MR_OK)
         return mr_fail_nomem(err);
     return MR_OK;
@@ -251,7 +256,7 @@ static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
     struct mr_state_writer *writer, struct mr_error *err)
 {
     size_t n_blocks;
-    enum mr_status status = seal(w, &n_blocks, err);
+    enum mr_status status = seal(w, head, writer, &n_blocks, err);
     struct sketch_locks locks;
 
     if (status != MR_OK)
@@ -261,9 +266,13 @@ static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
 #pragma omp parallel num_threads(count_makers(w, n_blocks))
     {
         struct mr_error own = {.status = MR_OK};
-        enum mr_status result =
-            write_share(w, head, &locks, writer, n_blocks, &own);
+        enum mr_status result, packed = MR_OK;
 
+        /* The others need not wait for this. */
+#pragma omp single nowait
+        packed = mr_state_writer_pack(writer, &own);
+        result = write_share(w, head, &locks, writer, n_blocks, &own);
+        result = packed != MR_OK ? packed : result;
 #pragma omp critical
         if (result != MR_OK && status == MR_OK) {
             status = result;
@@ -392,7 +401,8 @@ static enum mr_status prepare(struct mr_work *w, const struct mr_map_options *o,
     enum mr_status status = open_plan(w, o, err);
 
     if (status == MR_OK)
-        status = mr_listing_build(o->input, o->n_inputs, &w->listing, err);
+        status = mr_listing_build(
+            o->input, o->n_inputs, w->threads, &w->listing, err);
     if (status == MR_OK && o->shards > 1)
         status = mr_listing_shard(&w->listing, o->shard, o->shards, err);
     if (status == MR_OK && o->rejects != NULL)

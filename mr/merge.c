@@ -310,50 +310,20 @@ static enum mr_status number_figures(struct mr_merge *m)
 
 /* ---- coverage and sketches ---- */
 
-static enum mr_status copy_names(
-    struct mr_partition *to, const struct mr_partition *from)
-{
-    to->name = calloc(from->n_names, sizeof(*to->name));
-    if (to->name == NULL)
-        return MR_NOMEM;
-    for (size_t i = 0; i < from->n_names; i++, to->n_names++) {
-        to->name[i] = strdup(from->name[i]);
-        if (to->name[i] == NULL)
-            return MR_NOMEM;
-    }
-    return MR_OK;
-}
-
-static enum mr_status copy_partition(struct mr_partition *to,
-    const struct mr_partition *from, const uint32_t *cell_of)
-{
-    *to = *from;
-    to->name = NULL;
-    to->n_names = 0;
-    to->cell =
-        malloc((from->n_cells + from->n_figures + 1) * sizeof(*to->cell));
-    to->reason = malloc((from->n_reasons + 1) * sizeof(*to->reason));
-    if (to->cell == NULL || to->reason == NULL || copy_names(to, from) != MR_OK)
-        return MR_NOMEM;
-    memcpy(to->reason, from->reason, from->n_reasons * sizeof(*to->reason));
-    for (size_t k = 0; k < from->n_cells + from->n_figures; k++)
-        to->cell[k] = from->cell[k];
-    mr_partition_renumber(to, cell_of);
-    return MR_OK;
-}
-
 static enum mr_status join_coverage(struct mr_merge *m)
 {
+    enum mr_status status;
+
     for (size_t i = 0; i < m->n; i++) {
         const struct mr_coverage *c = &mr_state_get_head(m->state[i])->coverage;
 
         for (size_t k = 0; k < c->n_partitions; k++) {
             struct mr_partition copy;
-            enum mr_status status =
-                copy_partition(&copy, &c->partition[k], m->cell_of[i]);
 
-            if (status == MR_OK)
-                status = mr_coverage_add(&m->head.coverage, &copy);
+            if (mr_partition_copy(&c->partition[k], &copy) != MR_OK)
+                return MR_NOMEM;
+            mr_partition_renumber(&copy, m->cell_of[i]);
+            status = mr_coverage_add(&m->head.coverage, &copy);
             if (status != MR_OK) {
                 mr_partition_release(&copy);
                 return status;

@@ -20,7 +20,7 @@
 
 struct mr_input {
     char *path;    /* what to open; "-" is standard input */
-    char *name;    /* the partition's name in a state */
+    char *name;    /* the partition's name in a state: the end of path */
     uint64_t size; /* stored bytes when listed; 0 when unknown */
 };
 
@@ -38,9 +38,10 @@ struct mr_listing {
 };
 
 /**
- * mr_listing_build(args, n, listing, err): Expand INPUT arguments.  A folder
- * is walked (names that begin with '_' or '.' are skipped, links to files
- * followed, links to folders not, other kinds of file skipped); a pattern
+ * mr_listing_build(args, n, threads, listing, err): Expand INPUT arguments,
+ * with so many threads where files are many.  A folder is walked (names that
+ * begin with '_' or '.' are skipped, links to files followed, links to folders
+ * not, other kinds of file skipped); a pattern
  * with *, ? or [ that is not itself a file is a glob; "@FILE" is a list, one
  * path a line ("@-": the list comes from standard input), each line as if
  * given as an argument, except that one that does not exist becomes an
@@ -53,7 +54,7 @@ struct mr_listing {
  * listing with mr_listing_release, also after a failure.
  */
 MR_MUST_CHECK enum mr_status mr_listing_build(char *const *args, size_t n,
-    struct mr_listing *listing_out, struct mr_error *err);
+    unsigned threads, struct mr_listing *listing_out, struct mr_error *err);
 void mr_listing_release(struct mr_listing *listing);
 
 /** mr_listing_shard(listing, k, n, err): Keep the K-th (1..N) of N parts of

@@ -8,20 +8,52 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
+/*
+ * A folder's entries are read into memory and sorted before anything is done
+ * about them: so all inputs come nearly sorted by path, and comparing names
+ * in one folder, whose beginnings are alike, takes a comparison of numbers.
+ *
+ * Where the system says with an entry that it is a file, its size is looked up
+ * later, when all files are known: by several threads, since with many small
+ * files that takes as long as everything else here.
+ */
+
 /* How deep lists may name lists. */
 #define LIST_DEPTH_MAX 8
+
+/* An input's size that is still to be looked up, and below it the errors that
+ * this may come to.  No file is that large. */
+#define SIZE_WANTED UINT64_MAX
+#define SIZE_FAILED(number) (SIZE_WANTED - (uint64_t)(number))
+#define SIZE_ERROR(size) ((int)(SIZE_WANTED - (size)))
+#define SIZE_MAX_KNOWN ((uint64_t)INT64_MAX)
+
+/* Sizes that a thread looks up at a time. */
+#define SIZES_AT_ONCE 512
+
+/* An entry of a folder. */
+struct entry {
+    uint64_t begins; /* the first bytes after what all begin with */
+    size_t name;     /* in names */
+    bool is_file;    /* certainly; else anything */
+};
 
 /* A listing in the making. */
 struct builder {
     struct mr_listing *listing;
     size_t cap_inputs, cap_unlisted;
-    char **folders; /* still to be walked */
+    char **folders; /* still to be walked: the last is next */
     size_t n_folders, cap_folders;
-    size_t below; /* of the folder INPUT at hand: where names begin */
+    struct entry *entries; /* of the folder at hand */
+    size_t n_entries, cap_entries;
+    struct mr_buffer names; /* theirs, each with its NUL */
+    size_t below;           /* of the folder INPUT at hand: where names begin */
     unsigned list_depth;
     bool has_stdin; /* standard input has been named */
     struct mr_error *err;
@@ -83,8 +115,8 @@ static char *normal_path(const char *path)
     return normal;
 }
 
-enum mr_status mr_path_name(
-    const char *path, size_t below, struct mr_buffer *out)
+/* Where in a path the name begins. */
+static size_t name_offset(const char *path, size_t below)
 {
     const char *begin = path;
     const char *slash;
@@ -93,55 +125,52 @@ enum mr_status mr_path_name(
         const char *sign = memchr(begin, '=', (size_t)(slash - begin));
 
         if (sign != NULL && sign > begin)
-            return mr_buffer_add(out, begin, strlen(begin));
+            return (size_t)(begin - path);
         begin = slash + 1;
     }
-    return mr_buffer_add(out, path + below, strlen(path + below));
+    return below;
 }
 
-/* The name as a string of its own. */
-static char *name_of(const char *path, size_t below)
+enum mr_status mr_path_name(
+    const char *path, size_t below, struct mr_buffer *out)
 {
-    struct mr_buffer name = {0};
+    const char *name = path + name_offset(path, below);
 
-    if (mr_path_name(path, below, &name) != MR_OK ||
-        mr_buffer_add(&name, "", 1) != MR_OK) {
-        mr_buffer_release(&name);
-        return NULL;
-    }
-    return (char *)name.p;
+    return mr_buffer_add(out, name, strlen(name));
 }
 
+/* Takes over the path, which may be NULL for want of memory. */
 static enum mr_status add_input(
-    struct builder *b, const char *path, size_t below, uint64_t size)
+    struct builder *b, char *path, size_t below, uint64_t size)
 {
     struct mr_listing *listing = b->listing;
     struct mr_input *inputs =
         grown(listing->inputs, listing->n, &b->cap_inputs, sizeof *inputs);
     struct mr_input *input;
 
-    if (inputs == NULL)
-        return mr_fail_nomem(b->err);
-    listing->inputs = inputs;
-    input = &inputs[listing->n];
-    input->size = size;
-    input->name = name_of(path, below);
-    input->path = copy_text(path, strlen(path));
-    if (input->name == NULL || input->path == NULL) {
-        free(input->name);
-        free(input->path);
+    if (inputs != NULL)
+        listing->inputs = inputs;
+    if (inputs == NULL || path == NULL) {
+        free(path);
         return mr_fail_nomem(b->err);
     }
+    input = &inputs[listing->n];
+    input->size = size;
+    input->path = path;
+    input->name = path + name_offset(path, below);
     listing->n++;
     return MR_OK;
 }
 
-/* A file called "-" must not be taken for standard input when it is opened. */
+/* A file called "-" must not be taken for standard input when it is opened.
+ * Takes over the path. */
 static enum mr_status add_file(
-    struct builder *b, const char *path, size_t below, uint64_t size)
+    struct builder *b, char *path, size_t below, uint64_t size)
 {
-    if (strcmp(path, "-") == 0)
-        return add_input(b, "./-", 2, size);
+    if (strcmp(path, "-") == 0) {
+        free(path);
+        return add_input(b, copy_text("./-", 3), 2, size);
+    }
     return add_input(b, path, below, size);
 }
 
@@ -159,7 +188,8 @@ static enum mr_status add_unlisted(
         return mr_fail_nomem(b->err);
     listing->unlisted = unlisted;
     unlisted += listing->n_unlisted;
-    unlisted->name = name_of(path, below);
+    path += name_offset(path, below);
+    unlisted->name = copy_text(path, strlen(path));
     if (unlisted->name == NULL)
         return mr_fail_nomem(b->err);
     (void)mr_fail_errno(&why, number, NULL, NULL);
@@ -202,49 +232,127 @@ static char *child_path(const char *folder, const char *entry)
     return path;
 }
 
-static enum mr_status look_at_entry(
-    struct builder *b, int folder_fd, const char *folder, const char *entry)
+/* Takes over the path. */
+static enum mr_status add_entry_unlisted(
+    struct builder *b, char *path, int number)
 {
-    enum mr_status status = MR_OK;
-    char *path = child_path(folder, entry);
+    enum mr_status status = add_unlisted(b, path, b->below, number);
+
+    free(path);
+    return status;
+}
+
+static enum mr_status look_at_entry(struct builder *b, int folder_fd,
+    const char *folder, const struct entry *entry)
+{
+    const char *name = (const char *)b->names.p + entry->name;
+    char *path = child_path(folder, name);
     bool link = false, failed;
     struct stat info;
 
     if (path == NULL)
         return mr_fail_nomem(b->err);
-    failed = fstatat(folder_fd, entry, &info, AT_SYMLINK_NOFOLLOW) != 0;
+    if (entry->is_file)
+        return add_file(b, path, b->below, SIZE_WANTED);
+    failed = fstatat(folder_fd, name, &info, AT_SYMLINK_NOFOLLOW) != 0;
     if (!failed && S_ISLNK(info.st_mode)) {
         link = true;
-        failed = fstatat(folder_fd, entry, &info, 0) != 0;
+        failed = fstatat(folder_fd, name, &info, 0) != 0;
     }
     if (failed)
-        status = add_unlisted(b, path, b->below, errno);
-    else if (S_ISREG(info.st_mode))
-        status = add_file(b, path, b->below, (uint64_t)info.st_size);
-    else if (S_ISDIR(info.st_mode) && !link)
+        return add_entry_unlisted(b, path, errno);
+    if (S_ISREG(info.st_mode))
+        return add_file(b, path, b->below, (uint64_t)info.st_size);
+    if (S_ISDIR(info.st_mode) && !link)
         return push_folder(b, path);
     free(path);
-    return status;
+    return MR_OK;
+}
+
+static enum mr_status keep_entry(struct builder *b, const struct dirent *found)
+{
+    struct entry *entries =
+        grown(b->entries, b->n_entries, &b->cap_entries, sizeof *entries);
+    struct entry *entry;
+
+    if (entries == NULL)
+        return mr_fail_nomem(b->err);
+    b->entries = entries;
+    entry = &entries[b->n_entries];
+    *entry = (struct entry){.name = b->names.n};
+#ifdef DT_REG
+    entry->is_file = found->d_type == DT_REG;
+#endif
+    if (mr_buffer_add(&b->names, found->d_name, strlen(found->d_name) + 1) !=
+        MR_OK)
+        return mr_fail_nomem(b->err);
+    b->n_entries++;
+    return MR_OK;
+}
+
+/* How many bytes a text has in common with another, at most n. */
+static size_t common_bytes(const uint8_t *a, const uint8_t *b, size_t n)
+{
+    size_t i = 0;
+
+    while (i < n && a[i] == b[i] && a[i] != '\0')
+        i++;
+    return i;
+}
+
+/* Descending, so that the last is the first.  Names that begin alike stay in
+ * any order: it is for speed only. */
+static int entries_down(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+
+    return x->begins < y->begins ? 1 : x->begins > y->begins ? -1 : 0;
+}
+
+static void sort_entries(struct builder *b)
+{
+    const uint8_t *names = b->names.p;
+    size_t common = SIZE_MAX;
+
+    for (size_t i = 1; i < b->n_entries; i++)
+        common = common_bytes(names, names + b->entries[i].name, common);
+    for (size_t i = 0; i < b->n_entries && b->n_entries > 1; i++) {
+        const uint8_t *p = names + b->entries[i].name + common;
+        uint64_t begins = 0;
+
+        for (unsigned k = 0; k < 8; k++)
+            begins = begins << 8 | (*p == '\0' ? 0 : *p++);
+        b->entries[i].begins = begins;
+    }
+    if (b->n_entries > 1)
+        qsort(b->entries, b->n_entries, sizeof *b->entries, entries_down);
 }
 
 static enum mr_status walk_folder(struct builder *b, const char *folder)
 {
     enum mr_status status = MR_OK;
     DIR *dir = opendir(folder);
-    struct dirent *entry;
-
     /* An unlisted folder below INPUT is named like a file; INPUT itself,
      * which has nothing below it, by its path. */
+    size_t below = strlen(folder) > b->below ? b->below : 0;
+    struct dirent *found;
+
     if (dir == NULL)
-        return add_unlisted(
-            b, folder, strlen(folder) > b->below ? b->below : 0, errno);
-    while (status == MR_OK && (errno = 0, entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] != '.' && entry->d_name[0] != '_')
-            status = look_at_entry(b, dirfd(dir), folder, entry->d_name);
-    }
+        return add_unlisted(b, folder, below, errno);
+    b->n_entries = b->names.n = 0;
+    while (status == MR_OK && (errno = 0, found = readdir(dir)) != NULL)
+        if (found->d_name[0] != '.' && found->d_name[0] != '_')
+            status = keep_entry(b, found);
     if (status == MR_OK && errno != 0)
-        status = add_unlisted(
-            b, folder, strlen(folder) > b->below ? b->below : 0, errno);
+        status = add_unlisted(b, folder, below, errno);
+    sort_entries(b);
+    /* Files ascending, and folders, which are taken from the end, too. */
+    for (size_t i = b->n_entries; i-- > 0 && status == MR_OK;)
+        if (b->entries[i].is_file)
+            status = look_at_entry(b, dirfd(dir), folder, &b->entries[i]);
+    for (size_t i = 0; i < b->n_entries && status == MR_OK; i++)
+        if (!b->entries[i].is_file)
+            status = look_at_entry(b, dirfd(dir), folder, &b->entries[i]);
     closedir(dir);
     return status;
 }
@@ -276,11 +384,10 @@ static enum mr_status add_existing(
 
     if (path == NULL)
         return mr_fail_nomem(b->err);
-    if (S_ISDIR(info->st_mode))
-        status = walk(b, path);
-    else
-        status = add_file(
+    if (!S_ISDIR(info->st_mode))
+        return add_file(
             b, path, 0, S_ISREG(info->st_mode) ? (uint64_t)info->st_size : 0);
+    status = walk(b, path);
     free(path);
     return status;
 }
@@ -430,7 +537,7 @@ static enum mr_status add_argument(struct builder *b, const char *arg)
 
     if (strcmp(arg, "-") == 0) {
         status = use_stdin(b);
-        return status != MR_OK ? status : add_input(b, "-", 0, 0);
+        return status != MR_OK ? status : add_input(b, copy_text("-", 1), 0, 0);
     }
     if (arg[0] == '@')
         return add_list(b, arg + 1);
@@ -491,7 +598,6 @@ static void settle(struct mr_listing *listing)
 
         if (n > 0 && strcmp(listing->inputs[n - 1].path, input->path) == 0) {
             free(input->path);
-            free(input->name);
         } else {
             listing->inputs[n++] = *input;
         }
@@ -513,7 +619,82 @@ static void settle(struct mr_listing *listing)
     listing->n_unlisted = n;
 }
 
-enum mr_status mr_listing_build(char *const *args, size_t n,
+/* ---- sizes ---- */
+
+struct sizes {
+    struct mr_listing *listing;
+    atomic_size_t next;
+};
+
+static uint64_t look_up_size(const char *path)
+{
+    struct stat info;
+
+    if (fstatat(AT_FDCWD, path, &info, AT_SYMLINK_NOFOLLOW) == 0)
+        return S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
+    /* Opening it will fail, and say so. */
+    return errno == ENAMETOOLONG ? 0 : SIZE_FAILED(errno);
+}
+
+/* Look up sizes until there are no more; any number of threads. */
+static void *look_up_sizes(void *context)
+{
+    struct sizes *s = context;
+    size_t n = s->listing->n, i;
+
+    while ((i = atomic_fetch_add(&s->next, SIZES_AT_ONCE)) < n)
+        for (size_t k = i; k < n && k < i + SIZES_AT_ONCE; k++) {
+            struct mr_input *input = &s->listing->inputs[k];
+
+            if (input->size == SIZE_WANTED)
+                input->size = look_up_size(input->path);
+        }
+    return NULL;
+}
+
+/* Move inputs that could not be looked at to those that are not listed. */
+static enum mr_status drop_failed(struct builder *b)
+{
+    struct mr_listing *listing = b->listing;
+    enum mr_status status = MR_OK;
+    size_t n = 0;
+
+    for (size_t i = 0; i < listing->n; i++) {
+        struct mr_input *input = &listing->inputs[i];
+
+        if (input->size <= SIZE_MAX_KNOWN) {
+            listing->inputs[n++] = *input;
+            continue;
+        }
+        if (status == MR_OK)
+            status = add_unlisted(b, input->name, 0, SIZE_ERROR(input->size));
+        free(input->path);
+    }
+    listing->n = n;
+    return status;
+}
+
+/* Look up all sizes that are not known. */
+static enum mr_status find_sizes(struct builder *b, unsigned threads)
+{
+    struct sizes sizes = {.listing = b->listing};
+    size_t portions = b->listing->n / SIZES_AT_ONCE + 1;
+    unsigned most = portions < threads ? (unsigned)portions : threads, n = 0;
+    pthread_t *thread = malloc((most + 1) * sizeof *thread);
+
+    if (thread == NULL)
+        return mr_fail_nomem(b->err);
+    while (n + 1 < most &&
+           pthread_create(&thread[n], NULL, look_up_sizes, &sizes) == 0)
+        n++;
+    (void)look_up_sizes(&sizes);
+    for (unsigned i = 0; i < n; i++)
+        (void)pthread_join(thread[i], NULL);
+    free(thread);
+    return drop_failed(b);
+}
+
+enum mr_status mr_listing_build(char *const *args, size_t n, unsigned threads,
     struct mr_listing *listing_out, struct mr_error *err)
 {
     struct builder b = {.listing = listing_out, .err = err};
@@ -525,6 +706,10 @@ enum mr_status mr_listing_build(char *const *args, size_t n,
     while (b.n_folders > 0)
         free(b.folders[--b.n_folders]);
     free(b.folders);
+    free(b.entries);
+    mr_buffer_release(&b.names);
+    if (status == MR_OK)
+        status = find_sizes(&b, threads);
     if (status != MR_OK)
         return status;
     settle(listing_out);
@@ -540,7 +725,6 @@ void mr_listing_release(struct mr_listing *listing)
 {
     for (size_t i = 0; i < listing->n; i++) {
         free(listing->inputs[i].path);
-        free(listing->inputs[i].name);
     }
     for (size_t i = 0; i < listing->n_unlisted; i++)
         free(listing->unlisted[i].name);
@@ -614,7 +798,6 @@ enum mr_status mr_listing_shard(
             listing->inputs[kept++] = *input;
         } else {
             free(input->path);
-            free(input->name);
         }
         /* One more each, so that empty files are dealt out too. */
         heap->bytes += listing->inputs[i].size + 1;

@@ -75,6 +75,16 @@ MR_MUST_CHECK enum mr_status mr_state_writer_new(const char *path,
 /** Append the next block; blocks come in ascending order. */
 MR_MUST_CHECK enum mr_status mr_state_writer_add(struct mr_state_writer *w,
     const struct mr_packed_block *packed, struct mr_error *err);
+/**
+ * mr_state_writer_encode(w, head, err), then mr_state_writer_pack(w, err):
+ * Make the section of partitions ahead of finishing, which with many takes a
+ * while.  Of the head only the coverage is looked at, which from then on stays
+ * as it is.  Another thread may add blocks meanwhile.
+ */
+MR_MUST_CHECK enum mr_status mr_state_writer_encode(struct mr_state_writer *w,
+    const struct mr_state_head *head, struct mr_error *err);
+MR_MUST_CHECK enum mr_status mr_state_writer_pack(
+    struct mr_state_writer *w, struct mr_error *err);
 /** Write the head, sync and give the file its final name, which is copied to
  * path_out[size]; frees the writer in any case.  bytes_out: file size. */
 MR_MUST_CHECK enum mr_status mr_state_writer_finish(struct mr_state_writer *w,

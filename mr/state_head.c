@@ -151,37 +151,56 @@ static enum mr_status encode_cell_counts(const struct mr_cell_count *cell,
     return status;
 }
 
-static enum mr_status encode_counts(
-    const struct mr_partition *p, struct mr_buffer *out)
+/* Write numbers where there is room for them; return their end. */
+static uint8_t *put_counts(const struct mr_partition *p, uint8_t *out)
 {
-    enum mr_status status = mr_buffer_add_varint(out, p->n_reasons);
+    uint64_t next = 0;
     size_t i;
 
-    for (i = 0; status == MR_OK && i < p->n_reasons; i++) {
-        status = mr_buffer_add_varint(out, p->reason[i].reason);
-        if (status == MR_OK)
-            status = mr_buffer_add_varint(out, p->reason[i].lines);
+    out += mr_put_varint(out, p->n_reasons);
+    for (i = 0; i < p->n_reasons; i++) {
+        out += mr_put_varint(out, p->reason[i].reason);
+        out += mr_put_varint(out, p->reason[i].lines);
     }
-    return status == MR_OK ? encode_cell_counts(p->cell, p->n_cells, 0, out)
-                           : status;
+    out += mr_put_varint(out, p->n_cells);
+    for (i = 0; i < p->n_cells; i++) {
+        const struct mr_cell_count *cell = &p->cell[i];
+
+        out += mr_put_varint(out, cell->cell - next);
+        out += mr_put_varint(out, cell->events);
+        out += mr_put_varint(out, cell->without_user);
+        next = (uint64_t)cell->cell + 1;
+    }
+    return out;
 }
 
+/* There can be very many: room is made once for all the numbers of one. */
 static enum mr_status encode_partition(
     const struct mr_partition *p, struct mr_buffer *out)
 {
     const uint64_t number[] = {p->stored_bytes, p->text_bytes, p->lines,
         p->blank, p->other_day, p->other_type};
+    const size_t n_numbers = sizeof(number) / sizeof(*number);
     enum mr_status status =
         mr_buffer_add(out, p->digest.b, sizeof(p->digest.b));
+    uint8_t *end;
     size_t i;
 
     if (status == MR_OK)
         status = mr_buffer_add_varint(out, p->n_names);
     for (i = 0; status == MR_OK && i < p->n_names; i++)
         status = add_text(out, p->name[i]);
-    for (i = 0; status == MR_OK && i < sizeof(number) / sizeof(*number); i++)
-        status = mr_buffer_add_varint(out, number[i]);
-    return status == MR_OK ? encode_counts(p, out) : status;
+    if (status == MR_OK)
+        status = mr_buffer_reserve(out,
+            out->n + MR_VARINT_MAX *
+                         (n_numbers + 2 + 2 * p->n_reasons + 3 * p->n_cells));
+    if (status != MR_OK)
+        return status;
+    end = out->p + out->n;
+    for (i = 0; i < n_numbers; i++)
+        end += mr_put_varint(end, number[i]);
+    out->n = (size_t)(put_counts(p, end) - out->p);
+    return MR_OK;
 }
 
 static enum mr_status encode_partitions(

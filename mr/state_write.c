@@ -19,17 +19,23 @@
 #define HEADER_MAX_BYTES                                                       \
     (MR_STATE_HEADER_BYTES + MR_CHUNK_COUNT * MR_STATE_ENTRY_BYTES)
 
+/* A chunk in the making. */
+struct chunk {
+    struct mr_buffer plain, packed;
+    bool is_encoded, is_packed;
+};
+
 struct mr_state_writer {
     struct mr_publish *publish;
     char *path;     /* as given */
     bool is_folder; /* the file's name is made from its content */
     uint8_t header[HEADER_MAX_BYTES];
-    uint32_t n_chunks;       /* that the file will have */
-    uint32_t n_put;          /* entries that stand in the header */
-    uint64_t size;           /* of the file so far */
-    struct mr_buffer index;  /* entries of UIDX */
-    struct mr_buffer packed; /* a chunk */
-    struct mr_buffer plain;
+    uint32_t n_chunks;      /* that the file will have */
+    uint32_t n_put;         /* entries that stand in the header */
+    uint64_t size;          /* of the file so far */
+    struct mr_buffer index; /* entries of UIDX */
+    struct chunk parts;     /* PART, which may be made ahead */
+    struct chunk other;     /* one of the others */
     uint64_t n_blocks, n_users, n_members, n_intervals, plain_bytes;
 };
 
@@ -40,11 +46,17 @@ static bool is_folder_path(const char *path)
     return n < 4 || strcmp(path + n - 4, ".mrs") != 0;
 }
 
+static void release_chunk(struct chunk *c)
+{
+    mr_buffer_release(&c->plain);
+    mr_buffer_release(&c->packed);
+}
+
 static void free_writer(struct mr_state_writer *w)
 {
     mr_buffer_release(&w->index);
-    mr_buffer_release(&w->packed);
-    mr_buffer_release(&w->plain);
+    release_chunk(&w->parts);
+    release_chunk(&w->other);
     free(w->path);
     free(w);
 }
@@ -146,15 +158,9 @@ static void put_entry(struct mr_state_writer *w, enum mr_chunk chunk,
     mr_put_u64(entry + 32, checksum);
 }
 
-/* Make the plain bytes of a chunk. */
-static enum mr_status encode_chunk(struct mr_state_writer *w,
-    const struct mr_state_head *head, enum mr_chunk chunk)
+static enum mr_status encode_index(
+    const struct mr_state_writer *w, struct mr_buffer *out)
 {
-    struct mr_buffer *out = &w->plain;
-
-    out->n = 0;
-    if (chunk != MR_CHUNK_UIDX)
-        return mr_head_encode(head, chunk, out);
     if (mr_buffer_add_varint(out, w->n_blocks) != MR_OK ||
         mr_buffer_add_varint(out, w->n_users) != MR_OK ||
         mr_buffer_add_varint(out, w->n_members) != MR_OK ||
@@ -163,31 +169,79 @@ static enum mr_status encode_chunk(struct mr_state_writer *w,
     return mr_buffer_add(out, w->index.p, w->index.n);
 }
 
+/* Make the plain bytes of a chunk, unless they are there. */
+static enum mr_status encode_chunk(const struct mr_state_writer *w,
+    const struct mr_state_head *head, enum mr_chunk which, struct chunk *c,
+    struct mr_error *err)
+{
+    enum mr_status status;
+
+    if (c->is_encoded)
+        return MR_OK;
+    c->plain.n = 0;
+    status = which == MR_CHUNK_UIDX ? encode_index(w, &c->plain)
+                                    : mr_head_encode(head, which, &c->plain);
+    if (status != MR_OK)
+        return mr_fail_nomem(err);
+    c->is_encoded = true;
+    return MR_OK;
+}
+
+/* Pack them, unless that has been done. */
+static enum mr_status pack_chunk(
+    struct chunk *c, ZSTD_CCtx *context, struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+
+    if (!c->is_packed)
+        status = mr_state_pack(
+            context, (struct mr_span){c->plain.p, c->plain.n}, &c->packed, err);
+    c->is_packed = status == MR_OK;
+    return status;
+}
+
+enum mr_status mr_state_writer_encode(struct mr_state_writer *w,
+    const struct mr_state_head *head, struct mr_error *err)
+{
+    return encode_chunk(w, head, MR_CHUNK_PART, &w->parts, err);
+}
+
+enum mr_status mr_state_writer_pack(
+    struct mr_state_writer *w, struct mr_error *err)
+{
+    ZSTD_CCtx *context = mr_state_packing_context();
+    enum mr_status status =
+        context ? pack_chunk(&w->parts, context, err) : mr_fail_nomem(err);
+
+    ZSTD_freeCCtx(context);
+    return status;
+}
+
 static enum mr_status write_chunk(struct mr_state_writer *w,
     const struct mr_state_head *head, enum mr_chunk chunk, ZSTD_CCtx *context,
     struct mr_error *err)
 {
+    struct chunk *c = chunk == MR_CHUNK_PART ? &w->parts : &w->other;
     uint32_t flags = MR_CHUNK_REQUIRED;
     uint64_t offset = w->size;
-    enum mr_status status;
+    enum mr_status status = encode_chunk(w, head, chunk, c, err);
 
-    if (encode_chunk(w, head, chunk) != MR_OK)
-        return mr_fail_nomem(err);
-    status = mr_state_pack(
-        context, (struct mr_span){w->plain.p, w->plain.n}, &w->packed, err);
+    if (status == MR_OK)
+        status = pack_chunk(c, context, err);
     if (status != MR_OK)
         return status;
-    if (w->packed.n < w->plain.n)
+    if (c->packed.n < c->plain.n)
         flags |= MR_CHUNK_PACKED;
     if (chunk == MR_CHUNK_SPEC) {
-        struct mr_digest digest = mr_digest_bytes(w->plain.p, w->plain.n);
+        struct mr_digest digest = mr_digest_bytes(c->plain.p, c->plain.n);
 
         memcpy(w->header + 16, digest.b, sizeof(digest.b));
     }
-    status = append(w, w->packed.p, w->packed.n, err);
+    status = append(w, c->packed.p, c->packed.n, err);
     if (status == MR_OK)
-        put_entry(w, chunk, flags, offset, w->plain.n,
-            mr_hash64(w->packed.p, w->packed.n));
+        put_entry(w, chunk, flags, offset, c->plain.n,
+            mr_hash64(c->packed.p, c->packed.n));
+    c->is_encoded = c->is_packed = false;
     return status;
 }
 

@@ -125,6 +125,8 @@ struct thread {
     struct mr_progress untold;   /* what the run's progress lacks */
     uint64_t untold_text;        /* bytes of text it stands for */
     struct known_cell known[KNOWN_CELLS];
+    struct mr_cell_count *cell; /* for the partition at hand */
+    size_t cap_cells;
 };
 
 /* An archive, or a single file: what waits for its being closed. */
@@ -813,9 +815,14 @@ static enum mr_status fill_cells(
 {
     enum mr_status status = MR_OK;
 
-    p->cell = malloc((sum->n_cells + 1) * sizeof(*p->cell));
-    if (p->cell == NULL)
-        return MR_NOMEM;
+    if (sum->n_cells > t->cap_cells) {
+        p->cell = realloc(t->cell, 2 * sum->n_cells * sizeof(*p->cell));
+        if (p->cell == NULL)
+            return MR_NOMEM;
+        t->cell = p->cell;
+        t->cap_cells = 2 * sum->n_cells;
+    }
+    p->cell = t->cell;
     for (size_t i = 0; sum->cell != NULL && i <= sum->cell_mask; i++) {
         const struct mr_cell_tally *c = &sum->cell[i];
         struct mr_cell_count *count = &p->cell[p->n_cells + p->n_figures];
@@ -833,41 +840,35 @@ static enum mr_status fill_cells(
     return status;
 }
 
-static enum mr_status fill_reasons(
-    const struct mr_batch *sum, struct mr_partition *p)
+static void fill_reasons(const struct mr_batch *sum, struct mr_partition *p)
 {
-    for (uint32_t r = 0; r < MR_REASON_COUNT; r++) {
-        if (sum->reason[r] == 0)
-            continue;
-        if (p->reason == NULL)
-            p->reason = malloc(MR_REASON_COUNT * sizeof(*p->reason));
-        if (p->reason == NULL)
-            return MR_NOMEM;
-        p->reason[p->n_reasons++] = (struct mr_reason_count){r, sum->reason[r]};
-    }
-    return MR_OK;
+    for (uint32_t r = 0; r < MR_REASON_COUNT; r++)
+        if (sum->reason[r] > 0)
+            p->reason[p->n_reasons++] =
+                (struct mr_reason_count){r, sum->reason[r]};
 }
 
 static enum mr_status fill_partition(struct thread *t, const struct job *job,
-    const struct mr_stream *stream, struct mr_partition *p)
+    const struct mr_stream *stream, struct mr_partition *p_out)
 {
     const struct mr_batch *sum = &job->found.sum;
+    struct mr_reason_count reason[MR_REASON_COUNT];
+    char *name = (char *)(uintptr_t)job->name;
+    struct mr_partition p = {.digest = mr_stream_digest(stream),
+        .name = &name,
+        .n_names = 1,
+        .stored_bytes = mr_stream_stored_bytes(stream),
+        .text_bytes = sum->text_bytes,
+        .lines = sum->lines,
+        .blank = sum->blank,
+        .other_day = sum->other_day,
+        .other_type = sum->other_type,
+        .reason = reason};
 
-    memset(p, 0, sizeof(*p));
-    p->digest = mr_stream_digest(stream);
-    p->stored_bytes = mr_stream_stored_bytes(stream);
-    p->text_bytes = sum->text_bytes;
-    p->lines = sum->lines;
-    p->blank = sum->blank;
-    p->other_day = sum->other_day;
-    p->other_type = sum->other_type;
-    p->name = calloc(1, sizeof(*p->name));
-    if (p->name == NULL || (p->name[0] = strdup(job->name)) == NULL)
+    fill_reasons(sum, &p);
+    if (fill_cells(t, sum, &p) != MR_OK)
         return MR_NOMEM;
-    p->n_names = 1;
-    if (fill_reasons(sum, p) != MR_OK)
-        return MR_NOMEM;
-    return fill_cells(t, sum, p);
+    return mr_partition_copy(&p, p_out);
 }
 
 /* Note a failure.  What to do about it is kept with the cause, unless it is
@@ -910,7 +911,7 @@ static enum mr_status add_share(struct group *group,
 static enum mr_status end_partition(struct thread *t, struct job *job,
     const struct mr_stream *stream, struct group *group, struct mr_error *err)
 {
-    struct mr_partition p;
+    struct mr_partition p = {.n_names = 0};
     enum mr_status status;
 
     if (stopping(t->work))
@@ -1112,6 +1113,8 @@ static enum mr_status note_failure(struct group *group, const char *name,
 static enum mr_status note_archive(
     struct group *group, const char *name, struct mr_error *err)
 {
+    char *only = (char *)(uintptr_t)name;
+    struct mr_partition archive = {.name = &only, .n_names = 1};
     struct mr_partition p = {.n_names = 0};
     struct mr_buffer digests = {0};
     enum mr_status status = MR_OK;
@@ -1120,13 +1123,10 @@ static enum mr_status note_archive(
         if (status == MR_OK)
             status = mr_buffer_add(&digests,
                 group->coverage.partition[i].digest.b, MR_DIGEST_BYTES);
-    p.digest = mr_digest_bytes(digests.p, digests.n);
+    archive.digest = mr_digest_bytes(digests.p, digests.n);
     mr_buffer_release(&digests);
-    p.name = calloc(1, sizeof(*p.name));
-    if (p.name == NULL || (p.name[0] = strdup(name)) == NULL)
-        status = MR_NOMEM;
-    else
-        p.n_names = 1;
+    if (status == MR_OK)
+        status = mr_partition_copy(&archive, &p);
     if (status == MR_OK)
         status = mr_coverage_add(&group->coverage, &p);
     if (status != MR_OK) {
@@ -1262,6 +1262,7 @@ void mr_work_thread(struct mr_work *w)
     if (t.spare != NULL)
         unit_free(t.spare);
     mr_coverage_release(&t.coverage);
+    free(t.cell);
     mr_batch_release(&t.ready);
     mr_batch_release(&t.job_sum);
     mr_batch_release(&t.group_sum);

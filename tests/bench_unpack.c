@@ -272,12 +272,13 @@ static double run(struct work *work, struct worker *w, unsigned n_threads)
     return now() - start;
 }
 
-static bool list(struct work *work, char **args, int n)
+static bool list(struct work *work, char **args, int n, unsigned threads)
 {
     struct mr_error err;
     char text[1280];
 
-    if (mr_listing_build(args, (size_t)n, &work->listing, &err) == MR_OK)
+    if (mr_listing_build(args, (size_t)n, threads, &work->listing, &err) ==
+        MR_OK)
         return true;
     mr_error_format(&err, text, sizeof(text));
     fprintf(stderr, "bench_unpack: %s\n", text);
@@ -299,7 +300,8 @@ int main(int argc, char **argv)
         }
     }
     w = calloc((size_t)n_threads, sizeof *w);
-    if (w != NULL && list(&work, argv + optind, argc - optind)) {
+    if (w != NULL &&
+        list(&work, argv + optind, argc - optind, (unsigned)n_threads)) {
         seconds = run(&work, w, (unsigned)n_threads);
         printf("{\"threads\": %d, \"partitions\": %zu, "
                "\"stored_bytes\": %" PRIu64 ", \"text_bytes\": %" PRIu64

@@ -192,20 +192,12 @@ static void make_facts(struct fact *f, size_t n)
 /* A settled copy of c's content, added to "to". */
 static void pour(struct mr_coverage *to, const struct mr_coverage *from)
 {
-    size_t i, j;
+    size_t i;
 
     for (i = 0; i < from->n_partitions; i++) {
-        const struct mr_partition *p = &from->partition[i];
-        struct mr_partition copy = *p;
+        struct mr_partition copy;
 
-        copy.name = malloc(p->n_names * sizeof *p->name);
-        copy.cell = malloc(p->n_cells * sizeof *p->cell);
-        copy.reason = malloc(p->n_reasons * sizeof *p->reason);
-        assert_true(copy.name && copy.cell && copy.reason);
-        for (j = 0; j < p->n_names; j++)
-            copy.name[j] = strdup(p->name[j]);
-        memcpy(copy.cell, p->cell, p->n_cells * sizeof *p->cell);
-        memcpy(copy.reason, p->reason, p->n_reasons * sizeof *p->reason);
+        assert_int_equal(mr_partition_copy(&from->partition[i], &copy), MR_OK);
         assert_int_equal(mr_coverage_add(to, &copy), MR_OK);
     }
     for (i = 0; i < from->n_failures; i++) {

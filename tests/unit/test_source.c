@@ -408,8 +408,8 @@ static struct mr_buffer list(const char *const *args, size_t n)
     struct mr_error err;
     char line[2000];
 
-    if (mr_listing_build((char *const *)(uintptr_t)args, n, &listing, &err) !=
-        MR_OK)
+    if (mr_listing_build(
+            (char *const *)(uintptr_t)args, n, 2, &listing, &err) != MR_OK)
         fail_msg("%s: %s", err.path, err.cause);
     for (size_t i = 0; i < listing.n; i++) {
         snprintf(line, sizeof line, "%s < %s %d\n", listing.inputs[i].name,
@@ -452,7 +452,7 @@ static void assert_usage(const char *const *args, size_t n)
     struct mr_error err;
 
     assert_int_equal(
-        mr_listing_build((char *const *)(uintptr_t)args, n, &listing, &err),
+        mr_listing_build((char *const *)(uintptr_t)args, n, 2, &listing, &err),
         MR_USAGE);
     assert_int_equal(err.status, MR_USAGE);
     assert_true(err.cause[0] != '\0' && err.advice[0] != '\0');
@@ -480,6 +480,32 @@ static void make_lake(void)
     put("lake/_tmp/x.gz", "no");
     put("lake/.git/x.gz", "no");
     put("lake/event=b/hour=01/x.gz", "4444");
+}
+
+/* More files than one thread looks at: each has its own size, and they are in
+ * order, whatever order the folder has them in. */
+static void test_walk_of_many(void **state)
+{
+    enum { N = 1300 };
+    struct mr_buffer expected = {0};
+    char line[64], text[16];
+
+    (void)state;
+    make_folder("many");
+    for (int i = 0; i < N; i++) {
+        int k = i * 7 % N; /* any order; 7 has no factor in common with N */
+
+        snprintf(line, sizeof line, "many/%04d", k);
+        memset(text, 'x', sizeof text);
+        write_bytes(line, text, (size_t)(k % 16));
+    }
+    for (int i = 0; i < N; i++) {
+        snprintf(line, sizeof line, "%04d < many/%04d %d\n", i, i, i % 16);
+        assert_int_equal(mr_buffer_add(&expected, line, strlen(line)), MR_OK);
+    }
+    assert_int_equal(mr_buffer_add(&expected, "", 1), MR_OK);
+    ASSERT_LIST((const char *)expected.p, "many");
+    mr_buffer_release(&expected);
 }
 
 static void test_walk(void **state)
@@ -684,8 +710,7 @@ static struct mr_listing make_listing(size_t n)
         char name[32];
 
         snprintf(name, sizeof name, "%06d", (int)i);
-        listing.inputs[i].name = strdup(name);
-        listing.inputs[i].path = strdup(name);
+        listing.inputs[i].name = listing.inputs[i].path = strdup(name);
         listing.inputs[i].size = i % 100 == 0 ? 100000 + i : i % 7 * 1000;
     }
     return listing;
@@ -769,6 +794,7 @@ int main(int argc, char **argv)
         IN_FOLDER(test_many),
         cmocka_unit_test(test_memory),
         IN_FOLDER(test_walk),
+        IN_FOLDER(test_walk_of_many),
         IN_FOLDER(test_direct),
         IN_FOLDER(test_odd_names),
         IN_FOLDER(test_glob),
