@@ -14,6 +14,7 @@ import collections
 import datetime
 import json
 import math
+import re
 import subprocess
 import sys
 
