@@ -9,8 +9,9 @@
 
 /*
  * The library's public face.  A program runs one of the three verbs with an
- * options structure and gets a summary or text back.  Nothing here prints,
- * exits, or reads the environment.
+ * options structure and gets a summary or text back; what it shows of specs
+ * is in mr/spec_builtin.h.  Nothing here prints, exits, or reads the
+ * environment.
  */
 
 /** Where text goes.  write returns 0, or an errno. */

@@ -131,7 +131,7 @@ static bool is_other_type(const char *text, size_t n)
         if (text[i] == '\0' || !strchr("0123456789+-._eExX", text[i]))
             return false;
     }
-    return true;
+    return strpbrk(text, "0123456789") != NULL;
 }
 
 enum mr_status mr_spec_take_text(struct mr_spec_loader *l, enum mr_spec_key key,

@@ -14,6 +14,7 @@ import collections
 import datetime
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -305,14 +306,12 @@ def read_spec(text, digest):
     spec = {}
     for line in text.decode("utf-8").splitlines():
         key, value = line.split(": ", 1)
+        # Of a list of users' ids the first names what is wrong with them.
+        if key == "user" and value.startswith("["):
+            value = re.match(r'\[("(?:[^"\\]|\\.)*"|[^",\]]+)', value).group(1)
         if value.startswith('"'):
             value = json.loads(value)
         spec[key] = value
-    # Of a list of users' ids the first names what is wrong with them.
-    users = re.match(r'\[("(?:[^"\\]|\\.)*"|[^",\]]+)', spec["user"])
-    if users:
-        user = users.group(1)
-        spec["user"] = json.loads(user) if user.startswith('"') else user
     return spec
 
 

@@ -231,7 +231,7 @@ static void test_json(void **state)
     text = text_of(mr_report_json);
     assert_holds(text, "{\n\"schema\": \"mr-kpis\",\n\"schema_version\": 1,\n"
                        "\"status\": \"complete\",\n\"spec\": {\"digest\": \"");
-    assert_holds(text, "\", \"text\": \"format: json\\nzone: UTC\\n");
+    assert_holds(text, "\", \"text\": \"format: json\\nrecords: ");
     assert_holds(text, "\"states\": 1,\n");
     assert_holds(text, "  \"events\": {\"kind\": \"exact\"},\n");
     assert_holds(text, "  \"users_estimate\": {\"kind\": \"estimate\", "
