@@ -249,9 +249,9 @@ static inline struct mr_value make_value(
     if (rules->quote != 0 && text.n > 0 && *text.p == (uint8_t)rules->quote) {
         text.p++;
         text.n -= 2;
-        value.escaped = text.n > 0 &&
-                        memchr(text.p, rules->backslash ? '\\' : rules->quote,
-                            text.n) != NULL;
+        value.escaped =
+            text.n > 0 && memchr(text.p, rules->backslash ? '\\' : rules->quote,
+                              text.n) != NULL;
     } else if (rules->n_nulls > 0 && is_null(rules, text)) {
         value.kind = MR_KIND_NULL;
     }
@@ -325,8 +325,8 @@ static enum mr_status find_columns(struct mr_csv_reader *r,
     struct mr_csv_plan *plan, struct mr_error *err)
 {
     uint32_t column[MR_FIELDS_MAX] = {0};
-    size_t n_fields = row->n_fields < MR_CSV_COLUMNS_MAX ? row->n_fields
-                                                         : MR_CSV_COLUMNS_MAX;
+    size_t n_fields =
+        row->n_fields < MR_CSV_COLUMNS_MAX ? row->n_fields : MR_CSV_COLUMNS_MAX;
 
     for (size_t k = 0; k < n_fields; k++) {
         struct mr_value name = field(r, row, text, k);

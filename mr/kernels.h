@@ -10,8 +10,9 @@
 /*
  * The loops over bytes that are worth a version for each instruction set:
  * finding the tokens of JSON text, sorting them by kind, finding where fields
- * of CSV end, and the arithmetic of sketches and bitmaps.  Every level computes the same results; the best
- * one that the processor has is chosen once, at run time.
+ * of CSV end, and the arithmetic of sketches and bitmaps.  Every level computes
+ * the same results; the best one that the processor has is chosen once, at run
+ * time.
  *
  * No kernel reads memory beyond the lengths it is given, and none allocates
  * or fails.
