@@ -89,7 +89,11 @@ static inline __attribute__((always_inline)) TARGET void LEVEL(take_stops)(
 
     if (__builtin_expect((nul | high | c->lead) != 0, 0)) {
         struct mr_token_carry utf8 = {.lead = c->lead, .last = c->last};
-        uint64_t suspect = nul | LEVEL(check_utf8)(b, p[63], &utf8);
+        /* A record's first byte continues nothing, whatever the one before
+         * has demanded across its end. */
+        uint64_t first = found.end << 1 | (c->last == '\n');
+        uint64_t suspect = nul | (first & LEVEL(range)(b, 0x80, 0xBF)) |
+                           LEVEL(check_utf8)(b, p[63], &utf8);
 
         c->lead = utf8.lead;
         c->last = utf8.last;

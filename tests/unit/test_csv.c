@@ -128,8 +128,7 @@ static bool plain_field(const struct mr_csv_rules *rules, struct mr_span s,
                 out->field[k].marks = true;
                 i++;
             } else if (s.p[i] == (uint8_t)rules->quote) {
-                if (rules->backslash || i + 1 == s.n ||
-                    s.p[i + 1] != s.p[i]) {
+                if (rules->backslash || i + 1 == s.n || s.p[i + 1] != s.p[i]) {
                     i++;
                     open = false;
                     break;
@@ -139,8 +138,8 @@ static bool plain_field(const struct mr_csv_rules *rules, struct mr_span s,
             }
             out->bytes.p[out->bytes.n++] = s.p[i];
         }
-        good = !open && (line_end(s, i) != 0 ||
-                            s.p[i] == (uint8_t)rules->delimiter);
+        good = !open &&
+               (line_end(s, i) != 0 || s.p[i] == (uint8_t)rules->delimiter);
     }
     while (!open && line_end(s, i) == 0 && s.p[i] != (uint8_t)rules->delimiter)
         out->bytes.p[out->bytes.n++] = s.p[i++];
@@ -182,7 +181,8 @@ static void plain_record(const struct mr_csv_rules *rules, uint64_t most,
 
 /* ---- comparing ---- */
 
-static bool is_word(const struct mr_csv_rules *rules, const uint8_t *p, size_t n)
+static bool is_word(
+    const struct mr_csv_rules *rules, const uint8_t *p, size_t n)
 {
     for (unsigned i = 0; i < rules->n_nulls; i++)
         if (n == strlen(rules->null[i]) && !memcmp(p, rules->null[i], n))
@@ -241,8 +241,7 @@ static void compare(const struct mr_csv_plan *plan, const void *text, size_t n)
         for (int time = 0; time < 2; time++) {
             mr_csv_reader_set(reader, plan, s);
             for (at = 0; at < n;) {
-                plain_record(
-                    &plan->rules, plan->max_line_bytes, s, &at, &want);
+                plain_record(&plan->rules, plan->max_line_bytes, s, &at, &want);
                 mr_csv_next(reader, &got);
                 assert_int_equal(got.verdict, want.verdict);
                 assert_ptr_equal(got.line.p, want.line.p);
@@ -299,8 +298,8 @@ static void describe(
             struct mr_value v = record.value[i];
 
             if (v.escaped) {
-                v.text.n = mr_csv_unescape(
-                    &plan->rules, v.text, plain, sizeof plain);
+                v.text.n =
+                    mr_csv_unescape(&plan->rules, v.text, plain, sizeof plain);
                 v.text.p = plain;
             }
             out += sprintf(out, "%s%s", i > 0 ? "|" : "",
@@ -308,8 +307,8 @@ static void describe(
                 : v.kind == MR_KIND_NULL ? "0"
                                          : "");
             if (v.kind == MR_KIND_STRING)
-                out += sprintf(
-                    out, "%.*s", (int)v.text.n, (const char *)v.text.p);
+                out +=
+                    sprintf(out, "%.*s", (int)v.text.n, (const char *)v.text.p);
         }
         out += sprintf(out, "\n");
     }
@@ -363,7 +362,8 @@ static void quotes(void **state)
     expect(&rfc, "\"a\"\"b\",\"\"\"\",\"\"\"\"\"\"\n", "a\"b|\"|\"\"\n");
     expect(&rfc, "1,\"2\"\r\n\"3\",4\r\n", "1|2|~\n3|4|~\n");
     /* Within an unquoted field a quote is data. */
-    expect(&rfc, "5\" pipe,6\"\"\n\"7\",8\"9\"\n", "5\" pipe|6\"\"|~\n7|8\"9\"|~\n");
+    expect(&rfc, "5\" pipe,6\"\"\n\"7\",8\"9\"\n",
+        "5\" pipe|6\"\"|~\n7|8\"9\"|~\n");
     expect(&rfc, "a\"b\nc\"d,e\n", "a\"b|~|~\nc\"d|e|~\n");
     expect(&rfc, " \"a\",b\n", " \"a\"|b|~\n");
     /* Text behind a closing quote; the record after it is found. */
@@ -432,6 +432,16 @@ static void what_is_no_text(void **state)
         expect(&rfc, text, "a|~|~\nbad\n");
         sprintf(text, "a\nb,%s", bad[i]);
         expect(&rfc, text, "a|~|~\nbad\n");
+    }
+    /* A character that goes on behind the line's end. */
+    expect(&rfc, "\xe2\x82\n\xac\na\n", "bad\nbad\na|~|~\n");
+    expect(&rfc, "\xf0\n\x9f\x98\na\n", "bad\nbad\na|~|~\n");
+    for (size_t at = 60; at < 68; at++) {
+        struct mr_csv_plan plan = plan_of(&rfc);
+
+        memset(text, 'x', sizeof text);
+        memcpy(text + at, "\xe2\xe2\n\xac\n", 5);
+        compare(&plan, text, sizeof text);
     }
     for (size_t at = 0; at < 200; at++) {
         struct mr_csv_plan plan = plan_of(&rfc);
@@ -523,16 +533,17 @@ static void unescaping_stops_at_characters(void **state)
 
 /* ---- headers ---- */
 
-static enum mr_status header(const struct mr_csv_rules *rules,
-    const char *text, const char *const *columns, size_t n,
-    struct mr_csv_header *found, struct mr_csv_plan *plan, struct mr_error *err)
+static enum mr_status header(const struct mr_csv_rules *rules, const char *text,
+    const char *const *columns, size_t n, struct mr_csv_header *found,
+    struct mr_csv_plan *plan, struct mr_error *err)
 {
     struct mr_csv_reader *reader;
     enum mr_status status;
 
     assert_int_equal(mr_csv_reader_new(&reader, NULL), MR_OK);
     status = mr_csv_header(reader, rules, columns, n, 1000,
-        (struct mr_span){(const uint8_t *)text, strlen(text)}, found, plan, err);
+        (struct mr_span){(const uint8_t *)text, strlen(text)}, found, plan,
+        err);
     mr_csv_reader_free(reader);
     return status;
 }
@@ -633,9 +644,10 @@ static void any_text(
     const struct mr_csv_rules *rules, struct text *t, size_t most)
 {
     static const char *const some[] = {"a", "null", " ", "\r", "\n", "\r\n",
-        "\"", "'", "\\", ",", ";", "\xc3\xa4", "\xe2\x82\xac", "text of a field",
-        "\"\"", "\t", "|", "\xe4", "\\\"", "",
-        "https://example.com/some/path/of/usual/length?x=1&y=2", "1549650668000"};
+        "\"", "'", "\\", ",", ";", "\xc3\xa4", "\xe2\x82\xac",
+        "text of a field", "\"\"", "\t", "|", "\xe4", "\\\"", "",
+        "https://example.com/some/path/of/usual/length?x=1&y=2",
+        "1549650668000"};
     const char quote[2] = {rules->quote, '\0'};
     const char delimiter[2] = {rules->delimiter, '\0'};
     size_t chaos = any(3) == 0 ? 2 : any(2) == 0 ? 40 : 1000000;
@@ -655,8 +667,8 @@ static void any_text(
             size_t k = quoted ? any(22) : any(22) * (any(4) == 0);
             const char *s = some[k];
 
-            if (any(fault) != 0 && (k == 6 || k == 7 || k == 8 || k == 14 ||
-                                       k == 17 || k == 18))
+            if (any(fault) != 0 &&
+                (k == 6 || k == 7 || k == 8 || k == 14 || k == 17 || k == 18))
                 s = quoted && !rules->backslash ? quote : "b";
             add(t, s);
             if (quoted && s == quote)
@@ -691,9 +703,9 @@ static void texts_at_random(void **state)
 /* A stretch of every kind at every place of the words and chunks. */
 static void borders(void **state)
 {
-    static const char *const stretch[] = {"\"a\"\"b\"", ",\"x\r\ny\",", "\"q\"\r\n",
-        "a\"b,\"c\"", ",  \"s\"", "\"a\\\"b\\\\\"", "\xe2\x82\xac", "\"a\"\rb\n",
-        "\"a\"x,\"b\n", "\"\"\"\"", "\",\"", "\xe2\x82"};
+    static const char *const stretch[] = {"\"a\"\"b\"", ",\"x\r\ny\",",
+        "\"q\"\r\n", "a\"b,\"c\"", ",  \"s\"", "\"a\\\"b\\\\\"", "\xe2\x82\xac",
+        "\"a\"\rb\n", "\"a\"x,\"b\n", "\"\"\"\"", "\",\"", "\xe2\x82"};
     static struct text t;
 
     (void)state;
