@@ -708,7 +708,7 @@ static int64_t find_stretch(const struct mr_zone *zone, int64_t time_ms,
            first->at_ms - 1 + first[-1].offset_ms >= from &&
            first->at_ms - 1 + first[-1].offset_ms < to)
         first--;
-    while (to - last->offset_ms > last[1].at_ms &&
+    while (to - last->offset_ms >= last[1].at_ms &&
            last[1].at_ms + last[1].offset_ms >= from &&
            last[1].at_ms + last[1].offset_ms < to)
         last++;

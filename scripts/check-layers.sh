@@ -14,11 +14,11 @@ bad=0
 # One line a rank, from the base up.  A header includes only headers that
 # stand before it; a source file none of a rank above its own.
 ranks=(
-    "status bytes text hash calendar kernels kernels_template kernels_x86
+    "status bytes text hash calendar zone kernels kernels_template kernels_x86
      kernels_arm"
     "source source_list publish stream stream_private stream_gzip stream_isal
      stream_zstd stream_archive lines"
-    "spec fields fields_private fields_plan shapes fields_json json_check event"
+    "spec timeform fields fields_private fields_plan shapes fields_json json_check event"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate"
     "state state_private state_block state_head state_read state_write statelist"
@@ -156,7 +156,7 @@ check_fences() {
         kernels_x86.h kernels_arm.h
     # Files are opened where they are mapped, listed, loaded or published.
     fence_call '(mmap|open|openat|fopen|creat|mkstemp|rename|renameat)[[:space:]]*\(' \
-        source.c source_list.c spec.c state.c state_read.c publish.c
+        source.c source_list.c spec.c state.c state_read.c publish.c zone.c
     fence_call '(printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|putc|fputc|perror|exit|_exit|abort|getenv|setlocale)[[:space:]]*\('
     fence_call '(stdout|stderr|environ)[^A-Za-z0-9_]'
 }
