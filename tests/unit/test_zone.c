@@ -283,6 +283,12 @@ static void test_ends_of_time(void **state)
     assert_int_equal(end, MR_TIME_END_MS - 5 * HOUR - 45 * 60 * S);
     mr_zone_free(west);
     mr_zone_free(east);
+    /* Offsets of other times do not count. */
+    east = load("Europe/Madrid");
+    mr_zone_range(east, &first, &end);
+    assert_int_equal(first, 0);
+    assert_int_equal(end, MR_TIME_END_MS - HOUR);
+    mr_zone_free(east);
 }
 
 static void test_names(void **state)
@@ -459,6 +465,21 @@ static void test_bad_rules(void **state)
         assert_null(zone);
         assert_string_equal(err.cause, "the rule for later years is malformed");
     }
+}
+
+/* What the offset becomes later says nothing of when 1970 began. */
+static void test_range_of_the_first_day(void **state)
+{
+    struct file f = ruled('2', "ABC-1DEF3,M7.1.0,M8.1.0");
+    struct mr_zone *zone;
+    int64_t first, end;
+
+    (void)state;
+    assert_int_equal(decode(&f, &zone, NULL), MR_OK);
+    mr_zone_range(zone, &first, &end);
+    assert_int_equal(first, 0);
+    assert_int_equal(end, MR_TIME_END_MS - HOUR);
+    mr_zone_free(zone);
 }
 
 /* Version 1: 32 bits and no rule; the last offset holds on. */
@@ -642,6 +663,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_bad_rules),
+        cmocka_unit_test(test_range_of_the_first_day),
         cmocka_unit_test(test_version_1),
         cmocka_unit_test(test_bad_values),
         cmocka_unit_test(test_rule_that_does_not_fit),
