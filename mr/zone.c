@@ -27,7 +27,7 @@
 #define END_S (MR_TIME_END_MS / 1000 + 3 * S_PER_DAY)
 #define OFFSET_MIN_S (-89999)
 #define OFFSET_MAX_S 93599
-/* Years whose rules tell about all of that time. */
+/* Years whose rules tell about all of that time, and how it is before. */
 #define FIRST_YEAR 1968
 #define LAST_YEAR 2201
 /* Nearly ten times what any zone has. */
@@ -307,9 +307,6 @@ static const char *add_rule(
     size_t n = rule_changes(rule, change), i = 0;
     int64_t offset_s = rule->standard_s;
 
-    /* Before the first start of summer time it is as after the first end. */
-    if (n > 0 && change[0].offset_ms == rule->standard_s)
-        offset_s = rule->summer_s;
     for (; i < n && change[i].at_ms <= last_s; i++)
         offset_s = change[i].offset_ms;
     if (last_s > START_S && last_s < END_S &&
@@ -708,7 +705,7 @@ static int64_t find_stretch(const struct mr_zone *zone, int64_t time_ms,
            first->at_ms - 1 + first[-1].offset_ms >= from &&
            first->at_ms - 1 + first[-1].offset_ms < to)
         first--;
-    while (to - last->offset_ms > last[1].at_ms &&
+    while (to - last->offset_ms >= last[1].at_ms &&
            last[1].at_ms + last[1].offset_ms >= from &&
            last[1].at_ms + last[1].offset_ms < to)
         last++;
