@@ -19,7 +19,7 @@ ranks=(
     "source source_list publish stream stream_private stream_gzip stream_isal
      stream_zstd stream_archive lines"
     "spec fields fields_private fields_plan shapes fields_json json_check csv
-     event"
+     event derive groupkey usertable"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate"
     "state state_private state_block state_head state_read state_write statelist"
