@@ -249,6 +249,14 @@ static enum mr_status add_user(struct mr_usertable *t, uint64_t hash,
 
 /* ---- the file ---- */
 
+/* Rows of users whose slots are on their way from memory. */
+#define WAITING 16
+
+struct waiting {
+    uint64_t hash;
+    uint8_t numbers[2 * MR_USERTABLE_COLUMNS_MAX];
+};
+
 struct loading {
     const struct mr_spec *spec;
     struct mr_usertable *t;
@@ -259,6 +267,8 @@ struct loading {
     struct mr_span block; /* at hand */
     uint64_t line;        /* where it begins, from 1 on */
     struct mr_buffer scratch;
+    struct waiting waiting[WAITING]; /* a ring; n_taken is the next's place */
+    uint64_t n_taken, n_added;
 };
 
 static enum mr_status want_columns(struct mr_usertable *t,
@@ -381,12 +391,25 @@ static enum mr_status take_value(struct loading *l,
     return status == MR_OK ? MR_OK : mr_fail_nomem(err);
 }
 
+/* Add those that wait, but for so many. */
+static enum mr_status add_waiting(
+    struct loading *l, uint64_t keep, struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+
+    while (status == MR_OK && l->n_taken - l->n_added > keep) {
+        const struct waiting *w = &l->waiting[l->n_added++ % WAITING];
+
+        status = add_user(l->t, w->hash, w->numbers, err);
+    }
+    return status;
+}
+
 static enum mr_status take_row(
     struct loading *l, const struct mr_record *record, struct mr_error *err)
 {
-    uint8_t numbers[2 * MR_USERTABLE_COLUMNS_MAX];
+    struct waiting *w = &l->waiting[l->n_taken % WAITING];
     struct mr_span id;
-    uint64_t hash;
 
     l->t->counts.rows++;
     if (value_of(l, &record->value[0], &id) != MR_OK)
@@ -395,17 +418,19 @@ static enum mr_status take_row(
         l->t->counts.without_id++;
         return MR_OK;
     }
-    hash = mr_hash64(id.p, id.n);
+    w->hash = mr_hash64(id.p, id.n);
+    mr_usertable_prefetch(l->t, w->hash);
     for (unsigned i = 0; i < l->t->n_columns; i++) {
         uint16_t number;
         enum mr_status status = take_value(l, record, i, &number, err);
 
         if (status != MR_OK)
             return status;
-        numbers[2 * i] = (uint8_t)number;
-        numbers[2 * i + 1] = (uint8_t)(number >> 8);
+        w->numbers[2 * i] = (uint8_t)number;
+        w->numbers[2 * i + 1] = (uint8_t)(number >> 8);
     }
-    return add_user(l->t, hash, numbers, err);
+    l->n_taken++;
+    return add_waiting(l, WAITING - 1, err);
 }
 
 /* Without a header the first row must have all columns: numbers may be
@@ -540,7 +565,7 @@ static enum mr_status read_container(
         return status;
     status = read_stream(stream, l, err);
     mr_stream_close(stream);
-    return status;
+    return status == MR_OK ? add_waiting(l, 0, err) : status;
 }
 
 static enum mr_status read_file(struct loading *l, struct mr_error *err)
