@@ -27,7 +27,9 @@ struct mr_csv_reader {
     size_t first;    /* its first stop */
     size_t next_end; /* what has not been taken yet */
     size_t next_bad;
+    size_t next_suspect;
     bool bad; /* the record at base is, before the chunk at hand */
+    bool suspect;
     struct mr_csv_stops stops;
 };
 
@@ -118,9 +120,10 @@ void mr_csv_reader_set(struct mr_csv_reader *reader,
     reader->base = reader->scanned = 0;
     reader->all = block.n == 0;
     reader->row = reader->first = 0;
-    reader->next_end = reader->next_bad = 0;
-    reader->bad = false;
-    reader->stops.n = reader->stops.n_ends = reader->stops.n_bad = 0;
+    reader->next_end = reader->next_bad = reader->next_suspect = 0;
+    reader->bad = reader->suspect = false;
+    reader->stops.n = reader->stops.n_ends = 0;
+    reader->stops.n_bad = reader->stops.n_suspect = 0;
     memset(&reader->stops.carry, 0, sizeof reader->stops.carry);
 }
 
@@ -137,8 +140,10 @@ static void refill(struct mr_csv_reader *r)
         t->pos[1 + i] = t->pos[1 + r->first + i] - (uint32_t)r->row;
     t->n = n;
     r->bad |= r->next_bad < t->n_bad;
+    r->suspect |= r->next_suspect < t->n_suspect;
     r->base += r->row;
-    r->row = r->first = r->next_end = r->next_bad = 0;
+    r->row = r->first = 0;
+    r->next_end = r->next_bad = r->next_suspect = 0;
     at = r->scanned - r->base;
     r->kernels->csv_stops(
         &r->plan->rules, t, r->block.p + r->base, at, r->block.n - r->base);
@@ -153,6 +158,35 @@ struct row {
     size_t n_fields;   /* or of those that are kept */
     bool bad;
 };
+
+/* Whether a list of what is wrong has something of the record that ends at an
+ * offset; what it has is passed. */
+static inline bool has_marks(
+    const uint32_t *list, size_t n, size_t *next, size_t end)
+{
+    size_t first = *next;
+
+    while (__builtin_expect(*next < n, 0) && list[*next] <= end)
+        ++*next;
+    return *next > first;
+}
+
+/* The record's text without its end. */
+static inline struct mr_span text_of(
+    const struct mr_csv_reader *r, const struct row *row)
+{
+    const uint8_t *p = r->block.p + r->base;
+    size_t end = row->end;
+
+    if (end > row->start && p[end - 1] == '\r')
+        end--;
+    return (struct mr_span){p + row->start, end - row->start};
+}
+
+static bool is_text(struct mr_span text)
+{
+    return memchr(text.p, '\0', text.n) == NULL && mr_text_is_utf8(text);
+}
 
 /* The next record; false if there is none. */
 static inline bool next_row(struct mr_csv_reader *r, struct row *row)
@@ -180,12 +214,12 @@ static inline bool next_row(struct mr_csv_reader *r, struct row *row)
         row->n_fields = end + 1 - row->first;
         r->first = end + 1;
     }
-    while (__builtin_expect(r->next_bad < t->n_bad, 0) &&
-           t->bad[r->next_bad] <= row->end) {
+    row->bad |= has_marks(t->bad, t->n_bad, &r->next_bad, row->end);
+    r->suspect |=
+        has_marks(t->suspect, t->n_suspect, &r->next_suspect, row->end);
+    if (__builtin_expect(r->suspect, 0) && !is_text(text_of(r, row)))
         row->bad = true;
-        r->next_bad++;
-    }
-    r->bad = false;
+    r->bad = r->suspect = false;
     r->row = row->end + 1;
     return true;
 }
@@ -215,26 +249,14 @@ static inline struct mr_value make_value(
     if (rules->quote != 0 && text.n > 0 && *text.p == (uint8_t)rules->quote) {
         text.p++;
         text.n -= 2;
-        value.escaped = text.n > 0 &&
-                        memchr(text.p, rules->backslash ? '\\' : rules->quote,
-                            text.n) != NULL;
+        value.escaped =
+            text.n > 0 && memchr(text.p, rules->backslash ? '\\' : rules->quote,
+                              text.n) != NULL;
     } else if (rules->n_nulls > 0 && is_null(rules, text)) {
         value.kind = MR_KIND_NULL;
     }
     value.text = text;
     return value;
-}
-
-/* The record's text without its end. */
-static inline struct mr_span text_of(
-    const struct mr_csv_reader *r, const struct row *row)
-{
-    const uint8_t *p = r->block.p + r->base;
-    size_t end = row->end;
-
-    if (end > row->start && p[end - 1] == '\r')
-        end--;
-    return (struct mr_span){p + row->start, end - row->start};
 }
 
 /* Field number k, from 0 on, of a record that has as many. */
@@ -303,8 +325,8 @@ static enum mr_status find_columns(struct mr_csv_reader *r,
     struct mr_csv_plan *plan, struct mr_error *err)
 {
     uint32_t column[MR_FIELDS_MAX] = {0};
-    size_t n_fields = row->n_fields < MR_CSV_COLUMNS_MAX ? row->n_fields
-                                                         : MR_CSV_COLUMNS_MAX;
+    size_t n_fields =
+        row->n_fields < MR_CSV_COLUMNS_MAX ? row->n_fields : MR_CSV_COLUMNS_MAX;
 
     for (size_t k = 0; k < n_fields; k++) {
         struct mr_value name = field(r, row, text, k);

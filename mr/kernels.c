@@ -551,18 +551,29 @@ static inline const uint8_t *load_portable(const uint8_t *p)
     return p;
 }
 
+/* The top bits of eight bytes, brought together by a multiplication. */
+static inline uint64_t top_bits(uint64_t x)
+{
+    return (x >> 7 & UINT64_C(0x0101010101010101)) *
+               UINT64_C(0x0102040810204080) >>
+           56;
+}
+
 static uint64_t range_portable(const uint8_t *p, uint8_t from, uint8_t to)
 {
     uint64_t set = 0;
     unsigned i;
 
+    if (from == 0x80 && to == 0xFF) {
+        for (i = 0; i < 64; i += 8)
+            set |= top_bits(mr_get_u64(p + i)) << i;
+        return set;
+    }
     for (i = 0; i < 64; i++)
         set |= (uint64_t)((uint8_t)(p[i] - from) <= to - from) << i;
     return set;
 }
 
-/* Eight bytes at a time: those that differ by nothing have their top bit set,
- * and a multiplication brings the eight bits together. */
 static uint64_t equal_portable(const uint8_t *p, uint8_t c)
 {
     const uint64_t low = UINT64_C(0x7F7F7F7F7F7F7F7F);
@@ -573,8 +584,8 @@ static uint64_t equal_portable(const uint8_t *p, uint8_t c)
     for (i = 0; i < 64; i += 8) {
         uint64_t x = mr_get_u64(p + i) ^ all;
 
-        x = ~(((x & low) + low) | x | low) >> 7;
-        set |= x * UINT64_C(0x0102040810204080) >> 56 << i;
+        /* Those that do not differ from c get their top bit. */
+        set |= top_bits(~(((x & low) + low) | x)) << i;
     }
     return set;
 }

@@ -10,8 +10,9 @@
 /*
  * The loops over bytes that are worth a version for each instruction set:
  * finding the tokens of JSON text, sorting them by kind, finding where fields
- * of CSV end, and the arithmetic of sketches and bitmaps.  Every level computes the same results; the best
- * one that the processor has is chosen once, at run time.
+ * of CSV end, and the arithmetic of sketches and bitmaps.  Every level computes
+ * the same results; the best one that the processor has is chosen once, at run
+ * time.
  *
  * No kernel reads memory beyond the lengths it is given, and none allocates
  * or fails.
@@ -170,12 +171,16 @@ struct mr_csv_stops {
     size_t n;
     size_t n_ends;
     size_t n_bad;
+    size_t n_suspect;
     struct mr_csv_carry carry;
     /* Of the last chunk: numbers of the stops that end records. */
     uint32_t end[MR_CSV_SCAN_BYTES + 64];
-    /* Of the last chunk: bytes that spoil the record they stand in, its end
-     * included: NUL, no UTF-8, text behind a closing quote. */
+    /* Of the last chunk: text behind a closing quote, which spoils a record,
+     * and where something may be wrong with UTF-8, or NUL stands.  A fault is
+     * marked within its line, the line feed included; more may be marked than
+     * is at fault, never less. */
     uint32_t bad[MR_CSV_SCAN_BYTES + 64];
+    uint32_t suspect[MR_CSV_SCAN_BYTES + 64];
     /* Stop i is at offset pos[i + 1]; pos[0] is for readers. */
     uint32_t pos[1 + MR_CSV_KEPT_MAX + MR_CSV_SCAN_BYTES + 64];
 };

@@ -34,8 +34,7 @@ static inline TARGET uint64_t LEVEL(csv_starts)(
 
 /* The stops of a block. */
 static inline __attribute__((always_inline)) TARGET struct csv_found LEVEL(
-    find_csv)(
-    BLOCK b, const struct mr_csv_rules *rules, struct mr_csv_carry *c)
+    find_csv)(BLOCK b, const struct mr_csv_rules *rules, struct mr_csv_carry *c)
 {
     struct csv_marks m = {.newline = LEVEL(equal)(b, '\n')};
     struct mr_token_carry escape = {.escaped = c->escaped};
@@ -90,10 +89,16 @@ static inline __attribute__((always_inline)) TARGET void LEVEL(take_stops)(
 
     if (__builtin_expect((nul | high | c->lead) != 0, 0)) {
         struct mr_token_carry utf8 = {.lead = c->lead, .last = c->last};
+        /* A record's first byte continues nothing, whatever the one before
+         * has demanded across its end. */
+        uint64_t first = found.end << 1 | (c->last == '\n');
+        uint64_t suspect = nul | (first & LEVEL(range)(b, 0x80, 0xBF)) |
+                           LEVEL(check_utf8)(b, p[63], &utf8);
 
-        found.bad |= nul | LEVEL(check_utf8)(b, p[63], &utf8);
         c->lead = utf8.lead;
         c->last = utf8.last;
+        t->n_suspect = LEVEL(append_offsets)(
+            t->suspect, t->n_suspect, suspect & range, base);
     }
     for (ends = found.end & range; ends; ends &= ends - 1) {
         uint64_t before = found.stop & (ends ^ (ends - 1)) >> 1;
@@ -115,7 +120,7 @@ static TARGET void LEVEL(csv_stops)(const struct mr_csv_rules *rules,
     struct mr_csv_carry c = t->carry;
     uint8_t tail[64];
 
-    t->n_ends = t->n_bad = 0;
+    t->n_ends = t->n_bad = t->n_suspect = 0;
     for (; n - at >= 64; at += 64) {
         /* Behind the text's end it does nothing. */
         __builtin_prefetch(

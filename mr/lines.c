@@ -231,8 +231,7 @@ static void find_record(struct window *w)
         last = kernels->csv_ends(
             w->lines->rules, &w->csv, w->text.p + w->seen, n, &first);
         /* Where the first record's line feed is, or cannot be before. */
-        w->long_next =
-            w->seen + (last > 0 ? first - 1 : n) - w->used > w->most;
+        w->long_next = w->seen + (last > 0 ? first - 1 : n) - w->used > w->most;
         if (last > 0 && !w->long_next)
             w->used = w->seen + last;
         w->seen += n;
