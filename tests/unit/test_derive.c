@@ -193,6 +193,13 @@ static void urls_without_scheme(void **state)
     static const struct sample table[] = {
         {"", "", ""},
         {" ", "", ""},
+        {"https://www.HiPages.com:443/connect/sfobusiness?a=/b#c",
+            "www.hipages.com", "connect|sfobusiness"},
+        {"//user@[2001:DB8::1]:80/x//y/", "[2001:db8::1]", "x|y"},
+        {"http://a.b/c%2Fd/m%C3%BCller/1+1/%ff", "a.b",
+            "c/d|m\xc3\xbcller|1+1|%ff"},
+        {"http://a.b/c/./d/../e", "a.b", "c|e"},
+        {"mailto:ann@a.b", "", ""},
         {"/", "", ""},
         {"?q=/x", "", ""},
         {"#/x", "", ""},
