@@ -238,7 +238,6 @@ static bool read_host(
     }
     for (size_t n = s.n; n > 0; n--)
         if (s.p[n - 1] == '@') {
-            scratch += n;
             s = after(s, n);
             break;
         }

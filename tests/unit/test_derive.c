@@ -220,6 +220,7 @@ static void urls_without_scheme(void **state)
         {"./x.y/z", "", "x.y|z"},
         {"../x", "", "x"},
         {".htaccess", "", ".htaccess"},
+        {".x.y/z", "", ".x.y|z"},
         {"end.", "", "end."},
         {"two words.com/x", "", "two words.com|x"},
         {"a@b.com/x", "", "a@b.com|x"},

@@ -208,6 +208,18 @@ static void real_files_are_read(void **state)
     assert_value("u4", "age", NULL);
     mr_usertable_free(table);
 
+    /* The header is far from the begin. */
+    want("user_id", country_age);
+    memset(text, '\n', 600000);
+    strcpy(text + 600000, "age,country,user_id\n1,DE,u1\n");
+    assert_int_equal(load_text(text), MR_OK);
+    assert_int_equal(table->counts.rows, 1);
+    assert_value("u1", "country", "DE");
+    mr_usertable_free(table);
+    strcpy(text + 600000, "age,country,user_id\n1,DE,\"u1\n");
+    assert_int_equal(load_text(text), MR_FORMAT);
+    assert_non_null(strstr(err.cause, "line 600002: "));
+
     /* No header, another dialect. */
     want("2", by_number);
     spec.users_table.csv = (struct mr_csv_rules){.delimiter = ';',
