@@ -53,12 +53,19 @@ struct mr_span mr_percent_decode(struct mr_span value, uint8_t *scratch)
 /* ---- URLs ---- */
 
 #define SCHEME 1   /* after a scheme's first letter (RFC 3986 section 3.1) */
-#define HOST 2     /* in a host that no "//" announces */
+#define NO_BARE 2  /* in no host that no "//" announces */
 #define NO_HOST 4  /* in none at all, once decoded */
 #define PATH_END 8 /* of the query or the fragment */
 #define SLASH 16
+#define UPPER 32
+#define PERCENT 64
 
-#define LETTER (SCHEME | HOST)
+#define DIGIT SCHEME
+#define LARGE (SCHEME | UPPER)
+#define SMALL SCHEME
+#define MARK NO_BARE
+#define BAD (NO_BARE | NO_HOST)
+
 #define TWICE(x) x, x
 #define FOUR(x) TWICE(x), TWICE(x)
 #define EIGHT(x) FOUR(x), FOUR(x)
@@ -66,21 +73,19 @@ struct mr_span mr_percent_decode(struct mr_span value, uint8_t *scratch)
 
 static const uint8_t class[256] = {
     /* control characters */
-    SIXTEEN(NO_HOST), SIXTEEN(NO_HOST),
-    /* space to / */
-    NO_HOST, 0, 0, NO_HOST | PATH_END, 0, NO_HOST | HOST, 0, 0, 0, 0, 0, SCHEME,
-    0, SCHEME | HOST, SCHEME | HOST, NO_HOST | SLASH,
-    /* 0 to ? */
-    EIGHT(LETTER), TWICE(LETTER), NO_HOST, 0, NO_HOST, 0, NO_HOST,
-    NO_HOST | PATH_END,
-    /* @ to _ */
-    NO_HOST, SIXTEEN(LETTER), EIGHT(LETTER), TWICE(LETTER), NO_HOST, NO_HOST,
-    NO_HOST, NO_HOST, HOST,
-    /* ` to DEL */
-    0, SIXTEEN(LETTER), EIGHT(LETTER), TWICE(LETTER), 0, NO_HOST, 0, 0, NO_HOST,
-    /* beyond ASCII */
-    SIXTEEN(HOST), SIXTEEN(HOST), SIXTEEN(HOST), SIXTEEN(HOST), SIXTEEN(HOST),
-    SIXTEEN(HOST), SIXTEEN(HOST), SIXTEEN(HOST)};
+    SIXTEEN(BAD), SIXTEEN(BAD),
+    /* space ! " # $ % & ' */
+    BAD, MARK, MARK, BAD | PATH_END, MARK, NO_HOST | PERCENT, MARK, MARK,
+    /* ( ) * + , - . / */
+    MARK, MARK, MARK, MARK | SCHEME, MARK, SCHEME, SCHEME, BAD | SLASH,
+    /* 0 to 9 : ; < = > ? */
+    EIGHT(DIGIT), TWICE(DIGIT), BAD, MARK, BAD, MARK, BAD, BAD | PATH_END,
+    /* @ A to Z [ \ ] ^ _ */
+    BAD, SIXTEEN(LARGE), EIGHT(LARGE), TWICE(LARGE), BAD, BAD, BAD, BAD, 0,
+    /* ` a to z { | } ~ DEL */
+    MARK, SIXTEEN(SMALL), EIGHT(SMALL), TWICE(SMALL), MARK, BAD, MARK, MARK, BAD
+    /* beyond ASCII: 0 */
+};
 
 static bool is_letter(uint8_t c)
 {
@@ -101,14 +106,21 @@ static struct mr_span trim(struct mr_span s)
     return s;
 }
 
-/* Bytes up to a slash, or the path's end. */
-static size_t segment(struct mr_span s)
+/* What stands before the next slash, or the path's end. */
+struct segment {
+    struct mr_span text;
+    uint8_t seen; /* all its bytes' classes */
+};
+
+static struct segment segment(struct mr_span s)
 {
+    struct segment segment = {{s.p, 0}, 0};
     size_t n = 0;
 
     while (n < s.n && (class[s.p[n]] & (SLASH | PATH_END)) == 0)
-        n++;
-    return n;
+        segment.seen |= class[s.p[n++]];
+    segment.text.n = n;
+    return segment;
 }
 
 /* Length of "SCHEME:", 0 if the text does not begin so. */
@@ -174,21 +186,23 @@ static bool is_localhost(struct mr_span s)
 
 /* Whether a segment that no "//" announces reads as a host, with or without
  * a port. */
-static bool reads_as_host(struct mr_span s)
+static bool reads_as_host(const struct segment *segment)
 {
-    bool dot = false;
+    struct mr_span s = segment->text;
 
-    /* A colon with nothing behind it is a scheme's. */
-    if (s.n == 0 || s.p[s.n - 1] == ':' || !cut_port(&s) || s.n == 0)
-        return false;
-    if (s.p[0] == '[' || is_localhost(s))
-        return true;
-    for (size_t i = 0; i < s.n; i++) {
-        if ((class[s.p[i]] & HOST) == 0)
+    if ((segment->seen & NO_BARE) != 0) {
+        /* A colon with nothing behind it is a scheme's. */
+        if (s.p[s.n - 1] == ':' || !cut_port(&s) || s.n == 0)
             return false;
-        dot |= s.p[i] == '.' && i + 1 < s.n;
+        if (s.p[0] == '[')
+            return true;
+        for (size_t i = 0; i < s.n; i++)
+            if ((class[s.p[i]] & NO_BARE) != 0)
+                return false;
     }
-    return dot && s.p[0] != '.';
+    if (s.n > 2 && s.p[0] != '.' && memchr(s.p + 1, '.', s.n - 2) != NULL)
+        return true;
+    return is_localhost(s);
 }
 
 /* "[...]", as an IPv6 address is written; which one is nobody's business. */
@@ -206,25 +220,24 @@ static bool is_bracketed(struct mr_span s)
 
 static struct mr_span lower(struct mr_span s, uint8_t *scratch)
 {
-    size_t i = 0;
-
-    while (i < s.n && (uint8_t)(s.p[i] - 'A') >= 26)
-        i++;
-    if (i == s.n)
-        return s;
-    for (i = 0; i < s.n; i++)
-        scratch[i] = (uint8_t)(s.p[i] - 'A') < 26 ? s.p[i] | 0x20 : s.p[i];
+    for (size_t i = 0; i < s.n; i++)
+        scratch[i] = (class[s.p[i]] & UPPER) != 0 ? s.p[i] | 0x20 : s.p[i];
     return (struct mr_span){scratch, s.n};
 }
 
 /* The host of an authority, which may be empty; false if it cannot be one. */
 static bool read_host(
-    struct mr_span s, uint8_t *scratch, struct mr_span *host_out)
+    const struct segment *segment, uint8_t *scratch, struct mr_span *host_out)
 {
-    *host_out = none;
+    struct mr_span s = segment->text;
+    uint8_t seen = 0;
+
+    if (s.n > 0 && (segment->seen & (NO_HOST | UPPER)) == 0) {
+        *host_out = s; /* most are */
+        return true;
+    }
     for (size_t n = s.n; n > 0; n--)
         if (s.p[n - 1] == '@') {
-            scratch += n;
             s = after(s, n);
             break;
         }
@@ -235,14 +248,16 @@ static bool read_host(
     if (s.p[0] == '[') {
         if (!is_bracketed(s))
             return false;
-    } else {
-        /* What could not be decoded keeps its percent sign. */
-        s = mr_percent_decode(s, scratch);
-        for (size_t i = 0; i < s.n; i++)
-            if ((class[s.p[i]] & NO_HOST) != 0)
-                return false;
+        *host_out = lower(s, scratch);
+        return true;
     }
-    *host_out = lower(s, scratch);
+    /* What could not be decoded keeps its percent sign. */
+    s = mr_percent_decode(s, scratch);
+    for (size_t i = 0; i < s.n; i++)
+        seen |= class[s.p[i]];
+    if ((seen & NO_HOST) != 0)
+        return false;
+    *host_out = (seen & UPPER) != 0 ? lower(s, scratch) : s;
     return true;
 }
 
@@ -262,56 +277,61 @@ static unsigned dots(struct mr_span s)
     return n < 3 ? n : 0;
 }
 
-/* The steps of a path, as they are written. */
-static void read_steps(struct mr_span s, struct mr_url *url)
+/* The steps of a path.  Each is decoded to where it stands in the text, so
+ * none to where another is: scratch goes with s. */
+static void read_steps(struct mr_span s, uint8_t *scratch, struct mr_url *url)
 {
     size_t depth = 0;
 
     while (s.n > 0 && (class[s.p[0]] & PATH_END) == 0) {
-        struct mr_span step = {s.p, segment(s)};
-        unsigned n_dots = dots(step);
+        struct segment step = segment(s);
+        size_t n = step.text.n;
+        unsigned n_dots = dots(step.text);
 
-        if (n_dots == 2)
+        if (n_dots == 2) {
             depth -= depth > 0;
-        else if (n_dots == 0 && step.n > 0) {
+        } else if (n_dots == 0 && n > 0) {
             if (depth < MR_URL_STEPS)
-                url->step[depth] = step;
+                url->step[depth] = (step.seen & PERCENT) != 0
+                                       ? mr_percent_decode(step.text, scratch)
+                                       : step.text;
             depth++;
         }
-        s = after(s, step.n);
-        if (s.n > 0 && s.p[0] == '/')
-            s = after(s, 1);
+        if (n < s.n && s.p[n] == '/')
+            n++;
+        s = after(s, n);
+        scratch += n;
     }
     url->n_steps = depth < MR_URL_STEPS ? (unsigned)depth : MR_URL_STEPS;
 }
 
 void mr_url_read(struct mr_span text, uint8_t *scratch, struct mr_url *url_out)
 {
-    struct mr_span s = trim(text), authority = none, path;
+    struct mr_span s = trim(text), path;
     size_t scheme = scheme_length(s);
+    struct segment authority;
+    bool has_authority = true;
 
     url_out->host = none;
     url_out->n_steps = 0;
     path = after(s, scheme);
     if (path.n > 1 && path.p[0] == '/' && path.p[1] == '/') {
         path = after(path, 2);
-        authority = (struct mr_span){path.p, segment(path)};
-        path = after(path, authority.n);
-    } else if (reads_as_host((struct mr_span){s.p, segment(s)})) {
-        authority = (struct mr_span){s.p, segment(s)};
-        path = after(s, authority.n);
-    } else if (scheme > 0 && (path.n == 0 || path.p[0] != '/')) {
-        return;
+        authority = segment(path);
+    } else {
+        authority = segment(s);
+        has_authority = reads_as_host(&authority);
+        if (has_authority)
+            path = s;
+        else if (scheme > 0 && (path.n == 0 || path.p[0] != '/'))
+            return;
     }
-    /* A part is decoded to where it stands in the text, so none to where
-     * another is. */
-    if (authority.n > 0 &&
-        !read_host(authority, scratch + (authority.p - text.p), &url_out->host))
-        return;
-    read_steps(path, url_out);
-    for (unsigned i = 0; i < url_out->n_steps; i++)
-        url_out->step[i] = mr_percent_decode(
-            url_out->step[i], scratch + (url_out->step[i].p - text.p));
+    if (has_authority) {
+        if (!read_host(&authority, scratch + (path.p - text.p), &url_out->host))
+            return;
+        path = after(path, authority.text.n);
+    }
+    read_steps(path, scratch + (path.p - text.p), url_out);
 }
 
 /* ---- folders ---- */

@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "mr/source.h"
+#include "mr/csv.h"
+#include "mr/lines.h"
 #include "mr/text.h"
 
 /*
@@ -22,200 +23,11 @@
 #define SLOTS_BEGIN 1024
 /* Homes are made of 32 bits. */
 #define SLOTS_MAX UINT32_MAX
-#define FIELDS_MAX 65536
-
-/* ---- rows ---- */
-
-struct field {
-    struct mr_span text; /* between the quotes, if it has any */
-    bool quoted;
-    bool escaped; /* quoted, with something to be unescaped */
-};
-
-struct rows {
-    const struct mr_csv_rules *rules;
-    const uint8_t *p, *end; /* what is left of the file */
-    uint64_t line;          /* of p, from 1 on */
-    uint64_t row_line;      /* where the row at hand begins */
-    struct field *field;
-    size_t n, cap;
-    bool at_end; /* of the row */
-};
-
-static enum mr_status fail_row(
-    const struct rows *r, struct mr_error *err, const char *cause)
-{
-    return mr_fail(err, MR_FORMAT, MR_NOWHERE,
-        "check the file, and csv of users_table in the spec", "line %llu: %s",
-        (unsigned long long)r->row_line, cause);
-}
-
-static enum mr_status add_field(
-    struct rows *r, const struct field *field, struct mr_error *err)
-{
-    if (r->n == FIELDS_MAX)
-        return mr_fail(err, MR_LIMIT, MR_NOWHERE, "check its delimiter",
-            "line %llu: more than %d columns", (unsigned long long)r->row_line,
-            FIELDS_MAX);
-    if (r->n == r->cap) {
-        size_t cap = r->cap == 0 ? 32 : 2 * r->cap;
-        struct field *grown = realloc(r->field, cap * sizeof *grown);
-
-        if (grown == NULL)
-            return mr_fail_nomem(err);
-        r->field = grown;
-        r->cap = cap;
-    }
-    r->field[r->n++] = *field;
-    return MR_OK;
-}
-
-/* Pass the delimiter or the row's end behind a field; false if there is
- * neither. */
-static bool pass_end(struct rows *r)
-{
-    const uint8_t *p = r->p;
-
-    if (p < r->end && *p == (uint8_t)r->rules->delimiter) {
-        r->p++;
-        return true;
-    }
-    if (p < r->end && *p == '\r')
-        p++;
-    if (p < r->end && *p != '\n')
-        return false;
-    r->at_end = true;
-    r->line++;
-    r->p = p < r->end ? p + 1 : p;
-    return true;
-}
-
-static void read_plain(struct rows *r, struct field *field)
-{
-    uint8_t delimiter = (uint8_t)r->rules->delimiter;
-    const uint8_t *p = r->p;
-
-    while (p < r->end && *p != delimiter && *p != '\n')
-        p++;
-    field->text = (struct mr_span){r->p, (size_t)(p - r->p)};
-    /* A CR is the row end's only there. */
-    if (field->text.n > 0 && p[-1] == '\r' && (p == r->end || *p == '\n')) {
-        field->text.n--;
-        p--;
-    }
-    r->p = p;
-}
-
-/* From behind the opening quote to behind the closing one. */
-static bool read_quoted(struct rows *r, struct field *field)
-{
-    uint8_t quote = (uint8_t)r->rules->quote;
-    uint8_t escape = r->rules->backslash ? '\\' : quote;
-    const uint8_t *begin = r->p, *p = begin;
-
-    field->quoted = true;
-    for (; p < r->end; p++) {
-        if (*p == '\n') {
-            r->line++;
-        } else if (*p == escape && p + 1 < r->end &&
-                   (r->rules->backslash || p[1] == quote)) {
-            field->escaped = true;
-            p++;
-            r->line += *p == '\n';
-        } else if (*p == quote) {
-            field->text = (struct mr_span){begin, (size_t)(p - begin)};
-            r->p = p + 1;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void skip_spaces(struct rows *r)
-{
-    while (r->rules->skip_spaces && r->p < r->end && *r->p == ' ')
-        r->p++;
-}
-
-/* The next row that is not blank; none is left when it has no fields. */
-static enum mr_status next_row(struct rows *r, struct mr_error *err)
-{
-    enum mr_status status = MR_OK;
-
-    r->n = 0;
-    r->at_end = true;
-    while (status == MR_OK && (!r->at_end || r->p < r->end)) {
-        struct field field = {.quoted = false};
-
-        if (r->at_end) {
-            r->n = 0;
-            r->at_end = false;
-            r->row_line = r->line;
-        }
-        skip_spaces(r);
-        if (r->rules->quote != 0 && r->p < r->end &&
-            *r->p == (uint8_t)r->rules->quote) {
-            r->p++;
-            if (!read_quoted(r, &field))
-                return fail_row(r, err, "a quote that is never closed");
-            skip_spaces(r);
-        } else {
-            read_plain(r, &field);
-        }
-        if (!pass_end(r))
-            return fail_row(r, err, "text behind a closing quote");
-        status = add_field(r, &field, err);
-        if (r->at_end && (r->n > 1 || field.text.n > 0 || field.quoted))
-            return status;
-        if (r->at_end)
-            r->n = 0;
-    }
-    return status;
-}
-
-static bool is_null(const struct mr_csv_rules *rules, struct mr_span text)
-{
-    for (unsigned i = 0; i < rules->n_nulls; i++)
-        if (mr_span_compare(text, mr_text_span(rules->null[i])) == 0)
-            return true;
-    return false;
-}
-
-/* The text of a row's field, in the file or in scratch; empty if it is no
- * value. */
-static enum mr_status field_text(const struct rows *r, size_t i,
-    struct mr_buffer *scratch, struct mr_span *text_out)
-{
-    const struct field *field = &r->field[i];
-    enum mr_status status;
-
-    *text_out = (struct mr_span){NULL, 0};
-    if (i >= r->n || (!field->quoted && is_null(r->rules, field->text)))
-        return MR_OK;
-    *text_out = field->text;
-    if (!field->escaped)
-        return MR_OK;
-    status = mr_buffer_reserve(scratch, field->text.n);
-    if (status != MR_OK)
-        return status;
-    scratch->n = 0;
-    /* Whatever stands behind a byte that escapes stands for itself. */
-    for (size_t k = 0; k < field->text.n; k++) {
-        uint8_t c = field->text.p[k];
-
-        if (c == (r->rules->backslash ? '\\' : (uint8_t)r->rules->quote))
-            c = field->text.p[++k];
-        scratch->p[scratch->n++] = c;
-    }
-    *text_out = (struct mr_span){scratch->p, scratch->n};
-    return MR_OK;
-}
 
 /* ---- values ---- */
 
 struct mr_usertable_column {
-    mr_name name;
-    size_t at;             /* which field of a row, from 0 on */
+    mr_path name;
     bool ranged;           /* then the values are the ranges */
     struct mr_buffer text; /* of all values */
     uint32_t *end;         /* where in it each ends, by number; end[0] is 0 */
@@ -435,290 +247,378 @@ static enum mr_status add_user(struct mr_usertable *t, uint64_t hash,
     return MR_OK;
 }
 
-/* ---- loading ---- */
+/* ---- the file ---- */
 
-struct loading {
-    const struct mr_users_table *rules;
-    struct mr_usertable *t;
-    struct rows rows;
-    size_t id_at;
-    struct mr_buffer scratch;
+/* Rows of users whose slots are on their way from memory. */
+#define WAITING 16
+
+struct waiting {
+    uint64_t hash;
+    uint8_t numbers[2 * MR_USERTABLE_COLUMNS_MAX];
 };
 
-static void want_columns(
-    struct mr_usertable *t, const struct mr_column *column, unsigned n)
+struct loading {
+    const struct mr_spec *spec;
+    struct mr_usertable *t;
+    struct mr_csv_reader *reader;
+    struct mr_csv_plan plan; /* the id, then the columns */
+    bool has_plan;
+    bool has_row;         /* one has been read */
+    struct mr_span block; /* at hand */
+    uint64_t line;        /* where it begins, from 1 on */
+    struct mr_buffer scratch;
+    struct waiting waiting[WAITING]; /* a ring; n_taken is the next's place */
+    uint64_t n_taken, n_added;
+};
+
+static enum mr_status want_columns(struct mr_usertable *t,
+    const struct mr_column *column, unsigned n, struct mr_error *err)
 {
     for (unsigned i = 0; i < n; i++) {
         const char *name = column[i].text;
 
-        if (column[i].from == MR_FROM_TABLE && mr_usertable_column(t, name) < 0)
-            (void)snprintf(
-                t->column[t->n_columns++].name, sizeof(mr_name), "%s", name);
-    }
-}
-
-static enum mr_status new_table(
-    const struct mr_spec *spec, struct mr_usertable **table_out)
-{
-    struct mr_usertable *t = calloc(1, sizeof *t);
-    enum mr_status status = MR_OK;
-
-    *table_out = t;
-    if (t == NULL)
-        return MR_NOMEM;
-    t->column = calloc(MR_USERTABLE_COLUMNS_MAX, sizeof *t->column);
-    if (t->column == NULL)
-        return MR_NOMEM;
-    for (unsigned i = 0; i < spec->n_rollups; i++)
-        want_columns(t, spec->rollup[i].by, spec->rollup[i].n_by);
-    want_columns(t, spec->segments_by, spec->n_segments_by);
-    want_columns(t, spec->rows, spec->n_rows);
-    for (unsigned i = 0; i < t->n_columns && status == MR_OK; i++)
-        if (strcmp(t->column[i].name, spec->users_table.ranged) == 0)
-            status = add_ranges(&spec->users_table, &t->column[i]);
-    t->slot_bytes = HASH_BYTES + 2 * (size_t)t->n_columns;
-    return status;
-}
-
-/* A number from 1 on, or 0. */
-static size_t column_number(const char *name)
-{
-    size_t v = 0;
-
-    for (; *name >= '0' && *name <= '9' && v < FIELDS_MAX; name++)
-        v = v * 10 + (size_t)(*name - '0');
-    return *name == '\0' ? v : 0;
-}
-
-/* Look a name up in the header, the row at hand. */
-static enum mr_status find_name(struct loading *l, const char *name,
-    size_t *at_out, unsigned *n_found, struct mr_error *err)
-{
-    *n_found = 0;
-    for (size_t i = 0; i < l->rows.n; i++) {
-        struct mr_span text;
-
-        if (field_text(&l->rows, i, &l->scratch, &text) != MR_OK)
-            return mr_fail_nomem(err);
-        if (mr_span_compare(text, mr_text_span(name)) != 0)
+        if (column[i].from != MR_FROM_TABLE ||
+            mr_usertable_column(t, name) >= 0)
             continue;
-        *at_out = i;
-        ++*n_found;
+        if (t->n_columns == MR_USERTABLE_COLUMNS_MAX)
+            return mr_fail(err, MR_USAGE, MR_NOWHERE, NULL,
+                "more than %d columns of the users table are wanted",
+                MR_USERTABLE_COLUMNS_MAX);
+        (void)snprintf(
+            t->column[t->n_columns++].name, sizeof(mr_path), "%s", name);
     }
     return MR_OK;
 }
 
-/* Which field of a row a column is, the first row being at hand. */
-static enum mr_status find_column(
-    struct loading *l, const char *name, size_t *at_out, struct mr_error *err)
+static enum mr_status init_table(
+    const struct mr_spec *spec, struct mr_usertable *t, struct mr_error *err)
 {
-    size_t number = column_number(name);
-    unsigned n_found = 0;
+    enum mr_status status = MR_OK;
 
-    if (l->rules->csv.header) {
-        enum mr_status status = find_name(l, name, at_out, &n_found, err);
-
-        if (status != MR_OK || n_found == 1)
-            return status;
-    }
-    if (n_found > 1)
-        return mr_fail(err, MR_USAGE, MR_NOWHERE,
-            "name the column by its number", "line %llu: %u columns named '%s'",
-            (unsigned long long)l->rows.row_line, n_found, name);
-    if (number > 0 && number <= l->rows.n) {
-        *at_out = number - 1;
-        return MR_OK;
-    }
-    if (number > 0 || l->rules->csv.header)
-        return mr_fail(err, MR_USAGE, MR_NOWHERE,
-            "check users_table in the spec, and its delimiter",
-            "line %llu: no column '%s' among its %zu",
-            (unsigned long long)l->rows.row_line, name, l->rows.n);
-    return mr_fail(err, MR_USAGE, MR_NOWHERE,
-        "number columns from 1 on, or set header: true",
-        "column '%s' is named, but no row names columns", name);
-}
-
-static enum mr_status find_columns(struct loading *l, struct mr_error *err)
-{
-    enum mr_status status = find_column(l, l->rules->id, &l->id_at, err);
-
-    for (unsigned i = 0; i < l->t->n_columns && status == MR_OK; i++)
-        status = find_column(l, l->t->column[i].name, &l->t->column[i].at, err);
-    return status;
-}
-
-static enum mr_status fail_value(const struct loading *l,
-    const struct mr_usertable_column *c, struct mr_span text,
-    enum mr_status status, struct mr_error *err)
-{
-    unsigned long long line = (unsigned long long)l->rows.row_line;
-
-    if (status == MR_NOMEM)
+    t->column = calloc(MR_USERTABLE_COLUMNS_MAX, sizeof *t->column);
+    if (t->column == NULL)
         return mr_fail_nomem(err);
-    if (status == MR_LIMIT)
-        return mr_fail(err, status, MR_NOWHERE,
-            "take a column with fewer, or ranges of it",
-            "line %llu: more than %d values of '%s'", line,
-            MR_USERTABLE_VALUES_MAX, c->name);
-    if (text.n > MR_USERTABLE_VALUE_MAX_BYTES)
-        return mr_fail(err, MR_FORMAT, MR_NOWHERE, NULL,
-            "line %llu: a value of '%s' of %zu bytes; %d are the most", line,
-            c->name, text.n, MR_USERTABLE_VALUE_MAX_BYTES);
-    return mr_fail(err, MR_FORMAT, MR_NOWHERE, "write the file as UTF-8",
-        "line %llu: a value of '%s' that is no UTF-8", line, c->name);
+    for (unsigned i = 0; i < spec->n_rollups && status == MR_OK; i++)
+        status = want_columns(t, spec->rollup[i].by, spec->rollup[i].n_by, err);
+    if (status == MR_OK)
+        status = want_columns(t, spec->segments_by, spec->n_segments_by, err);
+    if (status == MR_OK)
+        status = want_columns(t, spec->rows, spec->n_rows, err);
+    if (status != MR_OK)
+        return status;
+    for (unsigned i = 0; i < t->n_columns; i++)
+        if (strcmp(t->column[i].name, spec->users_table.ranged) == 0 &&
+            add_ranges(&spec->users_table, &t->column[i]) != MR_OK)
+            return mr_fail_nomem(err);
+    t->slot_bytes = HASH_BYTES + 2 * (size_t)t->n_columns;
+    return grow_slots(t, err);
+}
+
+/* The line that a byte of the block stands in. */
+static unsigned long long line_of(const struct loading *l, const uint8_t *at)
+{
+    unsigned long long line = l->line;
+
+    for (const uint8_t *p = l->block.p; p < at; p++)
+        line += *p == '\n';
+    return line;
+}
+
+static enum mr_status fail_row(const struct loading *l, const uint8_t *at,
+    const char *cause, struct mr_error *err)
+{
+    return mr_fail(err, MR_FORMAT, MR_NOWHERE,
+        "check the file, and csv of users_table in the spec", "line %llu: %s",
+        line_of(l, at), cause);
+}
+
+static enum mr_status fail_value(const struct loading *l, const uint8_t *at,
+    const struct mr_usertable_column *c, size_t n, struct mr_error *err)
+{
+    if (n > MR_USERTABLE_VALUE_MAX_BYTES)
+        return mr_fail(err, MR_FORMAT, MR_NOWHERE, "take another column",
+            "line %llu: a value of '%s' of %zu bytes; %d are the most",
+            line_of(l, at), c->name, n, MR_USERTABLE_VALUE_MAX_BYTES);
+    return mr_fail(err, MR_LIMIT, MR_NOWHERE,
+        "take a column with fewer, or ranges of it",
+        "line %llu: more than %d values of '%s'", line_of(l, at),
+        MR_USERTABLE_VALUES_MAX, c->name);
+}
+
+/* The text of a value, in the block or in scratch; empty if there is none. */
+static enum mr_status value_of(
+    struct loading *l, const struct mr_value *value, struct mr_span *text_out)
+{
+    enum mr_status status;
+
+    *text_out = (struct mr_span){NULL, 0};
+    if (value->kind != MR_KIND_STRING)
+        return MR_OK;
+    *text_out = value->text;
+    if (!value->escaped)
+        return MR_OK;
+    status = mr_buffer_reserve(&l->scratch, value->text.n);
+    if (status == MR_OK)
+        *text_out = (struct mr_span){
+            l->scratch.p, mr_csv_unescape(&l->plan.rules, value->text,
+                              l->scratch.p, value->text.n)};
+    return status;
 }
 
 /* The number of a row's value in a column. */
 static enum mr_status take_value(struct loading *l,
-    struct mr_usertable_column *c, uint16_t *number_out, struct mr_error *err)
+    const struct mr_record *record, unsigned column, uint16_t *number_out,
+    struct mr_error *err)
 {
+    struct mr_usertable_column *c = &l->t->column[column];
     struct mr_span text;
-    enum mr_status status = field_text(&l->rows, c->at, &l->scratch, &text);
+    enum mr_status status = value_of(l, &record->value[1 + column], &text);
 
     *number_out = 0;
     if (status == MR_OK && text.n == 0)
         return MR_OK;
     if (status == MR_OK && c->ranged) {
-        *number_out = (uint16_t)range_of(l->rules, text);
+        *number_out = (uint16_t)range_of(&l->spec->users_table, text);
         l->t->counts.outside += *number_out == 0;
         return MR_OK;
     }
-    if (status == MR_OK &&
-        (text.n > MR_USERTABLE_VALUE_MAX_BYTES || !mr_text_is_utf8(text)))
-        status = MR_FORMAT;
+    if (status == MR_OK && text.n > MR_USERTABLE_VALUE_MAX_BYTES)
+        status = MR_LIMIT;
     if (status == MR_OK)
         status = value_number(c, text, number_out);
-    return status == MR_OK ? MR_OK : fail_value(l, c, text, status, err);
+    if (status == MR_LIMIT)
+        return fail_value(l, record->line.p, c, text.n, err);
+    return status == MR_OK ? MR_OK : mr_fail_nomem(err);
 }
 
-static enum mr_status take_row(struct loading *l, struct mr_error *err)
+/* Add those that wait, but for so many. */
+static enum mr_status add_waiting(
+    struct loading *l, uint64_t keep, struct mr_error *err)
 {
-    uint8_t numbers[2 * MR_USERTABLE_COLUMNS_MAX];
+    enum mr_status status = MR_OK;
+
+    while (status == MR_OK && l->n_taken - l->n_added > keep) {
+        const struct waiting *w = &l->waiting[l->n_added++ % WAITING];
+
+        status = add_user(l->t, w->hash, w->numbers, err);
+    }
+    return status;
+}
+
+static enum mr_status take_row(
+    struct loading *l, const struct mr_record *record, struct mr_error *err)
+{
+    struct waiting *w = &l->waiting[l->n_taken % WAITING];
     struct mr_span id;
-    uint64_t hash;
 
     l->t->counts.rows++;
-    if (field_text(&l->rows, l->id_at, &l->scratch, &id) != MR_OK)
+    if (value_of(l, &record->value[0], &id) != MR_OK)
         return mr_fail_nomem(err);
     if (id.n == 0) {
         l->t->counts.without_id++;
         return MR_OK;
     }
-    if (!mr_text_is_utf8(id))
-        return fail_row(&l->rows, err, "an id that is no UTF-8");
-    hash = mr_hash64(id.p, id.n);
+    w->hash = mr_hash64(id.p, id.n);
+    mr_usertable_prefetch(l->t, w->hash);
     for (unsigned i = 0; i < l->t->n_columns; i++) {
         uint16_t number;
-        enum mr_status status = take_value(l, &l->t->column[i], &number, err);
+        enum mr_status status = take_value(l, record, i, &number, err);
 
         if (status != MR_OK)
             return status;
-        numbers[2 * i] = (uint8_t)number;
-        numbers[2 * i + 1] = (uint8_t)(number >> 8);
+        w->numbers[2 * i] = (uint8_t)number;
+        w->numbers[2 * i + 1] = (uint8_t)(number >> 8);
     }
-    return add_user(l->t, hash, numbers, err);
+    l->n_taken++;
+    return add_waiting(l, WAITING - 1, err);
 }
 
-static enum mr_status read_rows(struct loading *l, struct mr_error *err)
+/* Without a header the first row must have all columns: numbers may be
+ * wrong, and the delimiter. */
+static enum mr_status check_first(
+    struct loading *l, const struct mr_record *record, struct mr_error *err)
 {
-    enum mr_status status = next_row(&l->rows, err);
-
-    if (status == MR_OK && l->rows.n == 0 && l->rules->csv.header)
-        return mr_fail(err, MR_FORMAT, MR_NOWHERE, "set header: false",
-            "no row that names the columns");
-    if (status == MR_OK && l->rows.n > 0)
-        status = find_columns(l, err);
-    if (status == MR_OK && l->rules->csv.header)
-        status = next_row(&l->rows, err);
-    while (status == MR_OK && l->rows.n > 0) {
-        status = take_row(l, err);
-        if (status == MR_OK)
-            status = next_row(&l->rows, err);
-    }
-    return status;
+    l->has_row = true;
+    if (l->plan.rules.header)
+        return MR_OK;
+    for (size_t i = 0; i < l->plan.n_wanted; i++)
+        if (record->value[i].kind == MR_KIND_NONE)
+            return mr_fail(err, MR_USAGE, MR_NOWHERE,
+                "check users_table in the spec, and its delimiter",
+                "line %llu: no column %u", line_of(l, record->line.p),
+                (unsigned)l->plan.column[i]);
+    return MR_OK;
 }
 
-static bool begins(struct mr_span s, const char *with)
-{
-    size_t n = strlen(with);
-
-    return s.n >= n && memcmp(s.p, with, n) == 0;
-}
-
-/* All of the file is in memory. */
-static enum mr_status read_text(
+static enum mr_status take_rows(
     struct loading *l, struct mr_span text, struct mr_error *err)
 {
-    enum mr_status status;
+    struct mr_record record;
+    enum mr_status status = MR_OK;
 
-    l->t->digest = mr_digest_bytes(text.p, text.n);
-    if (begins(text, "\x1f\x8b") || begins(text, "\x28\xb5\x2f\xfd"))
-        return mr_fail(
-            err, MR_USAGE, MR_NOWHERE, "unpack it", "it is compressed");
-    if (begins(text, "\xef\xbb\xbf"))
-        text = (struct mr_span){text.p + 3, text.n - 3};
-    l->rows = (struct rows){.rules = &l->rules->csv,
-        .p = text.p,
-        .end = text.p + text.n,
-        .line = 1};
-    status = read_rows(l, err);
-    free(l->rows.field);
-    mr_buffer_release(&l->scratch);
+    mr_csv_reader_set(l->reader, &l->plan, text);
+    while (status == MR_OK) {
+        mr_csv_next(l->reader, &record);
+        switch (record.verdict) {
+        case MR_LINE_VALUE:
+            if (!l->has_row)
+                status = check_first(l, &record, err);
+            if (status == MR_OK)
+                status = take_row(l, &record, err);
+            break;
+        case MR_LINE_BLANK:
+            break;
+        case MR_LINE_END:
+            return MR_OK;
+        case MR_LINE_TOO_LONG:
+            return fail_row(l, record.line.p, "too long a row", err);
+        case MR_LINE_INVALID:
+        case MR_LINE_TOO_DEEP:
+            return fail_row(l, record.line.p,
+                "a quote that is not closed, text behind one that closes, or "
+                "bytes that are no UTF-8",
+                err);
+        }
+    }
     return status;
 }
 
-static enum mr_status read_source(
-    struct mr_source *source, struct loading *l, struct mr_error *err)
+/* Learn which columns are meant; *text is then what follows the header. */
+static enum mr_status make_plan(
+    struct loading *l, struct mr_span *text, struct mr_error *err)
 {
-    struct mr_span text = mr_source_whole(source), piece;
-    struct mr_buffer held = {0};
+    const struct mr_users_table *rules = &l->spec->users_table;
+    const char *name[1 + MR_USERTABLE_COLUMNS_MAX] = {rules->id};
+    size_t n = 1 + (size_t)l->t->n_columns;
+    struct mr_csv_header header;
+    enum mr_status status;
+
+    for (size_t i = 1; i < n; i++)
+        name[i] = l->t->column[i - 1].name;
+    if (!rules->csv.header) {
+        l->has_plan = true;
+        return mr_csv_plan_init(
+            &l->plan, &rules->csv, name, n, l->spec->max_line_bytes, err);
+    }
+    status = mr_csv_header(l->reader, &rules->csv, name, n,
+        l->spec->max_line_bytes, *text, &header, &l->plan, err);
+    if (status != MR_OK)
+        return status;
+    l->has_plan = header.found;
+    text->p += header.bytes;
+    text->n -= header.bytes;
+    return MR_OK;
+}
+
+static enum mr_status take_block(
+    struct loading *l, const struct mr_line_block *block, struct mr_error *err)
+{
+    struct mr_span text = block->text;
     enum mr_status status = MR_OK;
 
-    if (text.p == NULL) {
-        do {
-            status = mr_source_read(source, &piece, err);
-            if (status == MR_OK &&
-                mr_buffer_add(&held, piece.p, piece.n) != MR_OK)
-                status = mr_fail_nomem(err);
-        } while (status == MR_OK && piece.n > 0);
-        text = (struct mr_span){held.p, held.n};
+    l->block = text;
+    if (block->too_long)
+        return fail_row(l, text.p, "too long a row, or an open quote", err);
+    if (!l->has_plan)
+        status = make_plan(l, &text, err);
+    if (status == MR_OK && l->has_plan)
+        status = take_rows(l, text, err);
+    l->line = line_of(l, l->block.p + l->block.n);
+    return status;
+}
+
+static enum mr_status read_stream(
+    struct mr_stream *stream, struct loading *l, struct mr_error *err)
+{
+    struct mr_line_block block = {.too_long = false};
+    struct mr_buffer buffer = {0};
+    struct mr_lines lines;
+    enum mr_status status;
+
+    mr_lines_init(&lines, stream, &l->spec->users_table.csv,
+        l->spec->max_line_bytes, true);
+    do {
+        status = mr_lines_next(&lines, &buffer, &block, err);
+        if (status == MR_OK && block.text.n > 0)
+            status = take_block(l, &block, err);
+    } while (status == MR_OK && block.text.n > 0);
+    if (status == MR_OK && !l->has_plan && l->spec->users_table.csv.header)
+        status = mr_fail(err, MR_FORMAT, MR_NOWHERE,
+            "give it one, or set header: false", "no row names the columns");
+    l->t->digest = mr_stream_digest(stream);
+    mr_lines_release(&lines);
+    mr_buffer_release(&buffer);
+    return status;
+}
+
+static enum mr_status read_container(
+    struct mr_container *container, struct loading *l, struct mr_error *err)
+{
+    struct mr_stream *stream;
+    enum mr_status status;
+
+    if (mr_container_is_archive(container))
+        return mr_fail(err, MR_USAGE, MR_NOWHERE, "take the file out of it",
+            "it is an archive");
+    status = mr_container_next(container, &stream, err);
+    if (status != MR_OK)
+        return status;
+    status = read_stream(stream, l, err);
+    mr_stream_close(stream);
+    return status == MR_OK ? add_waiting(l, 0, err) : status;
+}
+
+static enum mr_status read_file(struct loading *l, struct mr_error *err)
+{
+    char path[sizeof l->spec->users_table.file], name[sizeof path];
+    struct mr_input input = {.path = path, .name = name};
+    struct mr_container *container;
+    struct mr_error changed;
+    enum mr_status status, closed;
+
+    memcpy(path, l->spec->users_table.file, sizeof path);
+    memcpy(name, path, sizeof name);
+    status = mr_csv_reader_new(&l->reader, err);
+    if (status != MR_OK)
+        return status;
+    status = mr_container_open(&input, &container, err);
+    if (status != MR_OK)
+        return status;
+    status = read_container(container, l, err);
+    closed = mr_container_close(container, &changed);
+    /* Whatever is wrong with a file that changes meanwhile, that is why. */
+    if (closed != MR_OK) {
+        if (err != NULL)
+            *err = changed;
+        return closed;
     }
-    if (status == MR_OK)
-        status = read_text(l, text, err);
-    mr_buffer_release(&held);
     return status;
 }
 
 enum mr_status mr_usertable_load(const struct mr_spec *spec,
     struct mr_usertable **table_out, struct mr_error *err)
 {
-    struct loading l = {.rules = &spec->users_table};
-    struct mr_source *source;
-    enum mr_status status, closed;
+    struct loading *l = calloc(1, sizeof *l);
+    enum mr_status status;
 
-    if (new_table(spec, &l.t) != MR_OK || grow_slots(l.t, NULL) != MR_OK) {
-        mr_usertable_free(l.t);
+    if (l == NULL)
         return mr_fail_nomem(err);
-    }
-    status = mr_source_open(l.rules->file, &source, err);
+    l->spec = spec;
+    l->line = 1;
+    l->t = calloc(1, sizeof *l->t);
+    status = l->t == NULL ? mr_fail_nomem(err) : init_table(spec, l->t, err);
+    if (status == MR_OK)
+        status = read_file(l, err);
     if (status == MR_OK) {
-        status = read_source(source, &l, err);
-        /* Of a file that changed meanwhile the rows may be at fault. */
-        closed = mr_source_close(source, status == MR_OK ? err : NULL);
-        status = status == MR_OK ? closed : status;
-    } else if (status == MR_IO) {
-        status = MR_USAGE;
-        if (err != NULL)
-            err->status = status;
+        *table_out = l->t;
+    } else {
+        mr_error_subject(err, "cannot read", spec->users_table.file);
+        mr_usertable_free(l->t);
     }
-    if (status != MR_OK) {
-        mr_error_subject(err, "cannot read users table", l.rules->file);
-        mr_usertable_free(l.t);
-        return status;
-    }
-    *table_out = l.t;
-    return MR_OK;
+    mr_csv_reader_free(l->reader);
+    mr_buffer_release(&l->scratch);
+    free(l);
+    return status;
 }
 
 void mr_usertable_free(struct mr_usertable *table)

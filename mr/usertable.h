@@ -1,6 +1,7 @@
 #ifndef MR_USERTABLE_H
 #define MR_USERTABLE_H
 
+#include "mr/fields.h"
 #include "mr/spec.h"
 
 /*
@@ -13,23 +14,21 @@
  *
  * Memory: for each user 10 to 15 bytes and, for each column, 2.5 to 3.75;
  * while it grows, the old table beside the new one.  For each distinct value
- * its text and some 10 bytes.  A regular file is mapped, anything else held
- * in memory until it has been read.
+ * its text and some 10 bytes.
  */
 
-/* Most columns that all the fields of a spec can name. */
-#define MR_USERTABLE_COLUMNS_MAX                                               \
-    (MR_ROLLUPS_MAX * MR_ROLLUP_FIELDS_MAX + MR_ROLLUP_FIELDS_MAX + MR_ROWS_MAX)
+/* Most columns that the fields of a spec may name. */
+#define MR_USERTABLE_COLUMNS_MAX (MR_FIELDS_MAX - 1)
 /* Most distinct values of a column, and the longest in bytes. */
 #define MR_USERTABLE_VALUES_MAX 65535
 #define MR_USERTABLE_VALUE_MAX_BYTES 256
 
 struct mr_usertable_counts {
-    uint64_t rows;     /* without the header and blank lines */
-    uint64_t users;    /* distinct; the rest is rows that count for nothing: */
-    uint64_t repeated; /* of a user met before; the first row counts */
-    uint64_t without_id; /* of nobody */
-    uint64_t differing;  /* repeated ones that say other than the first */
+    uint64_t rows;       /* without the header and blank lines */
+    uint64_t users;      /* distinct */
+    uint64_t repeated;   /* rows of a user met before: the first row counts */
+    uint64_t differing;  /* of these, rows that say other than the first */
+    uint64_t without_id; /* rows of nobody */
     uint64_t outside;    /* values of the ranged column in none of the ranges */
 };
 
@@ -44,26 +43,27 @@ struct mr_usertable {
     unsigned n_columns;
     struct mr_usertable_column *column;
     struct mr_usertable_counts counts;
-    struct mr_digest digest; /* XXH3-128 of the file's bytes */
+    struct mr_digest digest; /* XXH3-128 of the file's bytes, as stored */
 };
 
 /**
  * mr_usertable_load(spec, table, err): Read the users table of a spec that
- * has one, and those of its columns that rollups, segments_by and rows name.
- * Columns are names, compared with the first row where the file has a header,
- * or else numbers from 1 on.
+ * has one, and those of its columns that rollups, segments_by and rows name:
+ * by what the first row calls them where the file has a header, else, or where
+ * that has no such name, by their numbers from 1 on.
  *
- * The file is CSV as spec->users_table.csv says, after a byte order mark, if
- * any; blank lines are skipped.  A field that is missing (rows may be
- * ragged), empty or, unquoted, one of the null words is no value.  A ranged
- * value is a whole number, or a range "25-34" with both ends in one range;
- * any other is none, and counted.
+ * The file is CSV as spec->users_table.csv says (mr/csv.h), plain or packed
+ * with gzip or zstd; blank lines are skipped.  A field that is missing (rows
+ * may be ragged), empty or, unquoted, one of the null words is no value.  A
+ * ranged value is a whole number, or a range "25-34" with both ends in one
+ * range; any other is none, and counted.
  *
- * MR_USAGE where the file cannot be opened, is compressed, or lacks a column;
- * MR_FORMAT, with the line's number (from 1 on), for a quote that is never
- * closed, text behind a closing quote, an id or value that is no UTF-8 or a
- * value that is too long; MR_LIMIT for too many distinct values, columns or
- * users.  Free the table with mr_usertable_free.
+ * MR_USAGE for too many columns, an archive, and columns that the first row
+ * of a file without header lacks; MR_IO where the file cannot be read or
+ * changes meanwhile; MR_FORMAT where its header lacks a column, and, with the
+ * line's number (from 1 on), for a row that is not valid CSV or too long, and
+ * a value that is too long; MR_LIMIT for too many distinct values, or users.
+ * Free the table with mr_usertable_free.
  */
 MR_MUST_CHECK enum mr_status mr_usertable_load(const struct mr_spec *spec,
     struct mr_usertable **table_out, struct mr_error *err);

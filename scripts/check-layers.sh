@@ -24,6 +24,8 @@ ranks=(
     "status bytes text hash calendar zone kernels kernels_template kernels_x86
      kernels_arm"
     "spec timeform fields fields_private fields_plan shapes fields_json json_check event"
+    "spec fields fields_private fields_plan shapes fields_json json_check csv
+     event derive groupkey usertable"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate"
     "state state_private state_block state_head state_read state_write statelist"
