@@ -722,12 +722,12 @@ static void estimate_is_unbiased(uint64_t k, uint64_t n, unsigned times)
 static void estimates_are_unbiased(void **state)
 {
     (void)state;
-    estimate_is_unbiased(3, 400, rounds(20000));
-    estimate_is_unbiased(10, 50, rounds(10000));
-    estimate_is_unbiased(20, 1000, rounds(10000));
-    estimate_is_unbiased(200, 240, rounds(4000));
-    estimate_is_unbiased(200, 5000, rounds(2000));
-    estimate_is_unbiased(2000, 30000, rounds(400));
+    estimate_is_unbiased(3, 400, rounds(5000));
+    estimate_is_unbiased(10, 50, rounds(3000));
+    estimate_is_unbiased(20, 1000, rounds(3000));
+    estimate_is_unbiased(200, 240, rounds(1500));
+    estimate_is_unbiased(200, 5000, rounds(700));
+    estimate_is_unbiased(2000, 30000, rounds(150));
 }
 
 /* The chance that at most k - 1 of n numbers are below u, summed up term by
