@@ -293,7 +293,8 @@ struct reading {
     const struct mr_segment_types *types;
     mr_segments_get *get;
     void *context;
-    size_t block; /* next */
+    size_t block;     /* next */
+    size_t n_entries; /* of the one before */
     uint64_t user[BLOCK_USERS];
     struct mr_buffer packed, entries;
 };
@@ -348,6 +349,19 @@ static bool decode_user(struct mr_reader *in, const struct reading *r,
     return true;
 }
 
+/* Whether the first user at hand would have had room in the block before. */
+static bool had_room(const struct reading *r)
+{
+    const struct mr_segment_entry *e = (const void *)r->entries.p;
+    size_t n = 0, n_entries = r->entries.n / sizeof(*e);
+
+    if (r->block == 0 || r->index->block[r->block - 1].n_users == BLOCK_USERS)
+        return false;
+    while (n < n_entries && e[n].user == e->user)
+        n++;
+    return r->n_entries + n <= BLOCK_ENTRIES;
+}
+
 /* NULL, or what is wrong with the bytes of a block. */
 static const char *decode_block(
     struct reading *r, const struct mr_segment_block *block)
@@ -368,6 +382,9 @@ static const char *decode_block(
     if (block->n_users > 1 &&
         r->entries.n / sizeof(struct mr_segment_entry) > BLOCK_ENTRIES)
         return "it has too many entries";
+    if (had_room(r))
+        return "the block before has room for its first user";
+    r->n_entries = r->entries.n / sizeof(struct mr_segment_entry);
     return NULL;
 }
 

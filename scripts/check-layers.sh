@@ -14,13 +14,14 @@ bad=0
 # One line a rank, from the base up.  A header includes only headers that
 # stand before it; a source file none of a rank above its own.
 ranks=(
-    "status bytes text hash calendar kernels kernels_template kernels_x86
+    "status bytes text hash calendar ascending kernels kernels_template kernels_x86
      kernels_arm"
-    "source source_list publish stream stream_private stream_gzip stream_isal
+    "source source_list publish spill stream stream_private stream_gzip stream_isal
      stream_zstd stream_archive lines"
     "spec fields fields_private fields_plan shapes fields_json json_check event"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
-     cells aggregate"
+     cells aggregate idset idset_private idset_merge idset_block idset_figures
+     segments segments_private segments_merge segments_block segments_count"
     "state state_private state_block state_head state_read state_write statelist"
     "kpi merge report"
     "mr result rejects found mapper work map reduce inspect"
@@ -106,6 +107,8 @@ check_faces() {
         mr/fields_json.c | mr/fields_plan.c) included=mr/fields_private.h ;;
         mr/json_check.c) included=mr/fields.h ;;
         mr/source_list.c) included=mr/source.h ;;
+        mr/idset_*.c) included=mr/idset_private.h ;;
+        mr/segments_*.c) included=mr/segments_private.h ;;
         mr/stream_*.c) included=mr/stream_private.h ;;
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
         mr/map.c | mr/reduce.c | mr/inspect.c) included=mr/mr.h ;;
@@ -156,7 +159,8 @@ check_fences() {
         kernels_x86.h kernels_arm.h
     # Files are opened where they are mapped, listed, loaded or published.
     fence_call '(mmap|open|openat|fopen|creat|mkstemp|rename|renameat)[[:space:]]*\(' \
-        source.c source_list.c spec.c state.c state_read.c publish.c
+        source.c source_list.c spec.c state.c state_read.c publish.c \
+        spill.c
     fence_call '(printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|putc|fputc|perror|exit|_exit|abort|getenv|setlocale)[[:space:]]*\('
     fence_call '(stdout|stderr|environ)[^A-Za-z0-9_]'
 }

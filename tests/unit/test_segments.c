@@ -400,6 +400,8 @@ static void check_counts(
     mr_segment_counts_release(&counts);
 }
 
+static enum mr_status read_all(const struct stored *s);
+
 /* ---- tests ---- */
 
 static void types_are_those_of_the_conditions(void **state)
@@ -518,6 +520,42 @@ static void merging_adds(void **state)
         stored_release(&yz);
         free(event);
     }
+}
+
+/* A block takes users while it has fewer than 4096, and while all its
+ * entries are at most 65536; only a user alone has more. */
+static void blocks_end_where_they_must(void **state)
+{
+    static const uint32_t days[] = {1, 30000, 35535, 35537, 70000, 2, 65534};
+    const size_t n_users = sizeof(days) / sizeof(*days) + 10000;
+    static const uint32_t want[] = {3, 1, 1, 2, 4096, 4096, 1808};
+    struct mr_segments *s;
+    struct stored stored;
+    struct opened o;
+
+    (void)state;
+    clear_spec();
+    segment("s");
+    condition("a", MR_ABOVE, 0);
+    s = new_segments();
+    for (size_t i = 0; i < n_users; i++) {
+        uint32_t n = i < 7 ? days[i] : 1;
+
+        for (uint32_t day = 0; day < n; day++) {
+            struct event event = {i, (int32_t)day, 'a'};
+
+            add_events(s, &event, 1);
+        }
+    }
+    stored = store_segments(s);
+    o = open_stored(&stored);
+    assert_int_equal(o.index.n_blocks, sizeof(want) / sizeof(*want));
+    for (size_t i = 0; i < o.index.n_blocks; i++)
+        assert_int_equal(o.index.block[i].n_users, want[i]);
+    begin_reading(&o, &stored);
+    close_stored(&o);
+    assert_int_equal(read_all(&stored), MR_OK);
+    stored_release(&stored);
 }
 
 struct part {
@@ -772,6 +810,7 @@ int main(void)
         cmocka_unit_test(the_documented_example_holds),
         cmocka_unit_test(counts_are_those_of_all_events),
         cmocka_unit_test(merging_adds),
+        cmocka_unit_test(blocks_end_where_they_must),
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(counts_end_at_their_largest),
         cmocka_unit_test(every_changed_bit_is_noticed),
