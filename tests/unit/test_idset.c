@@ -685,6 +685,39 @@ static void few_ids_are_counted(void **state)
     assert_true(twice.exact && twice.value == 11 && twice.high == 11);
 }
 
+/* The example of docs/kpis.md, its interval from the binomial's table. */
+static void the_documented_example_holds(void **state)
+{
+    static const double at[] = {0.05, 0.05, 0.05, 0.90, 0.35, 0.35, 0.20, 0.60};
+
+    (void)state;
+    for (int exact = 0; exact < 2; exact++) {
+        struct mr_idset_rule rule = {3, exact};
+        struct mr_idset *set = new_set(&rule, MR_IDSET_MEMORY);
+        struct mr_idset_index index;
+        struct mr_id_stream *stream;
+        struct mr_idset_figure f;
+
+        for (size_t i = 0; i < 8; i++) {
+            uint64_t hash = (uint64_t)(at[i] * 0x1p64);
+
+            assert_int_equal(mr_idset_add(set, 1, &hash, 1, NULL), MR_OK);
+        }
+        assert_int_equal(mr_idset_read(set, &stream, NULL), MR_OK);
+        assert_int_equal(
+            mr_idset_write(stream, NULL, NULL, &index, NULL), MR_OK);
+        f = mr_idset_duplicates(&index.day[0], 8);
+        assert_int_equal(f.exact, exact);
+        assert_true(fabs(f.value - (exact ? 3 : 8 - 2 / 0.35)) < 1e-9);
+        assert_true(f.low == (exact ? 3 : 0) && f.high == (exact ? 3 : 4));
+        f = mr_idset_distinct(&index.day[0]);
+        assert_true(f.low == (exact ? 5 : 4) && f.high == (exact ? 5 : 17));
+        mr_idset_index_release(&index);
+        mr_id_stream_free(stream);
+        mr_idset_free(set);
+    }
+}
+
 /* The mean over many seeds within four standard errors of the truth, and the
  * interval around it in 95 of 100, give or take four of its standard errors.
  * For n ids of which k are kept the variance of (k - 1) / u is
@@ -828,6 +861,7 @@ int main(void)
         cmocka_unit_test(every_changed_bit_is_noticed),
         cmocka_unit_test(other_rules_are_noticed),
         cmocka_unit_test(few_ids_are_counted),
+        cmocka_unit_test(the_documented_example_holds),
         cmocka_unit_test(estimates_are_unbiased),
         cmocka_unit_test(intervals_are_those_of_the_binomial),
         cmocka_unit_test(large_figures_are_sound),
