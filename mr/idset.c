@@ -47,8 +47,10 @@ struct day {
     struct run *tail; /* as it came; the only one that is not sorted */
     struct run *runs; /* ascending, each hash once */
     uint64_t n_in_runs;
-    bool busy; /* a thread is joining runs that it took off */
     bool cut;
+    /* Held while runs are joined: others who find too many of them wait, so
+     * that no more gather meanwhile. */
+    pthread_mutex_t cutting;
     struct spilled *spilled;
     size_t n_spilled;
 };
@@ -130,6 +132,7 @@ static void day_free(struct mr_idset *set, struct day *d)
     runs_free(set, d->runs);
     free(d->spilled);
     pthread_mutex_destroy(&d->lock);
+    pthread_mutex_destroy(&d->cutting);
     free(d);
 }
 
@@ -221,28 +224,50 @@ static enum mr_status join_runs(struct mr_idset *set, const struct run *runs,
     return status;
 }
 
-/* Make one of the runs of a day; the lock is not held. */
-static enum mr_status cut_day(
-    struct mr_idset *set, struct day *d, struct run *runs, struct mr_error *err)
+static bool has_too_many(const struct mr_idset *set, const struct day *d)
 {
-    struct run *joined = NULL;
-    bool cut = false;
-    enum mr_status status = join_runs(set, runs, &joined, &cut, err);
+    uint64_t most = set->rule.max_ids;
 
+    return !set->rule.exact && d->n_in_runs > most + most / 2;
+}
+
+/* Put a run with those of a day; the lock is held. */
+static void put_run(struct day *d, struct run *run)
+{
+    run->next = d->runs;
+    d->runs = run;
+    d->n_in_runs += run->n;
+}
+
+/* Make one of the runs of a day, unless another thread just did. */
+static enum mr_status cut_day(
+    struct mr_idset *set, struct day *d, struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+    struct run *runs = NULL, *joined = NULL;
+    bool cut = false;
+
+    pthread_mutex_lock(&d->cutting);
+    pthread_mutex_lock(&d->lock);
+    if (has_too_many(set, d)) {
+        runs = d->runs;
+        d->runs = NULL;
+        d->n_in_runs = 0;
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (runs != NULL)
+        status = join_runs(set, runs, &joined, &cut, err);
     runs_free(set, runs);
     pthread_mutex_lock(&d->lock);
-    if (status == MR_OK) {
-        joined->next = d->runs;
-        d->runs = joined;
-        d->n_in_runs += joined->n;
-        if (cut) {
-            d->cut = true;
-            atomic_store_explicit(&d->threshold, joined->hash[joined->n - 1],
-                memory_order_relaxed);
-        }
+    if (joined != NULL)
+        put_run(d, joined);
+    if (joined != NULL && cut) {
+        d->cut = true;
+        atomic_store_explicit(
+            &d->threshold, joined->hash[joined->n - 1], memory_order_relaxed);
     }
-    d->busy = false;
     pthread_mutex_unlock(&d->lock);
+    pthread_mutex_unlock(&d->cutting);
     return status;
 }
 
@@ -334,6 +359,7 @@ static struct day *day_new(void)
     if (d == NULL)
         return NULL;
     pthread_mutex_init(&d->lock, NULL);
+    pthread_mutex_init(&d->cutting, NULL);
     atomic_init(&d->threshold, UINT64_MAX);
     return d;
 }
@@ -405,25 +431,17 @@ static enum mr_status fill_tail(struct mr_idset *set, struct day *d,
 static enum mr_status settle(
     struct mr_idset *set, struct day *d, struct run *run, struct mr_error *err)
 {
-    uint64_t most = mr_idset_most(&set->rule);
-    struct run *runs = NULL;
+    bool too_many;
 
     if (make_run(run) != MR_OK) {
         run_free(set, run);
         return mr_fail_nomem(err);
     }
     pthread_mutex_lock(&d->lock);
-    run->next = d->runs;
-    d->runs = run;
-    d->n_in_runs += run->n;
-    if (!set->rule.exact && !d->busy && d->n_in_runs > most + most / 2) {
-        runs = d->runs;
-        d->runs = NULL;
-        d->n_in_runs = 0;
-        d->busy = true;
-    }
+    put_run(d, run);
+    too_many = has_too_many(set, d);
     pthread_mutex_unlock(&d->lock);
-    return runs == NULL ? MR_OK : cut_day(set, d, runs, err);
+    return too_many ? cut_day(set, d, err) : MR_OK;
 }
 
 static enum mr_status add_batch(struct mr_idset *set, struct day *d,

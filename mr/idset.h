@@ -48,7 +48,8 @@ void mr_idset_free(struct mr_idset *set);
 /**
  * mr_idset_add(set, day, hash, n, err): Add ids of a day in [0, MR_DAY_END),
  * in any order and as often as they like.  Any number of threads at a time;
- * a day's lock is held while at most 1024 ids are copied.  Only events of
+ * a day's lock is held while at most 1024 ids are copied, but a thread may have
+ * to wait for one that cuts the day or writes to the disk.  Only events of
  * partitions that have been read to their end: what is in stays in.  After
  * a failure the set can only be freed.
  */
