@@ -20,6 +20,7 @@
 #define SHARD_MIN 16
 /* Events that are dealt out at a time. */
 #define BATCH 4096
+#define DIGIT_VALUES 256
 /* The day_type of a free place: no day is so late. */
 #define FREE UINT32_MAX
 
@@ -312,8 +313,49 @@ static int compare_entries(const void *a, const void *b)
     return mr_segment_compare(a, b);
 }
 
+/* By one byte of the user, from one array to the other. */
+static void sort_by_digit(const struct mr_segment_entry *from, size_t n,
+    unsigned shift, struct mr_segment_entry *to)
+{
+    size_t place[DIGIT_VALUES] = {0}, sum = 0;
+
+    for (size_t i = 0; i < n; i++)
+        place[from[i].user >> shift & (DIGIT_VALUES - 1)]++;
+    for (size_t i = 0; i < DIGIT_VALUES; i++) {
+        size_t count = place[i];
+
+        place[i] = sum;
+        sum += count;
+    }
+    for (size_t i = 0; i < n; i++)
+        to[place[from[i].user >> shift & (DIGIT_VALUES - 1)]++] = from[i];
+}
+
+/* Users first, whose top byte is the shard's, then what each has. */
+static enum mr_status sort_entries(struct mr_segment_entry *entry, size_t n)
+{
+    struct mr_segment_entry *scratch = malloc((n + 1) * sizeof(*scratch));
+    size_t end;
+
+    if (scratch == NULL)
+        return MR_NOMEM;
+    /* An even number of times: the result is where it was. */
+    for (unsigned shift = 0; shift < 64; shift += 16) {
+        sort_by_digit(entry, n, shift, scratch);
+        sort_by_digit(scratch, n, shift + 8, entry);
+    }
+    free(scratch);
+    for (size_t i = 0; i < n; i = end) {
+        for (end = i + 1; end < n && entry[end].user == entry[i].user;)
+            end++;
+        if (end - i > 1)
+            qsort(entry + i, end - i, sizeof(*entry), compare_entries);
+    }
+    return MR_OK;
+}
+
 /* Move the entries of a table together and put them in order. */
-static void sort_shard(struct shard *shard)
+static enum mr_status sort_shard(struct shard *shard)
 {
     struct mr_segment_entry *entry = shard->entry;
     size_t n = 0, kept = 0;
@@ -322,14 +364,15 @@ static void sort_shard(struct shard *shard)
         if (entry[i].day_type != FREE)
             entry[n++] = entry[i];
     }
-    if (n > 0)
-        qsort(entry, n, sizeof(*entry), compare_entries);
+    if (n > 0 && sort_entries(entry, n) != MR_OK)
+        return MR_NOMEM;
     for (size_t i = 0; i < n; i++) {
         struct mr_segment_entry e = entry[i];
 
         kept = mr_segment_append(entry, kept, &e);
     }
     shard->n = kept;
+    return MR_OK;
 }
 
 static enum mr_status next_of_reading(struct mr_segment_stream *stream,
@@ -338,12 +381,12 @@ static enum mr_status next_of_reading(struct mr_segment_stream *stream,
 {
     struct reading *r = (struct reading *)stream;
 
-    (void)err;
     *n_out = 0;
     while (r->shard < SHARDS && *n_out == 0) {
         struct shard *shard = &r->segments->shard[r->shard++];
 
-        sort_shard(shard);
+        if (sort_shard(shard) != MR_OK)
+            return mr_fail_nomem(err);
         *entry_out = shard->entry;
         *n_out = shard->n;
     }
