@@ -17,6 +17,9 @@ ranks=(
     "status bytes text hash calendar zone csv_rules kernels kernels_csv
      kernels_template kernels_x86 kernels_arm"
     "source source_list publish stream stream_private stream_gzip stream_isal
+    "status bytes text hash calendar ascending kernels kernels_template kernels_x86
+     kernels_arm"
+    "source source_list publish spill stream stream_private stream_gzip stream_isal
      stream_zstd stream_archive lines"
     "spec spec_builtin spec_private spec_words spec_yaml spec_values spec_load
      spec_figures timeform fields fields_private fields_plan shapes
@@ -27,7 +30,8 @@ ranks=(
     "spec fields fields_private fields_plan shapes fields_json json_check csv
      event derive groupkey usertable"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
-     cells aggregate"
+     cells aggregate idset idset_private idset_merge idset_block idset_figures
+     segments segments_private segments_merge segments_block segments_count"
     "state state_private state_block state_head state_read state_write statelist"
     "kpi merge merge_private merge_count report report_private report_figures"
     "mr result rejects figures plan found mapper work map reduce inspect"
@@ -114,6 +118,8 @@ check_faces() {
         mr/json_check.c) included=mr/fields.h ;;
         mr/spec.c | mr/spec_*.c) included=mr/spec_private.h ;;
         mr/source_list.c) included=mr/source.h ;;
+        mr/idset_*.c) included=mr/idset_private.h ;;
+        mr/segments_*.c) included=mr/segments_private.h ;;
         mr/stream_*.c) included=mr/stream_private.h ;;
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
         mr/merge_count.c) included=mr/merge_private.h ;;
@@ -167,6 +173,8 @@ check_fences() {
     fence_call '(mmap|open|openat|fopen|creat|mkstemp|rename|renameat)[[:space:]]*\(' \
         source.c source_list.c spec_load.c state.c state_read.c publish.c
         source.c source_list.c spec.c state.c state_read.c publish.c zone.c
+        source.c source_list.c spec.c state.c state_read.c publish.c \
+        spill.c
     fence_call '(printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|putc|fputc|perror|exit|_exit|abort|getenv|setlocale)[[:space:]]*\('
     fence_call '(stdout|stderr|environ)[^A-Za-z0-9_]'
 }
