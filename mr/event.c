@@ -70,17 +70,15 @@ static bool decode_time(const struct mr_event_plan *plan,
            *time_ms_out >= plan->first_ms && *time_ms_out < plan->end_ms;
 }
 
-/* A user's identity: of the id, and, where it is tagged, of the path that it
- * is from, with a character between that no path has. */
-static uint64_t identify(const struct mr_event_plan *plan, unsigned source,
+/* A tagged identity: that of the path that the id is from, and the id, with a
+ * character between that no path has. */
+static uint64_t tag(const struct mr_event_plan *plan, unsigned source,
     struct mr_span id, struct mr_buffer *scratch)
 {
     const char *path = plan->spec->user[source];
     size_t n = strlen(path);
     uint8_t *out = scratch->p + scratch->n;
 
-    if (!plan->spec->tagged)
-        return mr_hash64(id.p, id.n);
     memcpy(out, path, n);
     out[n] = '\n';
     memcpy(out + n + 1, id.p, id.n);
@@ -112,7 +110,9 @@ static bool decode_user(const struct mr_event_plan *plan, unsigned source,
     }
     event->has_user = true;
     event->source = source;
-    event->user = identify(plan, source, text, scratch);
+    event->user = event->user_id = mr_hash64(text.p, text.n);
+    if (plan->spec->tagged)
+        event->user = tag(plan, source, text, scratch);
     return true;
 }
 

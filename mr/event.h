@@ -21,7 +21,8 @@ struct mr_event_plan {
  * where they had to be unescaped. */
 struct mr_event {
     int64_t time_ms;
-    uint64_t user; /* XXH64 of the identity; only with has_user */
+    uint64_t user;    /* XXH64 of the identity; only with has_user */
+    uint64_t user_id; /* XXH64 of the id alone: of a users table */
     bool has_user;
     unsigned source;     /* of the user: index in the spec's chain */
     struct mr_span type; /* 1 to MR_TYPE_MAX_BYTES bytes of UTF-8 */

@@ -70,7 +70,7 @@ static struct mr_span table_value(const struct mr_figures_plan *plan,
     unsigned column, const struct mr_event *event)
 {
     const uint8_t *entry =
-        event->has_user ? mr_usertable_find(plan->table, event->user) : NULL;
+        event->has_user ? mr_usertable_find(plan->table, event->user_id) : NULL;
 
     return mr_usertable_text(
         plan->table, column, mr_usertable_number(entry, column));
@@ -171,7 +171,7 @@ enum mr_status mr_figures_count(struct mr_figures *f,
         status = count(f, MR_TEXT_IDENTITY,
             mr_text_span(spec->user[event->source]), event, batch);
     if (status == MR_OK && f->plan->table != NULL && event->has_user &&
-        mr_usertable_find(f->plan->table, event->user) == NULL)
+        mr_usertable_find(f->plan->table, event->user_id) == NULL)
         status = count(f, MR_TEXT_UNKNOWN, event->type, event, batch);
     for (unsigned r = 0; r < spec->n_rollups && status == MR_OK; r++)
         status = count_group(f, r, record, event, hint, batch);

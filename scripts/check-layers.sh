@@ -14,21 +14,13 @@ bad=0
 # One line a rank, from the base up.  A header includes only headers that
 # stand before it; a source file none of a rank above its own.
 ranks=(
-    "status bytes text hash calendar zone csv_rules kernels kernels_csv
-     kernels_template kernels_x86 kernels_arm"
-    "source source_list publish stream stream_private stream_gzip stream_isal
-    "status bytes text hash calendar ascending kernels kernels_template kernels_x86
-     kernels_arm"
-    "source source_list publish spill stream stream_private stream_gzip stream_isal
-     stream_zstd stream_archive lines"
+    "status bytes text hash calendar zone csv_rules ascending kernels
+     kernels_csv kernels_template kernels_x86 kernels_arm"
+    "source source_list publish spill stream stream_private stream_gzip
+     stream_isal stream_zstd stream_archive lines"
     "spec spec_builtin spec_private spec_words spec_yaml spec_values spec_load
      spec_figures timeform fields fields_private fields_plan shapes
      fields_json json_check csv derive groupkey usertable event"
-    "status bytes text hash calendar zone kernels kernels_template kernels_x86
-     kernels_arm"
-    "spec timeform fields fields_private fields_plan shapes fields_json json_check event"
-    "spec fields fields_private fields_plan shapes fields_json json_check csv
-     event derive groupkey usertable"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate idset idset_private idset_merge idset_block idset_figures
      segments segments_private segments_merge segments_block segments_count"
