@@ -345,8 +345,8 @@ static void put_table(struct writer *w, const struct subject *s)
     else if (strcmp(s->name_verdict, "other") == 0)
         verdict = "the file has a name of its own";
     table_title(w, mr_state_path(s->state), "");
-    PUT(w, "  file        version 1, %" PRIu64 " bytes, sound to the last\n",
-        mr_state_bytes(s->state));
+    PUT(w, "  file        version %d, %" PRIu64 " bytes, sound to the last\n",
+        MR_STATE_VERSION, mr_state_bytes(s->state));
     PUT(w, "  content     %s (%s)\n", s->digest, verdict);
     table_spec(w, s);
     table_counts(w, s);
@@ -495,7 +495,7 @@ static void put_subject_json(struct writer *w, const struct subject *s)
 {
     PUT(w, "  {\"file\": ");
     put_json(w, mr_text_span(mr_state_path(s->state)));
-    PUT(w, ", \"sound\": true, \"version\": 1");
+    PUT(w, ", \"sound\": true, \"version\": %d", MR_STATE_VERSION);
     PUT_NUMBER(w, "bytes", mr_state_bytes(s->state));
     PUT(w, ",\n   \"content\": \"%s\", \"name\": \"%s\", \"status\": \"%s\"",
         s->digest, s->name_verdict,

@@ -15,6 +15,9 @@
  * blocks are written and read one at a time.
  */
 
+/** Of the format. */
+#define MR_STATE_VERSION 2
+
 struct mr_state_head {
     struct mr_spec spec;
     struct mr_span *type; /* ascending; bytes are in type_bytes */

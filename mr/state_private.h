@@ -10,7 +10,6 @@
  * docs/state-format.md.
  */
 
-#define MR_STATE_VERSION 2
 #define MR_STATE_MAGIC "\x8DMRS\r\n\x1A\n"
 #define MR_STATE_HEADER_BYTES 64
 #define MR_STATE_ENTRY_BYTES 40

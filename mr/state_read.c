@@ -460,6 +460,9 @@ static enum mr_status read_kept_index(struct mr_state *state,
         return mr_fail_nomem(err);
     if (status != MR_OK)
         return fail_section(&state->place[state->at[index]], why, err);
+    state->ids.path = state->segments.path = state->path;
+    *(blocks == MR_CHUNK_DUPS ? &state->ids.start : &state->segments.start) =
+        place->offset;
     return MR_OK;
 }
 
