@@ -403,7 +403,7 @@ static inline __attribute__((always_inline)) TARGET bool begin_escapes(
 /* The colons behind keys that have a backslash; compare find_escaped_keys. */
 static inline __attribute__((always_inline)) TARGET __m512i end_escapes(
     const __m512i set[8], __m512i in_string, __m512i before,
-    const struct wide_rare *rare, struct wide_carry *next)
+    struct wide_carry *next)
 {
     __m512i sum = add_avx512(in_string,
         _mm512_and_si512(set[WIDE_BACKSLASH], in_string), &next->has_escape);
@@ -412,9 +412,8 @@ static inline __attribute__((always_inline)) TARGET __m512i end_escapes(
     __m512i open = _mm512_or_si512(next->starts, ends);
 
     next->ends = ends;
+    /* What \u still demands is demanded of a string with a backslash. */
     next->escapes = next->has_escape | _mm512_movepi64_mask(open) >> 7;
-    if (rare->is_set)
-        next->escapes |= rare->carry.u >> 60 | rare->carry.high >> 58;
     return _mm512_and_si512(set[WIDE_COLON], behind_avx512(ends, before));
 }
 
@@ -479,7 +478,7 @@ static inline __attribute__((always_inline)) TARGET bool look_widely(
     }
     in_string = parity_avx512(set[WIDE_QUOTE], &next.in_string);
     if (escapes)
-        odd = end_escapes(set, in_string, c->ends, &rare, &next);
+        odd = end_escapes(set, in_string, c->ends, &next);
     /* in_string ? control : high | escaped */
     bad = _mm512_ternarylogic_epi64(
         in_string, set[WIDE_CONTROL], _mm512_or_si512(high, escaped), 0xCA);

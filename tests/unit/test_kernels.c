@@ -261,7 +261,8 @@ static size_t long_strings(uint8_t *p, size_t n)
         "\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\"};
     static const char *const others[] = {"\":\"", "\",\"", "\":[1,-2.5e7],\"",
         "\" :\"", "\",true,\"", "\"}\n{\"", "\"\r\n\"", "\":\t \""};
-    unsigned n_parts = 1 + below(sizeof parts / sizeof *parts);
+    /* Some of prose alone. */
+    unsigned n_parts = below(3) ? 1 + below(sizeof parts / sizeof *parts) : 1;
     unsigned most = 1 + below(60);
     size_t at = 0;
 
@@ -274,20 +275,61 @@ static size_t long_strings(uint8_t *p, size_t n)
     return at;
 }
 
-/* The same for text of long strings, and with a byte of it that is wrong. */
+/* What makes a string bad, or ends it. */
+static const char *const wrong[] = {"\"", "\\", "x", "\n", "\x01", "\x80",
+    "\xbf", "\xc3", "\xe0", "\xed", "\xf0", "\xf5", ":", "\xc1\xbf",
+    "\xe0\x9f\xbf", "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf",
+    "\xf4\x90\x80\x80", "\xf4\xa0\x80\x80", "\\a", "\\b", "\\f", "\\v",
+    "\\U0041", "\\u00e", "\\u004g", "\\uD800", "\\udbff\\n", "\\uDC00",
+    "\\ud83d\\u0041", "\\ud83dxx\\ude00", "\"\\\" :"};
+
+/* The same for each of these beside the borders of blocks, with nothing else
+ * near. */
+static void check_borders_equal(const struct mr_kernels *k)
+{
+    static uint8_t text[3 * 512];
+    size_t i;
+
+    seed = 13;
+    for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        size_t border;
+
+        for (border = 64; border <= 1024; border += 64) {
+            size_t before;
+
+            for (before = 0; before <= 12; before++) {
+                memset(text, 'a', sizeof text);
+                text[0] = text[sizeof text - 1] = '"';
+                memcpy(text + border - before, wrong[i], strlen(wrong[i]));
+                assert_same_tokens(k, text, sizeof text);
+            }
+        }
+    }
+}
+
+/* The same for text of long strings, and with something wrong in it. */
 static void check_strings_equal(const struct mr_kernels *k)
 {
-    static const uint8_t wrong[] = "\"\\x\n\x01\x80\xbf\xc3\xe0\xed\xf0\xf5u:";
     static uint8_t text[MR_SCAN_BYTES + 8192 + 8192];
     unsigned round;
 
     seed = 12;
-    for (round = 0; round < 3000; round++) {
+    for (round = 0; round < 6000; round++) {
         size_t n = long_strings(
             text, round % 8 ? 1 + below(3000) : MR_SCAN_BYTES + below(8192));
+        unsigned n_wrong = round % 2 ? 1 + below(3) : 0;
 
-        if (round % 2)
-            text[below((unsigned)n)] = wrong[below(sizeof wrong - 1)];
+        for (; n_wrong > 0; n_wrong--) {
+            const char *s = wrong[below(sizeof wrong / sizeof *wrong)];
+            size_t n_s = strlen(s);
+            size_t at = below((unsigned)n);
+
+            /* Mostly beside the end of a block, which eight may end with. */
+            if (below(4))
+                at = at / 64 * 64 + 64 - below((unsigned)n_s + 1);
+            if (at + n_s <= n)
+                memcpy(text + at, s, n_s);
+        }
         /* Cut anywhere, too. */
         assert_same_tokens(k, text, n - below(round % 3 ? 1 : (unsigned)n));
     }
@@ -298,6 +340,7 @@ static void tokens_are_the_same(void **state)
     (void)state;
     at_each_level(check_tokens_equal);
     at_each_level(check_strings_equal);
+    at_each_level(check_borders_equal);
 }
 
 /* ---- Outlines ---- */
