@@ -14,8 +14,8 @@ bad=0
 # One line a rank, from the base up.  A header includes only headers that
 # stand before it; a source file none of a rank above its own.
 ranks=(
-    "status bytes text hash calendar kernels kernels_template kernels_x86
-     kernels_arm"
+    "status bytes text hash calendar kernels kernels_template kernels_wide
+     kernels_x86 kernels_arm"
     "source source_list publish stream stream_private stream_gzip stream_isal
      stream_zstd stream_archive lines"
     "spec fields fields_private fields_plan shapes fields_json json_check event"
@@ -154,7 +154,7 @@ check_fences() {
     fence_include '[a-z]*intrin\.h|arm_.*\.h' kernels_x86.h kernels_arm.h
     fence_call '#[[:space:]]*pragma[[:space:]]+omp' map.c merge.c
     fence_call '_mm[0-9]*_[a-z0-9_]+|__m(128|256|512)i?|v[a-z]+q_[us](8|16|32|64)' \
-        kernels_x86.h kernels_arm.h
+        kernels_wide.h kernels_x86.h kernels_arm.h
     # Files are opened where they are mapped, listed, loaded or published.
     fence_call '(mmap|open|openat|fopen|creat|mkstemp|rename|renameat)[[:space:]]*\(' \
         source.c source_list.c spec.c state.c state_read.c publish.c
