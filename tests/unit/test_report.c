@@ -24,7 +24,8 @@ static struct mr_spec spec;
 static struct mr_span types[2];
 static struct mr_cell cell[4] = {
     {D1, 1}, {D1 + 1, 0}, {D1 + 1, 1}, {D1 + 3, 1}};
-static struct mr_cells cells = {types, 2, cell, 4};
+static struct mr_cells cells = {
+    .type = types, .n_types = 2, .cell = cell, .n_cells = 4};
 static struct mr_kpi_day days[4];
 static struct mr_kpi_day_type day_types[4];
 static struct mr_kpis kpis;
@@ -72,7 +73,11 @@ static int setup(void **state)
     types[1] = (struct mr_span){(const uint8_t *)"view", 4};
     memcpy(days, day_rows, sizeof(days));
     memcpy(day_types, type_rows, sizeof(day_types));
-    kpis = (struct mr_kpis){days, 4, day_types, 4, 0.008125};
+    kpis = (struct mr_kpis){.day = days,
+        .n_days = 4,
+        .day_type = day_types,
+        .n_day_types = 4,
+        .users_estimate_error = 0.008125};
     memset(partitions, 0, sizeof(partitions));
     memset(partitions[0].digest.b, 0xAB, MR_DIGEST_BYTES);
     memset(partitions[1].digest.b, 0xCD, MR_DIGEST_BYTES);

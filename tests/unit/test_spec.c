@@ -836,7 +836,9 @@ static void assert_comes_back(const struct mr_spec *spec)
     again.n = 0;
     assert_int_equal(mr_spec_difference(spec, &parsed, &again), MR_OK);
     assert_int_equal(again.n, 0);
-    if (!spec->users_table.given) {
+    /* Digests of what else was read are of states only. */
+    if (!spec->users_table.given && strcmp(spec->zone, "UTC") == 0 &&
+        strcmp(spec->time_zone, "UTC") == 0) {
         if (load_bytes((char *)text.p, text.n, &parsed, &err) != MR_OK)
             fail_msg("%s\n%.*s", err.cause, (int)text.n, (char *)text.p);
         assert_int_equal(mr_spec_difference(spec, &parsed, &again), MR_OK);
@@ -885,8 +887,8 @@ static void test_full_text(void **state)
         "attributes: \"\"\n"
         "time: \"3\"\n"
         "time_format: iso8601\n"
-        "time_zone: \"Europe/Berlin\"\n"
-        "zone: \"Asia/Kolkata\"\n"
+        "time_zone: \"Europe/Berlin 101112131415161718191a1b1c1d1e1f\"\n"
+        "zone: \"Asia/Kolkata 202122232425262728292a2b2c2d2e2f\"\n"
         "user: [\"4\", \"5\"]\n"
         "identity: tagged\n"
         "url: \"6\"\n"
@@ -916,6 +918,10 @@ static void test_full_text(void **state)
     for (i = 0; i < 15; i++)
         spec.users_table.digest.b[i] = (uint8_t)i;
     spec.users_table.digest.b[15] = 0xFF;
+    for (i = 0; i < 16; i++) {
+        spec.time_zone_digest.b[i] = (uint8_t)(0x10 + i);
+        spec.zone_digest.b[i] = (uint8_t)(0x20 + i);
+    }
     spec.users_table.n_users = 12;
     assert_text(&spec, want);
     assert_comes_back(&spec);
