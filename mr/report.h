@@ -17,8 +17,6 @@ struct mr_report {
     const struct mr_kpis *kpis;
     const struct mr_coverage *coverage; /* settled */
     const struct mr_coverage_totals *totals;
-    const struct mr_idset_index *ids;         /* NULL: not counted */
-    const struct mr_segment_counts *segments; /* NULL: there are none */
     uint64_t users;                           /* distinct, over all days */
     uint64_t states;                          /* state files merged */
     int32_t day_first, day_last;              /* rows outside are left out */

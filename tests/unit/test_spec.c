@@ -668,7 +668,7 @@ static void test_refused_figures(void **state)
         {"duplicates:\n", "no mapping", ""},
         {"duplicates: {max_id: 5}\n", "line 1, column 14: unknown key 'max_id'",
             "'max_ids'"},
-        {"duplicates: {max_ids: 0}\n", "out of range", "from 1 to"},
+        {"duplicates: {max_ids: 0}\n", "out of range", "from 2 to"},
         {"duplicates: {exact: 1}\n", "neither true nor false", ""},
         {"id: ''\nduplicates: {}\n",
             "line 2, column 13: duplicates are told by events' ids",
@@ -1036,7 +1036,7 @@ static void any_figures(struct mr_spec *spec)
         strcpy(r->users_as, any(2) ? "null" : "u");
         r->max_groups = 1 + any(MR_MAX_GROUPS);
     }
-    spec->max_ids = any(2) ? 0 : 1 + any(100000000);
+    spec->max_ids = any(2) ? 0 : 2 + any(99999999);
     spec->exact_ids = spec->max_ids > 0 && any(2);
     spec->n_segments = any(MR_SEGMENTS_MAX + 1);
     for (i = 0; i < spec->n_segments; i++) {
