@@ -17,9 +17,12 @@ struct mr_report {
     const struct mr_kpis *kpis;
     const struct mr_coverage *coverage; /* settled */
     const struct mr_coverage_totals *totals;
-    uint64_t users;                           /* distinct, over all days */
-    uint64_t states;                          /* state files merged */
-    int32_t day_first, day_last;              /* rows outside are left out */
+    uint64_t users;              /* distinct, over all days */
+    uint64_t states;             /* state files merged */
+    int32_t day_first, day_last; /* rows outside are left out */
+    /* NULL: duplicates are not counted, there are no segments. */
+    const struct mr_idset_index *ids;
+    const struct mr_segment_counts *segments;
 };
 
 /*
