@@ -25,7 +25,8 @@ ranks=(
      cells aggregate idset idset_private idset_merge idset_block idset_figures
      segments segments_private segments_merge segments_block segments_count"
     "state state_private state_block state_head state_read state_write statelist"
-    "kpi merge merge_private merge_count report report_private report_figures"
+    "kpi merge merge_private merge_count report report_private report_figures
+     report_grid report_retention"
     "mr result rejects figures plan found mapper work map reduce inspect"
 )
 declare -A rank place
@@ -114,6 +115,7 @@ check_faces() {
         mr/segments_*.c) included=mr/segments_private.h ;;
         mr/stream_*.c) included=mr/stream_private.h ;;
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
+        mr/report.c | mr/report_*.c) included=mr/report_private.h ;;
         mr/merge_count.c) included=mr/merge_private.h ;;
         mr/map.c | mr/reduce.c | mr/inspect.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
