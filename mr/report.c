@@ -16,7 +16,7 @@
 
 /* The figures of a day, in the order of the contract, and then those that are
  * there only when asked for. */
-enum figure_kind { EXACT, EXACT_WITH_BEFORE, ESTIMATE, RATIO };
+enum figure_kind { EXACT, EXACT_WITH_BEFORE, ESTIMATE, COUNT_OR_NONE, RATIO };
 enum figure_when { ALWAYS, NEW_USERS, ROLLING };
 
 struct figure {
@@ -42,9 +42,9 @@ static const struct figure figures[] = {
     FIGURE(churned, "churned", EXACT_WITH_BEFORE, ALWAYS),
     FIGURE(reactivated, "reactivated", EXACT_WITH_BEFORE, ALWAYS),
     FIGURE(sessions, "sessions", EXACT, ALWAYS),
-    FIGURE(new_users, "new", EXACT, NEW_USERS),
-    FIGURE(users_7d, "users 7d", EXACT, ROLLING),
-    FIGURE(users_28d, "users 28d", EXACT, ROLLING),
+    FIGURE(new_users, "new", COUNT_OR_NONE, NEW_USERS),
+    FIGURE(users_7d, "users 7d", COUNT_OR_NONE, ROLLING),
+    FIGURE(users_28d, "users 28d", COUNT_OR_NONE, ROLLING),
     FIGURE(stickiness, "stickiness", RATIO, ROLLING),
 };
 #define N_FIGURES (sizeof(figures) / sizeof(figures[0]))
@@ -85,21 +85,23 @@ static void format_figure(const struct mr_kpi_day *day, size_t figure,
 {
     const struct figure *f = &figures[figure];
     const char *at = (const char *)day + f->offset;
+    bool defined = f->kind != EXACT_WITH_BEFORE || day->has_before;
     uint64_t exact;
     double estimate;
 
-    if (f->kind == EXACT_WITH_BEFORE && !day->has_before) {
+    memcpy(&exact, at, sizeof(exact));
+    if (f->kind == COUNT_OR_NONE || f->kind == RATIO)
+        defined = exact != MR_KPI_UNDEFINED;
+    if (!defined) {
         snprintf(out, FIGURE_TEXT, "%s", undefined);
     } else if (f->kind == ESTIMATE) {
         memcpy(&estimate, at, sizeof(estimate));
         snprintf(out, FIGURE_TEXT, "%.0f", estimate);
+    } else if (f->kind == RATIO) {
+        snprintf(out, FIGURE_TEXT, "%" PRIu64 ".%06" PRIu64, exact / 1000000,
+            exact % 1000000);
     } else {
-        memcpy(&exact, at, sizeof(exact));
-        if (f->kind == RATIO && exact != MR_KPI_UNDEFINED)
-            snprintf(out, FIGURE_TEXT, "%" PRIu64 ".%06" PRIu64,
-                exact / 1000000, exact % 1000000);
-        else
-            format_exact(exact, undefined, out);
+        snprintf(out, FIGURE_TEXT, "%" PRIu64, exact);
     }
 }
 

@@ -1,9 +1,6 @@
 #ifndef MR_REPORT_PRIVATE_H
 #define MR_REPORT_PRIVATE_H
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "mr/report.h"
 #include "mr/text.h"
 
@@ -73,16 +70,6 @@ static inline bool is_shown(const struct mr_report *r, int32_t day)
 
 /* Room for a figure, which has up to 20 digits, or for a column's title. */
 #define FIGURE_TEXT 32
-
-/* Write an exact figure, or what stands for one that is not defined. */
-static inline void format_exact(
-    uint64_t figure, const char *undefined, char out[FIGURE_TEXT])
-{
-    if (figure == MR_KPI_UNDEFINED)
-        snprintf(out, FIGURE_TEXT, "%s", undefined);
-    else
-        snprintf(out, FIGURE_TEXT, "%" PRIu64, figure);
-}
 
 /* The most columns of figures in a table: users, and how many came back. */
 #define GRID_COLUMNS (1 + MR_KPI_RETENTION_MAX)

@@ -6,6 +6,9 @@
 
 #include "mr/report_private.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "mr/calendar.h"
 
 /* How many of the users of a first day were there k days later. */
@@ -14,6 +17,18 @@ static uint64_t retained(const struct mr_report *r, size_t row, size_t k)
     size_t columns = (size_t)r->kpis->extras.retention + 1;
 
     return r->kpis->retained[row * columns + k];
+}
+
+/* Write that, or what stands for it beyond the last loaded day. */
+static void format_retained(const struct mr_report *r, size_t row, size_t k,
+    const char *undefined, char out[FIGURE_TEXT])
+{
+    uint64_t users = retained(r, row, k);
+
+    if (users == MR_KPI_UNDEFINED)
+        snprintf(out, FIGURE_TEXT, "%s", undefined);
+    else
+        snprintf(out, FIGURE_TEXT, "%" PRIu64, users);
 }
 
 enum mr_status mr_report_retention_csv(
@@ -32,7 +47,7 @@ enum mr_status mr_report_retention_csv(
         mr_day_format(r->kpis->first_day[i], day);
         PUT(&w, "%s,%" PRIu64, day, retained(r, i, 0));
         for (unsigned k = 0; k <= r->kpis->extras.retention; k++) {
-            format_exact(retained(r, i, k), "", text);
+            format_retained(r, i, k, "", text);
             PUT(&w, ",%s", text);
         }
         PUT(&w, ",%s\n", status_word(r));
@@ -55,7 +70,7 @@ void mr_report_put_retention_json(struct writer *w, const struct mr_report *r)
         PUT(w, "%s  {\"first_day\": \"%s\", \"users\": %" PRIu64, between, day,
             retained(r, i, 0));
         for (unsigned k = 0; k <= r->kpis->extras.retention; k++) {
-            format_exact(retained(r, i, k), "null", text);
+            format_retained(r, i, k, "null", text);
             PUT(w, ", \"day_%u\": %s", k, text);
         }
         PUT(w, "}");
@@ -84,7 +99,7 @@ static void title(
 static void cell(
     const struct mr_report *r, size_t row, size_t column, char out[FIGURE_TEXT])
 {
-    format_exact(retained(r, row, column), "-", out);
+    format_retained(r, row, column, "-", out);
 }
 
 void mr_report_put_retention(
