@@ -53,6 +53,10 @@ MR_MUST_CHECK enum mr_status mr_report_rejects_csv(
 MR_MUST_CHECK enum mr_status mr_report_json(
     const struct mr_report *r, struct mr_buffer *out);
 
+/** Who came back, by first day: retention.csv; only with kpis->retained. */
+MR_MUST_CHECK enum mr_status mr_report_retention_csv(
+    const struct mr_report *r, struct mr_buffer *out);
+
 /** What only some specs have: NAME.csv of a rollup; identity.csv, where users
  * have a chain of fields; unknown_users.csv, where there is a users table. */
 MR_MUST_CHECK enum mr_status mr_report_rollup_csv(

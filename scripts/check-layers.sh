@@ -26,7 +26,7 @@ ranks=(
      segments segments_private segments_merge segments_block segments_count"
     "state state_private state_block state_head state_read state_write statelist"
     "kpi merge merge_private merge_count merge_kept report report_private
-     report_figures report_kept"
+     report_figures report_kept report_grid report_retention"
     "mr result spool rejects figures plan kept found mapper work map reduce
      inspect"
 )
@@ -116,6 +116,7 @@ check_faces() {
         mr/segments_*.c) included=mr/segments_private.h ;;
         mr/stream_*.c) included=mr/stream_private.h ;;
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
+        mr/report.c | mr/report_*.c) included=mr/report_private.h ;;
         mr/merge_count.c) included=mr/merge_private.h ;;
         mr/map.c | mr/reduce.c | mr/inspect.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
