@@ -337,10 +337,7 @@ static enum mr_status check_spec(
 {
     const char *what = NULL;
 
-    if (spec->format == MR_INPUT_JSON_VALUES ||
-        spec->format == MR_INPUT_JSON_ARRAY)
-        what = "JSON that is not one value a line";
-    else if (spec->max_ids > 0)
+    if (spec->max_ids > 0)
         what = "a count of duplicates";
     else if (spec->n_segments > 0)
         what = "segments";
