@@ -382,10 +382,9 @@ static enum mr_status step_key(struct mr_jsonvalues *v, struct mr_error *err)
         v->n_key--; /* the quote that ends it */
     v->wanted = is_wanted(v);
     if (v->wanted && (v->seen & bit) != 0)
-        return mr_fail(err, MR_FORMAT, v->offset - 1, NULL,
-            "the document has the member '%s' twice, and nobody can tell which "
-            "is meant",
-            v->path[v->level - 1]);
+        return mr_fail(err, MR_FORMAT, v->offset - 1,
+            "leave one of them, for nobody can tell which is meant",
+            "the document has the member '%s' twice", v->path[v->level - 1]);
     if (v->wanted)
         v->seen |= bit;
     v->place = COLON;
