@@ -87,19 +87,19 @@ static inline uint64_t zeros(uint64_t x)
 }
 
 /* The bytes before a quote, a backslash or a line feed. */
-static size_t plain_bytes(const uint8_t *p, size_t n)
+static inline size_t plain_bytes(const uint8_t *p, size_t n)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
     size_t i = 0;
 
-    for (; n - i >= 16; i += 16) {
-        uint64_t x[2];
+    for (; n - i >= 8; i += 8) {
+        uint64_t x = mr_get_u64(p + i);
+        uint64_t ends = zeros(x ^ ones * '"') | zeros(x ^ ones * '\\') |
+                        zeros(x ^ ones * '\n');
 
-        memcpy(x, p + i, sizeof(x));
-        if ((zeros(x[0] ^ ones * '"') | zeros(x[0] ^ ones * '\\') |
-                zeros(x[0] ^ ones * '\n') | zeros(x[1] ^ ones * '"') |
-                zeros(x[1] ^ ones * '\\') | zeros(x[1] ^ ones * '\n')) != 0)
-            break;
+        /* The lowest is one for certain. */
+        if (ends != 0)
+            return i + (size_t)__builtin_ctzll(ends) / 8;
     }
     while (i < n && p[i] != '"' && p[i] != '\\' && p[i] != '\n')
         i++;
