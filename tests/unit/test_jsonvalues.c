@@ -2,11 +2,14 @@
 #include "config.h"
 #endif
 
+#include <dirent.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -987,6 +990,93 @@ static void failures_have_sentences(void **state)
         "raise the spec's max_depth");
 }
 
+/* The JSONTestSuite's folder, wherever it is; NULL when nowhere. */
+static DIR *open_suite(char *folder, size_t size)
+{
+    const char *shared = getenv("MR_SHARED_DATA");
+    const char *srcdir = getenv("srcdir");
+
+    if (shared)
+        snprintf(folder, size, "%s/jsontestsuite/test_parsing", shared);
+    else
+        snprintf(folder, size, "%s/../shared/data/jsontestsuite/test_parsing",
+            srcdir ? srcdir : ".");
+    return opendir(folder);
+}
+
+static void put_file(const char *folder, const char *name)
+{
+    char path[PATH_MAX + 256];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_int_equal(mr_buffer_reserve(&text, text.n + (1 << 20)), MR_OK);
+    text.n += fread(text.p + text.n, 1, 1 << 20, f);
+    fclose(f);
+}
+
+/* How the reading of a document in pieces ends. */
+static enum mr_status read_document(const char *records, size_t read_bytes)
+{
+    struct mr_spec spec = spec_of(MR_INPUT_JSON_ARRAY, records);
+    struct mr_buffer buffer = {0};
+    struct mr_line_block block = {.bytes = 0};
+    struct reader reader;
+    enum mr_status status;
+
+    spec.max_depth = 1024;
+    open_reader(&reader, &spec, 0, read_bytes);
+    do
+        status = mr_jsonvalues_next(reader.values, &buffer, &block, NULL);
+    while (status == MR_OK && block.text.n > 0);
+    close_reader(&reader);
+    mr_buffer_release(&buffer);
+    return status;
+}
+
+/* Each text of the suite, as a member that nobody wants: its verdict is the
+ * document's.  And a good one is one value. */
+static void json_test_suite(void **state)
+{
+    struct mr_spec spec = spec_of(MR_INPUT_JSON_VALUES, "");
+    char folder[PATH_MAX];
+    DIR *dir = open_suite(folder, sizeof folder);
+    const struct dirent *entry;
+    size_t n_files = 0;
+
+    (void)state;
+    if (!dir) {
+        print_message("skipped: cannot open %s\n", folder);
+        skip();
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        const char *name = entry->d_name;
+        bool good = name[0] == 'y';
+
+        if (!good && name[0] != 'n')
+            continue;
+        n_files++;
+        text.n = 0;
+        put("{\"x\":");
+        put_file(folder, name);
+        put(",\"a\":[]}");
+        if ((read_document("a", 1) == MR_OK) != good ||
+            (read_document("a", MR_LINES_BLOCK) == MR_OK) != good)
+            fail_msg("%s is judged wrongly", name);
+        if (!good)
+            continue;
+        n_list = copy.n = text.n = 0;
+        put_file(folder, name);
+        must_give(white(&(struct ref){text.p, text.n, .depth = 0}, 0), text.n,
+            false, false);
+        read_every_way(&spec, FINE, 0);
+    }
+    closedir(dir);
+    assert_true(n_files >= 283);
+}
+
 static int release(void **state)
 {
     (void)state;
@@ -1006,6 +1096,7 @@ int main(void)
         cmocka_unit_test(blocks_are_cut),
         cmocka_unit_test(deep_values),
         cmocka_unit_test(failures_have_sentences),
+        cmocka_unit_test(json_test_suite),
     };
 
     seed = 88172645463325252;
