@@ -368,10 +368,6 @@ static enum mr_status open_plan(
     const char *name = o->spec == NULL ? "lake" : o->spec;
     enum mr_status status = mr_plan_open(name, &w->plan, err);
 
-    if (status == MR_OK && (w->plan.spec.format == MR_INPUT_JSON_VALUES ||
-                               w->plan.spec.format == MR_INPUT_JSON_ARRAY))
-        status = mr_fail(err, MR_USAGE, MR_NOWHERE, NULL,
-            "map cannot do JSON that is not one value a line");
     if (status != MR_OK)
         return status;
     if (mr_types_new(&w->types) != MR_OK)

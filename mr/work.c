@@ -34,6 +34,7 @@
 
 #include <stdlib.h>
 
+#include "mr/jsonvalues.h"
 #include "mr/result.h"
 
 /* Units of a job between being made and being settled. */
@@ -698,15 +699,47 @@ static enum mr_status take_header(struct thread *t, struct job *job,
     return status;
 }
 
+/* What cuts a stream into blocks. */
+struct cutter {
+    struct mr_lines lines;
+    struct mr_jsonvalues *values; /* or NULL */
+};
+
+static enum mr_status cutter_init(struct cutter *c, const struct mr_plan *plan,
+    struct mr_stream *stream, struct mr_error *err)
+{
+    const struct mr_spec *spec = &plan->spec;
+
+    c->values = NULL;
+    mr_lines_init(&c->lines, stream, mr_plan_is_csv(plan) ? &spec->csv : NULL,
+        spec->max_line_bytes, true);
+    return spec->format == MR_INPUT_JSON_VALUES ||
+                   spec->format == MR_INPUT_JSON_ARRAY
+               ? mr_jsonvalues_new(
+                     stream, spec, MR_LINES_BLOCK, &c->values, err)
+               : MR_OK;
+}
+
+static void cutter_release(struct cutter *c)
+{
+    mr_lines_release(&c->lines);
+    mr_jsonvalues_free(c->values);
+}
+
+static enum mr_status cut(
+    struct cutter *c, struct mr_work_unit *u, struct mr_error *err)
+{
+    return c->values != NULL
+               ? mr_jsonvalues_next(c->values, &u->buffer, &u->block, err)
+               : mr_lines_next(&c->lines, &u->buffer, &u->block, err);
+}
+
 static enum mr_status read_blocks(struct thread *t, struct job *job,
     struct mr_stream *stream, struct mr_error *err)
 {
-    struct mr_lines lines;
-    enum mr_status status = MR_OK;
+    struct cutter cutter;
+    enum mr_status status = cutter_init(&cutter, &t->work->plan, stream, err);
 
-    mr_lines_init(&lines, stream,
-        mr_plan_is_csv(&t->work->plan) ? &t->work->plan.spec.csv : NULL,
-        t->work->plan.spec.max_line_bytes, true);
     while (status == MR_OK && !job_failed(job) && !stopping(t->work)) {
         struct mr_work_unit *u = unit_take(t);
 
@@ -714,9 +747,9 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
             status = mr_fail_nomem(err);
             break;
         }
-        status = mr_lines_next(&lines, &u->buffer, &u->block, err);
+        status = cut(&cutter, u, err);
         if (status != MR_OK || u->block.text.n == 0) {
-            /* A byte-order mark and nothing else. */
+            /* A byte-order mark, white space, the end of a document. */
             t->batch.text_bytes = status == MR_OK ? u->block.bytes : 0;
             unit_give(t, u);
             if (status == MR_OK)
@@ -733,7 +766,7 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
         count_passed(t, job, stream);
         place_unit(t, job, u);
     }
-    mr_lines_release(&lines);
+    cutter_release(&cutter);
     return status;
 }
 
@@ -770,9 +803,10 @@ static void read_partition(
 
     /* What a run of frames rejects could only wait in memory for those
      * before it, and a run can be long. */
-    /* Nor can a run of frames tell whether it begins within quotes. */
+    /* Nor can a run of frames tell whether it begins within quotes, or how
+     * deep. */
     job->split = mr_stream_is_split(stream) && t->work->rejects == NULL &&
-                 !mr_plan_is_csv(&t->work->plan);
+                 t->work->plan.spec.format == MR_INPUT_JSON;
     job->ordered = job->split || t->work->rejects != NULL;
     status = job->split ? read_parts(t, job, stream, &err)
                         : read_blocks(t, job, stream, &err);
