@@ -21,11 +21,17 @@ enum exit_status {
 int cmd_map(const struct options *options, struct console *console);
 int cmd_reduce(const struct options *options, struct console *console);
 int cmd_inspect(const struct options *options, struct console *console);
+int cmd_rows(const struct options *options, struct console *console);
 int cmd_spec(const struct options *options, struct console *console);
 
 /** command_failed(console, status, err): Say why the library gave up and
  * return the exit status that belongs to it. */
 int command_failed(
     struct console *console, enum mr_status status, const struct mr_error *err);
+
+/** command_bad_lines(console, verb, totals, limit): Whether more lines were
+ * rejected than --max-bad allows; if so, say it. */
+bool command_bad_lines(struct console *console, const char *verb,
+    const struct mr_totals *totals, struct option_percent limit);
 
 #endif

@@ -14,6 +14,7 @@ enum verb {
     VERB_REDUCE,
     VERB_INSPECT,
     VERB_SPEC,
+    VERB_ROWS,
     VERB_COUNT
 };
 
@@ -43,7 +44,8 @@ struct options {
     struct option_percent max_bad;
     struct option_days days;
     enum mr_format format;
-    char **operand; /* within the argv that was parsed */
+    unsigned rows_kind; /* enum mr_rows_kind */
+    char **operand;     /* within the argv that was parsed */
     size_t n_operands;
 };
 
