@@ -7,6 +7,7 @@
 /* Exit statuses; docs/mr.1 tells what each is for. */
 enum exit_status {
     EXIT_DONE = 0,
+    EXIT_NEGATIVE = 1,
     EXIT_USAGE = 2,
     EXIT_PARTIAL = 3,
     EXIT_BAD_LINES = 4,
@@ -22,6 +23,7 @@ int cmd_map(const struct options *options, struct console *console);
 int cmd_reduce(const struct options *options, struct console *console);
 int cmd_inspect(const struct options *options, struct console *console);
 int cmd_rows(const struct options *options, struct console *console);
+int cmd_init(const struct options *options, struct console *console);
 int cmd_spec(const struct options *options, struct console *console);
 
 /** command_failed(console, status, err): Say why the library gave up and

@@ -93,6 +93,8 @@ static int run(const struct options *options, struct console *console)
         return cmd_reduce(options, console);
     case VERB_ROWS:
         return cmd_rows(options, console);
+    case VERB_INIT:
+        return cmd_init(options, console);
     case VERB_SPEC:
         return cmd_spec(options, console);
     default:

@@ -15,6 +15,7 @@ enum verb {
     VERB_INSPECT,
     VERB_SPEC,
     VERB_ROWS,
+    VERB_INIT,
     VERB_COUNT
 };
 

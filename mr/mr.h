@@ -117,6 +117,27 @@ MR_MUST_CHECK enum mr_status mr_rows(const struct mr_rows_options *options,
     const struct mr_sink *sink, const struct mr_observer *observer,
     struct mr_result *result_out, struct mr_error *err);
 
+struct mr_init_options {
+    char *const *input; /* INPUT arguments as source.h says */
+    size_t n_inputs;
+    const char *output; /* a file; NULL: the sink */
+};
+
+struct mr_init_result {
+    unsigned time_line; /* of the spec: the form of times, from 1 on */
+    char lacking[64];   /* keys that nothing could be told of; may be empty */
+};
+
+/**
+ * mr_init(options, sink, observer, result, err): Propose a spec, with
+ * comments, from the first records of some files, of which at most 4 MiB are
+ * read.  MR_USAGE where they have no records, or cannot be told from other
+ * text.
+ */
+MR_MUST_CHECK enum mr_status mr_init(const struct mr_init_options *options,
+    const struct mr_sink *sink, const struct mr_observer *observer,
+    struct mr_init_result *result_out, struct mr_error *err);
+
 enum mr_format { MR_FORMAT_TABLE, MR_FORMAT_CSV, MR_FORMAT_JSON };
 
 struct mr_reduce_options {

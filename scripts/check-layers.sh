@@ -20,14 +20,14 @@ ranks=(
      stream_isal stream_zstd stream_archive lines"
     "rows_kind digestset spec spec_builtin spec_private spec_words spec_yaml spec_values spec_load
      spec_figures timeform fields fields_private fields_plan shapes
-     fields_json json_check csv derive groupkey usertable event"
+     fields_json json_check jsonwalk csv dialect derive guess groupkey usertable event"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate idset idset_private idset_merge idset_block idset_figures
      segments segments_private segments_merge segments_block segments_count"
     "state state_private state_block state_head state_read state_write statelist"
     "kpi merge merge_private merge_count report report_private report_figures"
     "mr result rejects figures plan found rows_format mapper work map rows reduce
-     inspect"
+     inspect init_text init"
 )
 declare -A rank place
 n=0
@@ -92,7 +92,7 @@ check_faces() {
     # The public header is for those who use or make what it declares.
     for file in mr/*.[ch]; do
         case $file in
-        mr/result.[ch] | mr/work.[ch] | mr/map.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/mr.h) continue ;;
+        mr/result.[ch] | mr/work.[ch] | mr/map.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/init_text.h | mr/mr.h) continue ;;
         esac
         ! includes "$file" | grep -qx 'mr/mr\.h' ||
             complain "$file: includes the public header"
@@ -116,7 +116,7 @@ check_faces() {
         mr/stream_*.c) included=mr/stream_private.h ;;
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
         mr/merge_count.c) included=mr/merge_private.h ;;
-        mr/map.c | mr/rows.c | mr/reduce.c | mr/inspect.c) included=mr/mr.h ;;
+        mr/map.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
         *) included=${file%.c}.h ;;
         esac
