@@ -189,6 +189,13 @@ bool mr_dialect_tell(struct mr_span text, struct mr_dialect_record *record,
     }
     if (best.columns < 2)
         return false;
+    /* Where no field is quoted, fields that need it may come later. */
+    if (rules_out->quote == 0 && rules_out->delimiter != '\t') {
+        rules = *rules_out;
+        rules.quote = '"';
+        if (read_as(&rules, text, record).quoted == 0)
+            rules_out->quote = '"';
+    }
     /* Spaces were skipped so that quotes behind them were seen. */
     rules = *rules_out;
     rules.skip_spaces = false;

@@ -424,8 +424,9 @@ static bool is_type(
     if (has_name)
         return f->n_seen <= 64 + f->n / 4 &&
                (f->n < 20 || f->n_seen <= f->n / 2 + 1);
-    return f->n >= 4 && f->n_seen <= 100 && f->n_seen <= f->n / 2 &&
-           !at_least(f->hosts, f->n, 50) && !at_least(f->keys, f->n, 50);
+    return f->n >= 4 && f->n_seen > 1 && f->n_seen <= 100 &&
+           f->n_seen <= f->n / 2 && !at_least(f->hosts, f->n, 50) &&
+           !at_least(f->keys, f->n, 50);
 }
 
 static const struct mr_guess_field *choose_type(

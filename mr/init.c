@@ -105,9 +105,25 @@ static enum mr_status read_input(struct run *r, const struct mr_input *input,
     return status;
 }
 
+/* Leave out samples of nothing; whether any other is left. */
+static bool drop_empty(struct run *r)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < r->n; i++) {
+        struct sample s = r->sample[i];
+
+        if (mr_json_skip(text_of(&s)).n == 0)
+            continue;
+        r->sample[i] = r->sample[kept];
+        r->sample[kept++] = s;
+    }
+    return kept > 0 && (r->n = kept) > 0;
+}
+
 static enum mr_status read_samples(struct run *r, struct mr_error *err)
 {
-    size_t n, bytes = 0;
+    size_t n;
     enum mr_status status = mr_listing_build(
         r->options->input, r->options->n_inputs, 1, &r->listing, err);
 
@@ -116,12 +132,11 @@ static enum mr_status read_samples(struct run *r, struct mr_error *err)
     n = r->listing.n < SAMPLES ? r->listing.n : SAMPLES;
     for (size_t i = 0; i < n && status == MR_OK; i++)
         status = read_input(r, &r->listing.inputs[i], SAMPLE_BYTES / n, err);
-    for (size_t i = 0; i < r->n; i++)
-        bytes += mr_json_skip(text_of(&r->sample[i])).n;
-    if (status == MR_OK && bytes == 0)
+    if (status == MR_OK && !drop_empty(r))
         return mr_fail(err, MR_USAGE, MR_NOWHERE,
-            "name a file that has events in it", "there is nothing in %s",
-            r->n == 1 ? r->sample[0].name : "these files");
+            "name a file that has events in it",
+            "there is nothing in '%s' or what else was looked into",
+            r->options->input[0]);
     return status;
 }
 
@@ -145,7 +160,7 @@ static bool is_object(struct mr_span text)
            mr_json_check(text, 1024) == MR_LINE_VALUE;
 }
 
-/* Whether most lines are objects. */
+/* Whether at least half of the lines are objects: some may be broken. */
 static bool has_object_lines(struct mr_span text, size_t *n_out)
 {
     size_t lines = 0, objects = 0;
@@ -157,7 +172,7 @@ static bool has_object_lines(struct mr_span text, size_t *n_out)
         objects += line.n > 0 && is_object(line);
     }
     *n_out = lines;
-    return objects > 0 && 10 * objects >= 8 * lines;
+    return objects > 0 && 2 * objects >= lines;
 }
 
 /* The member of an object that is an array of objects: its path, and what
@@ -191,6 +206,26 @@ static bool find_array(struct run *r, struct mr_span object, unsigned depth,
     return false;
 }
 
+/* Whether an object is like an event itself: two of its keys are names that
+ * fields of events have. */
+static bool is_like_event(struct mr_span object)
+{
+    struct mr_span rest, key, value;
+    unsigned n = 0;
+
+    if (!mr_json_open(object, '{', &rest))
+        return false;
+    while (mr_json_key(&rest, &key) && mr_json_element(&rest, &value)) {
+        char name[MR_PATH_MAX_BYTES + 1] = "";
+
+        if (key.n > MR_PATH_MAX_BYTES)
+            continue;
+        memcpy(name, key.p, key.n);
+        n += mr_guess_knows(name);
+    }
+    return n > 1;
+}
+
 /* How the values of JSON stand: shape.format and, of an array in an object,
  * shape.records. */
 static enum mr_status tell_json(struct run *r)
@@ -209,7 +244,7 @@ static enum mr_status tell_json(struct run *r)
     rest.n -= n;
     /* One object, and maybe not all of it: if it has an array of objects in
      * it, these are the events. */
-    is_single = n == 0 || mr_json_skip(rest).n == 0;
+    is_single = n == 0 || (mr_json_skip(rest).n == 0 && !is_like_event(text));
     r->path.n = 0;
     if (is_single && find_array(r, text, 0, &inside)) {
         if (mr_buffer_add(&r->path, "", 1) != MR_OK)
@@ -475,9 +510,9 @@ static size_t columns_of(const char *name)
     return 0;
 }
 
-/* Whether nearly all lines of the samples are events by a plan. */
-static enum mr_status read_by(struct run *r, const struct mr_plan *plan,
-    bool *fits_out, struct mr_error *err)
+/* Whether most lines of the samples, four in five, are events by a plan. */
+static enum mr_status read_by(
+    struct run *r, struct mr_plan *plan, bool *fits_out, struct mr_error *err)
 {
     struct mr_types *types = NULL;
     struct mr_batch batch = {.lines = 0};
@@ -488,6 +523,8 @@ static enum mr_status read_by(struct run *r, const struct mr_plan *plan,
 
     if (mr_types_new(&types) != MR_OK)
         return mr_fail_nomem(err);
+    /* Groups of rollups are of no interest. */
+    plan->has_figures = false;
     status = mr_mapper_init(&mapper, plan, false, types, err);
     for (size_t i = 0; i < r->n && status == MR_OK; i++) {
         struct mr_line_block block = {.text = text_of(&r->sample[i])};
@@ -502,7 +539,7 @@ static enum mr_status read_by(struct run *r, const struct mr_plan *plan,
     for (size_t i = 0; i < MR_REASON_COUNT; i++)
         bad += batch.reason[i];
     *fits_out = status == MR_OK && batch.lines > batch.blank &&
-                20 * bad <= batch.lines - batch.blank;
+                5 * bad <= batch.lines - batch.blank;
     mr_batch_release(&batch);
     mr_mapper_release(&mapper);
     mr_types_free(types);

@@ -195,7 +195,7 @@ static void put_id(struct writer *w, const struct mr_guess_field *f)
     if (f == NULL)
         put(w, "no field has another text in each record; none is required");
     else if (f->n_seen == f->n)
-        put(w, "%" PRIu64 " different texts in as many records", f->n);
+        put(w, "another text in each record");
     else
         put(w, "%zu different texts in %" PRIu64 " records", f->n_seen, f->n);
     end_line(w);
