@@ -65,8 +65,11 @@ static enum mr_status open_states(struct reduction *r, struct mr_error *err)
     r->state = calloc(r->list.n, sizeof(struct mr_state *));
     if (r->state == NULL)
         return mr_fail_nomem(err);
-    for (size_t i = 0; i < r->list.n && status == MR_OK; i++)
+    for (size_t i = 0; i < r->list.n && status == MR_OK; i++) {
         status = mr_state_open(r->list.path[i], &r->state[i], err);
+        if (status == MR_OK && i > 0)
+            mr_state_share_spec(r->state[i], r->state[0]);
+    }
     return status;
 }
 
@@ -96,7 +99,7 @@ static enum mr_status merge_users(
 
     if (r->options->merged != NULL)
         status = mr_state_writer_new(
-            r->options->merged, &mr_merge_head(r->merge)->spec, &writer, err);
+            r->options->merged, mr_merge_head(r->merge)->spec, &writer, err);
     if (status != MR_OK)
         return status;
     status = mr_merge_run(r->merge, r->threads, r->tally, writer,
@@ -120,7 +123,7 @@ static enum mr_status compute(struct reduction *r, struct mr_error *err)
     if (mr_coverage_sum(&head->coverage, &r->totals) != MR_OK)
         return mr_fail_nomem(err);
     return mr_kpis_compute(mr_merge_cells(r->merge), r->tally[0],
-        &head->coverage, sketch, head->spec.sketch_bits, &r->kpis, err);
+        &head->coverage, sketch, head->spec->sketch_bits, &r->kpis, err);
 }
 
 /* ---- output ---- */
@@ -277,7 +280,7 @@ static enum mr_status report(struct reduction *r, const struct mr_sink *sink,
     struct mr_result *result, struct mr_error *err)
 {
     const struct mr_state_head *head = mr_merge_head(r->merge);
-    struct mr_report report = {.spec = &head->spec,
+    struct mr_report report = {.spec = head->spec,
         .cells = mr_merge_cells(r->merge),
         .kpis = &r->kpis,
         .coverage = &head->coverage,

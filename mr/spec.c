@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "mr/text.h"
 
@@ -393,28 +394,32 @@ enum mr_status mr_spec_parse(
     struct mr_buffer again = {0};
     struct mr_error inner = {0};
     enum mr_status status;
-    struct mr_spec spec;
+    struct mr_spec *spec;
     bool same;
 
     if (text.n > MR_SPEC_MAX_BYTES)
         return mr_fail(err, MR_FORMAT, MR_NOWHERE, NULL,
             "the spec's text is larger than 1 MiB");
-    status = mr_spec_read(text, "", true, &spec, &inner);
+    spec = malloc(sizeof(*spec));
+    if (spec == NULL)
+        return mr_fail_nomem(err);
+    status = mr_spec_read(text, "", true, spec, &inner);
+    if (status == MR_OK)
+        status = mr_spec_text(spec, &again);
+    same = again.n == text.n && memcmp(again.p, text.p, text.n) == 0;
+    mr_buffer_release(&again);
+    if (status == MR_OK && same)
+        *spec_out = *spec;
+    free(spec);
     if (status == MR_NOMEM)
         return mr_fail_nomem(err);
     if (status != MR_OK)
         return mr_fail(err, MR_FORMAT, MR_NOWHERE, NULL,
             "the spec's text is damaged or unknown to this version: %s",
             inner.cause);
-    status = mr_spec_text(&spec, &again);
-    same = again.n == text.n && memcmp(again.p, text.p, text.n) == 0;
-    mr_buffer_release(&again);
-    if (status != MR_OK)
-        return mr_fail_nomem(err);
     if (!same)
         return mr_fail(err, MR_FORMAT, MR_NOWHERE, NULL,
             "the spec's text is not in its canonical form");
-    *spec_out = spec;
     return MR_OK;
 }
 
