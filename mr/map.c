@@ -39,11 +39,13 @@ static enum mr_status add_unlisted(struct mr_work *w)
  * was being read were noted too, but may have none. */
 static enum mr_status sort_cells(struct mr_work *w)
 {
+    enum mr_status status = mr_cellbook_join(&w->cells, w->types);
     bool *used = calloc(w->cells.n + 1, sizeof(*used));
-    enum mr_status status;
 
-    if (used == NULL)
+    if (used == NULL || status != MR_OK) {
+        free(used);
         return MR_NOMEM;
+    }
     for (size_t i = 0; i < w->coverage.n_partitions; i++) {
         const struct mr_partition *p = &w->coverage.partition[i];
 
