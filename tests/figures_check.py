@@ -100,7 +100,6 @@ def compare(folder, lake, truth):
 
 def check(mr, seed, folder):
     """Sentences about what is unlike on one lake."""
-    os.makedirs(folder)
     lake = make_spec_lake(seed, folder)
     truth = truth_of(lake)
     runs, states = [], {}

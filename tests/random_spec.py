@@ -302,6 +302,7 @@ def make_spec_lake(seed, folder, folders=True, small=True):
     too few."""
     rng = random.Random(seed)
     lake = SpecLake(rng, folder)
+    os.makedirs(folder, exist_ok=True)
     make_spec(lake, folders, small)
     users = ["%d" % rng.choice((7, 123, 10**12))]
     users += ["u-%d" % i for i in range(rng.choice((2, 8, 30)))]
