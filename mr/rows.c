@@ -949,7 +949,7 @@ static enum mr_status finish(
 static enum mr_status fill_result(
     struct run *r, struct mr_result *result, struct mr_error *err)
 {
-    struct mr_state_head head = {.spec = r->plan.spec};
+    struct mr_state_head head = {.spec = &r->plan.spec};
     enum mr_status status = MR_OK;
 
     for (size_t i = 0; i < r->listing.n_unlisted && status == MR_OK; i++)

@@ -20,7 +20,7 @@ ranks=(
      stream_isal stream_zstd stream_archive lines"
     "rows_kind spec spec_builtin spec_private spec_words spec_yaml spec_values
      spec_load spec_figures timeform fields fields_private fields_plan shapes
-     fields_json json_check jsonwalk jsonvalues jsonpeek csv dialect derive guess
+     fields_json json_check jsonwalk jsonvalues csv dialect derive guess
      groupkey usertable event"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate idset idset_private idset_merge idset_block idset_figures
@@ -120,6 +120,8 @@ check_faces() {
         mr/report.c | mr/report_*.c) included=mr/report_private.h ;;
         mr/merge_count.c | mr/merge_kept.c) included=mr/merge_private.h ;;
         mr/map.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
+        mr/merge_count.c) included=mr/merge_private.h ;;
+        mr/map.c | mr/reduce.c | mr/inspect.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
         *) included=${file%.c}.h ;;
         esac

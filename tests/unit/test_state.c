@@ -358,6 +358,8 @@ static void add_partition(
 
 #define N_CELLS 6
 
+static struct mr_spec spec;
+
 /* A head of three types and six cells, of which the odd ones have no users;
  * put together in another order if "way" says so. */
 static void make_head(struct mr_state_head *head, int way)
@@ -367,8 +369,9 @@ static void make_head(struct mr_state_head *head, int way)
     int j;
 
     *head = (struct mr_state_head){0};
-    assert_int_equal(mr_spec_builtin("lake", &head->spec, NULL), MR_OK);
-    head->spec.session_gap_ms = GAP_MS;
+    assert_int_equal(mr_spec_builtin("lake", &spec, NULL), MR_OK);
+    spec.session_gap_ms = GAP_MS;
+    head->spec = &spec;
     assert_int_equal(
         mr_buffer_add(&head->type_bytes, types, sizeof types), MR_OK);
     head->type = calloc(3, sizeof *head->type);
@@ -386,7 +389,7 @@ static void make_head(struct mr_state_head *head, int way)
     for (i = 0; i < N_CELLS; i += 2) {
         head->sketch[i] = calloc(1, sizeof **head->sketch);
         assert_non_null(head->sketch[i]);
-        mr_hll_init(head->sketch[i], head->spec.sketch_bits);
+        mr_hll_init(head->sketch[i], head->spec->sketch_bits);
         for (j = 0; j < (i == 2 ? 9000 : 50); j++) {
             uint64_t user = (uint64_t)(way ? 9000 - j : 1 + j);
 
@@ -427,7 +430,7 @@ static void write_state(const char *path, int way, int n_blocks, char *path_out)
     seed = 77; /* the same blocks whatever the way */
     assert_int_equal(mr_packer_new(GAP_MS, &packer), MR_OK);
     assert_int_equal(
-        mr_state_writer_new(path, &head.spec, &writer, NULL), MR_OK);
+        mr_state_writer_new(path, head.spec, &writer, NULL), MR_OK);
     for (i = 0; i < n_blocks; i++) {
         struct made made;
 
@@ -468,7 +471,7 @@ static void assert_same_head(
         mr_buffer_release(&x);
         mr_buffer_release(&y);
     }
-    assert_int_equal(a->spec.session_gap_ms, b->spec.session_gap_ms);
+    assert_int_equal(a->spec->session_gap_ms, b->spec->session_gap_ms);
     assert_int_equal(mr_span_compare(a->type[2], b->type[2]), 0);
     assert_memory_equal(a->cell, b->cell, N_CELLS * sizeof *a->cell);
     assert_null(b->sketch[1]);
@@ -596,7 +599,6 @@ static void aborted_writers_leave_nothing(void **state)
 {
     struct mr_state_writer *writer;
     struct mr_error err = {0};
-    struct mr_spec spec;
 
     (void)state;
     assert_int_equal(mr_spec_builtin("lake", &spec, NULL), MR_OK);
@@ -624,7 +626,7 @@ static void contradictions_are_not_written(void **state)
     make_head(&head, 0);
     head.coverage.partition[0].n_cells = 1;
     assert_int_equal(
-        mr_state_writer_new(path_of("odd.mrs"), &head.spec, &writer, NULL),
+        mr_state_writer_new(path_of("odd.mrs"), head.spec, &writer, NULL),
         MR_OK);
     assert_int_equal(
         mr_state_writer_finish(writer, &head, path, sizeof path, &n, &err),
@@ -852,7 +854,6 @@ static void seal(struct mr_buffer *f)
 
 static void fill(struct assembled *a)
 {
-    struct mr_spec spec;
     int i;
 
     *a = (struct assembled){0};
@@ -1315,9 +1316,10 @@ static void empty_states_are_states(void **state)
     uint64_t n;
 
     (void)state;
-    assert_int_equal(mr_spec_builtin("lake", &head.spec, NULL), MR_OK);
+    assert_int_equal(mr_spec_builtin("lake", &spec, NULL), MR_OK);
+    head.spec = &spec;
     assert_int_equal(
-        mr_state_writer_new(path_of("empty.mrs"), &head.spec, &writer, NULL),
+        mr_state_writer_new(path_of("empty.mrs"), head.spec, &writer, NULL),
         MR_OK);
     assert_int_equal(
         mr_state_writer_finish(writer, &head, path, sizeof path, &n, NULL),
