@@ -20,7 +20,7 @@ ranks=(
      stream_isal stream_zstd stream_archive lines"
     "rows_kind spec spec_builtin spec_private spec_words spec_yaml spec_values
      spec_load spec_figures timeform fields fields_private fields_plan shapes
-     fields_json json_check jsonwalk jsonvalues csv dialect derive guess
+     fields_json json_check jsonwalk jsonvalues jsonpeek csv dialect derive guess
      groupkey usertable event"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate idset idset_private idset_merge idset_block idset_figures
