@@ -171,3 +171,23 @@ END
     [ "$large" -lt $((small + 24000)) ]
     figures l.mrs | sed -n 2p | grep -q '^2024-03-01,400000,0,1,'
 }
+
+@test "what is broken is too long or too deep as a line would be" {
+    specs
+    sed -i 's/^max_depth:.*/max_depth: 3/; s/^max_line_bytes:.*/max_line_bytes: 30/' values.yaml
+    {
+        printf '[[[[1\n}] \n'
+        printf '{"a":\n1}} 123456789 123456789\n 12'
+        printf '{"a":\n]123456789 123456789 123456789\n'
+    } >v
+    mr map -q --spec values.yaml --rejects r -o s.mrs v
+    sed -E 's/"partition":"v",//' r >got
+    cat >expected <<'END'
+{"reason":"too-deep","line":1,"offset":0,"text":"[[[[1\n}]"}
+{"reason":"missing:data.id","line":2,"offset":10,"text":"{\"a\": 1}"}
+{"reason":"json","line":3,"offset":18,"text":"} 123456789 123456789"}
+{"reason":"missing:data.id","line":4,"offset":41,"text":"12"}
+{"reason":"too-long","line":5,"offset":43,"text":"{\"a\":\n]123456789 123456789 123456789"}
+END
+    diff expected got
+}

@@ -17,6 +17,7 @@
 
 #include "mr/fields.h"
 #include "mr/jsonvalues.h"
+#include "mr/jsonwalk.h"
 #include "mr/stream_private.h"
 #include "tests/unit/rounds.h"
 
@@ -990,6 +991,53 @@ static void failures_have_sentences(void **state)
         "raise the spec's max_depth");
 }
 
+/* A string, taken byte by byte or at once, is valid if it is one. */
+static void check_string(const uint8_t *p, size_t n)
+{
+    static struct mr_walk walk;
+    bool valid = mr_json_check((struct mr_span){p, n}, 1) == MR_LINE_VALUE;
+    enum mr_walk_step step = MR_WALK_MORE;
+    size_t taken;
+
+    mr_walk_begin(&walk, MR_WALK_WHOLE, 1);
+    step = mr_walk_on(&walk, (struct mr_span){p, n}, &taken);
+    assert_int_equal(step == MR_WALK_ENDED && taken == n, valid);
+    mr_walk_begin(&walk, MR_WALK_WHOLE, 1);
+    step = MR_WALK_MORE;
+    for (size_t i = 0; i < n && step == MR_WALK_MORE; i++)
+        step = mr_walk_on(&walk, (struct mr_span){p + i, 1}, &taken);
+    assert_int_equal(step == MR_WALK_ENDED, valid);
+}
+
+/* Every pair of bytes, and what may follow to make a character of it. */
+static void strings_are_judged(void **state)
+{
+    static const char *const tail[] = {"", "\x80", "\xbf\x80", "\x7f", "\xc0"};
+    static const char *const unit[] = {"\\ud7ff", "\\ud800", "\\udBff",
+        "\\udc00", "\\uDFFF", "\\ue000", "\\u12g4", "\\n", "\\", "\\ud8", "x"};
+    uint8_t p[40] = "\"";
+
+    (void)state;
+    for (unsigned pair = 0; pair < 65536; pair++) {
+        p[1] = (uint8_t)(pair >> 8);
+        p[2] = (uint8_t)pair;
+        /* Text behind a quote is none of the string's. */
+        for (unsigned k = 0; k < 5 && p[1] != '"' && p[2] != '"'; k++) {
+            size_t n = strlen(tail[k]);
+
+            memcpy(p + 3, tail[k], n);
+            p[3 + n] = '"';
+            check_string(p, 4 + n);
+        }
+    }
+    for (unsigned k = 0; k < 11 * 11 * 11; k++) {
+        int n = snprintf((char *)p, sizeof p, "\"%s%s%s\"", unit[k % 11],
+            unit[k / 11 % 11], unit[k / 121]);
+
+        check_string(p, (size_t)n);
+    }
+}
+
 /* The JSONTestSuite's folder, wherever it is; NULL when nowhere. */
 static DIR *open_suite(char *folder, size_t size)
 {
@@ -1096,6 +1144,7 @@ int main(void)
         cmocka_unit_test(blocks_are_cut),
         cmocka_unit_test(deep_values),
         cmocka_unit_test(failures_have_sentences),
+        cmocka_unit_test(strings_are_judged),
         cmocka_unit_test(json_test_suite),
     };
 
