@@ -34,7 +34,6 @@
 
 #include <stdlib.h>
 
-#include "mr/jsonvalues.h"
 #include "mr/result.h"
 
 /* Units of a job between being made and being settled. */
@@ -699,46 +698,12 @@ static enum mr_status take_header(struct thread *t, struct job *job,
     return status;
 }
 
-/* What cuts a stream into blocks. */
-struct cutter {
-    struct mr_lines lines;
-    struct mr_jsonvalues *values; /* or NULL */
-};
-
-static enum mr_status cutter_init(struct cutter *c, const struct mr_plan *plan,
-    struct mr_stream *stream, struct mr_error *err)
-{
-    const struct mr_spec *spec = &plan->spec;
-
-    c->values = NULL;
-    mr_lines_init(&c->lines, stream, mr_plan_is_csv(plan) ? &spec->csv : NULL,
-        spec->max_line_bytes, true);
-    return spec->format == MR_INPUT_JSON_VALUES ||
-                   spec->format == MR_INPUT_JSON_ARRAY
-               ? mr_jsonvalues_new(
-                     stream, spec, MR_LINES_BLOCK, &c->values, err)
-               : MR_OK;
-}
-
-static void cutter_release(struct cutter *c)
-{
-    mr_lines_release(&c->lines);
-    mr_jsonvalues_free(c->values);
-}
-
-static enum mr_status cut(
-    struct cutter *c, struct mr_work_unit *u, struct mr_error *err)
-{
-    return c->values != NULL
-               ? mr_jsonvalues_next(c->values, &u->buffer, &u->block, err)
-               : mr_lines_next(&c->lines, &u->buffer, &u->block, err);
-}
-
 static enum mr_status read_blocks(struct thread *t, struct job *job,
     struct mr_stream *stream, struct mr_error *err)
 {
-    struct cutter cutter;
-    enum mr_status status = cutter_init(&cutter, &t->work->plan, stream, err);
+    struct mr_cutter cutter;
+    enum mr_status status =
+        mr_cutter_init(&cutter, &t->work->plan, stream, err);
 
     while (status == MR_OK && !job_failed(job) && !stopping(t->work)) {
         struct mr_work_unit *u = unit_take(t);
@@ -747,7 +712,7 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
             status = mr_fail_nomem(err);
             break;
         }
-        status = cut(&cutter, u, err);
+        status = mr_cutter_next(&cutter, &u->buffer, &u->block, err);
         if (status != MR_OK || u->block.text.n == 0) {
             /* A byte-order mark, white space, the end of a document. */
             t->batch.text_bytes = status == MR_OK ? u->block.bytes : 0;
@@ -766,7 +731,7 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
         count_passed(t, job, stream);
         place_unit(t, job, u);
     }
-    cutter_release(&cutter);
+    mr_cutter_release(&cutter);
     return status;
 }
 

@@ -28,8 +28,8 @@ ranks=(
     "state state_private state_block state_head state_read state_write statelist"
     "kpi merge merge_private merge_count merge_kept report report_private
      report_figures report_kept report_grid report_retention"
-    "mr result spool rejects figures plan kept found rows_format mapper work map
-     rows reduce inspect init_text init"
+    "mr result spool rejects figures plan cutter kept found rows_format mapper work
+     map rows reduce inspect init_text init"
 )
 declare -A rank place
 n=0

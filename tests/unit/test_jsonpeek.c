@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "mr/jsonwalk.h"
+#include "mr/jsonpeek.h"
 #include "mr/text.h"
 #include "tests/unit/rounds.h"
 
