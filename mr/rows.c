@@ -874,10 +874,6 @@ static enum mr_status open_plan(struct run *r, struct mr_error *err)
 
     if (status != MR_OK)
         return status;
-    if (r->plan.spec.format == MR_INPUT_JSON_VALUES ||
-        r->plan.spec.format == MR_INPUT_JSON_ARRAY)
-        return mr_fail(err, MR_USAGE, MR_NOWHERE, NULL,
-            "rows cannot do JSON that is not one value a line");
     return mr_types_new(&r->types) != MR_OK ? mr_fail_nomem(err) : MR_OK;
 }
 
