@@ -120,14 +120,25 @@ $name: ok" ]
 }
 
 @test "what map cannot do is refused before anything is read: 2" {
-    local name
+    local format
     small_lake lake
-    for name in snowplow-pageviews snowplow-enriched clickstream interactions; do
-        run mr map --spec "$name" -o s.mrs lake
+    for format in json-values json-array; do
+        echo "format: $format" >own.yaml
+        run mr map --spec own.yaml -o s.mrs lake
         [ "$status" -eq 2 ]
-        [[ $output == "mr: cannot use spec '$name': map cannot do "* ]]
+        [[ $output == *"map cannot do "* ]]
         [ ! -e s.mrs ]
     done
+}
+
+@test "a users table and tagged identities contradict each other: 2" {
+    small_lake lake
+    printf 'id,country\nann,IE\n' >users.csv
+    printf 'user: [a, b]\nidentity: tagged\nusers_table: {file: users.csv, id: id}\n' >own.yaml
+    run mr map --spec own.yaml -o s.mrs lake
+    [ "$status" -eq 2 ]
+    [[ $output == *"users table"*"identity"* ]]
+    [ ! -e s.mrs ]
 }
 
 @test "a spec that is wrong is refused with line and column: 2" {
