@@ -120,8 +120,6 @@ check_faces() {
         mr/report.c | mr/report_*.c) included=mr/report_private.h ;;
         mr/merge_count.c | mr/merge_kept.c) included=mr/merge_private.h ;;
         mr/map.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
-        mr/merge_count.c) included=mr/merge_private.h ;;
-        mr/map.c | mr/reduce.c | mr/inspect.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
         *) included=${file%.c}.h ;;
         esac

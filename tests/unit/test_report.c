@@ -116,9 +116,8 @@ static int setup(void **state)
     for (i = 0; i < 12; i++)
         set_failure(
             i, "dt=2024-03-01/\033bad\xff.gz", 91, "truncated gzip member");
-    report = (struct mr_report){
-        &spec, &cells, &kpis, &coverage, &totals, 4, 1, INT32_MIN, INT32_MAX,
-        NULL, NULL};
+    report = (struct mr_report){&spec, &cells, &kpis, &coverage, &totals, 4, 1,
+        INT32_MIN, INT32_MAX, NULL, NULL};
     return 0;
 }
 
