@@ -555,7 +555,8 @@ static enum mr_status read_chunks(
         status = read_kept_index(state, MR_CHUNK_DUPS, MR_CHUNK_DIDX, u, err);
     if (status == MR_OK)
         status = read_kept_index(state, MR_CHUNK_SEGM, MR_CHUNK_SIDX, u, err);
-    mr_segment_types_of(state->head.spec, &state->types);
+    if (status == MR_OK)
+        mr_segment_types_of(state->head.spec, &state->types);
     for (i = MR_CHUNKS_ALWAYS; status == MR_OK && i < state->n_chunks; i++) {
         /* Unknown and not needed; still no byte of it may have changed. */
         if (!state->chunk[i].known &&
