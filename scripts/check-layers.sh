@@ -20,7 +20,7 @@ ranks=(
      stream_isal stream_zstd stream_archive lines"
     "rows_kind digestset spec spec_builtin spec_private spec_words spec_yaml spec_values spec_load
      spec_figures timeform fields fields_private fields_plan shapes
-     fields_json json_check jsonwalk csv dialect derive guess groupkey usertable event"
+     fields_json json_check jsonpeek csv dialect derive guess groupkey usertable event"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate idset idset_private idset_merge idset_block idset_figures
      segments segments_private segments_merge segments_block segments_count"
