@@ -113,7 +113,7 @@ static bool drop_empty(struct run *r)
     for (size_t i = 0; i < r->n; i++) {
         struct sample s = r->sample[i];
 
-        if (mr_json_skip(text_of(&s)).n == 0)
+        if (mr_peek_skip(text_of(&s)).n == 0)
             continue;
         r->sample[i] = r->sample[kept];
         r->sample[kept++] = s;
@@ -146,7 +146,7 @@ static struct mr_span next_line(struct mr_span *rest)
 {
     const uint8_t *end = memchr(rest->p, '\n', rest->n);
     size_t n = end == NULL ? rest->n : (size_t)(end - rest->p);
-    struct mr_span line = mr_json_skip((struct mr_span){rest->p, n});
+    struct mr_span line = mr_peek_skip((struct mr_span){rest->p, n});
 
     n += end != NULL;
     rest->p += n;
@@ -156,7 +156,7 @@ static struct mr_span next_line(struct mr_span *rest)
 
 static bool is_object(struct mr_span text)
 {
-    return mr_json_kind(text) == MR_KIND_OBJECT &&
+    return mr_peek_kind(text) == MR_KIND_OBJECT &&
            mr_json_check(text, 1024) == MR_LINE_VALUE;
 }
 
@@ -183,9 +183,9 @@ static bool find_array(struct run *r, struct mr_span object, unsigned depth,
     struct mr_span rest, key, value;
     size_t length = r->path.n;
 
-    if (!mr_json_open(object, '{', &rest))
+    if (!mr_peek_open(object, '{', &rest))
         return false;
-    while (mr_json_key(&rest, &key)) {
+    while (mr_peek_key(&rest, &key)) {
         struct mr_span first;
 
         r->path.n = length;
@@ -193,13 +193,13 @@ static bool find_array(struct run *r, struct mr_span object, unsigned depth,
             memchr(key.p, '.', key.n) == NULL && key.n > 0 &&
             (length == 0 || mr_buffer_add(&r->path, ".", 1) == MR_OK) &&
             mr_buffer_add(&r->path, key.p, key.n) == MR_OK) {
-            if (mr_json_open(rest, '[', inside_out) &&
-                mr_json_open(*inside_out, '{', &first))
+            if (mr_peek_open(rest, '[', inside_out) &&
+                mr_peek_open(*inside_out, '{', &first))
                 return true;
             if (depth < 3 && find_array(r, rest, depth + 1, inside_out))
                 return true;
         }
-        if (!mr_json_element(&rest, &value))
+        if (!mr_peek_element(&rest, &value))
             break;
     }
     r->path.n = length;
@@ -213,9 +213,9 @@ static bool is_like_event(struct mr_span object)
     struct mr_span rest, key, value;
     unsigned n = 0;
 
-    if (!mr_json_open(object, '{', &rest))
+    if (!mr_peek_open(object, '{', &rest))
         return false;
-    while (mr_json_key(&rest, &key) && mr_json_element(&rest, &value)) {
+    while (mr_peek_key(&rest, &key) && mr_peek_element(&rest, &value)) {
         char name[MR_PATH_MAX_BYTES + 1] = "";
 
         if (key.n > MR_PATH_MAX_BYTES)
@@ -230,9 +230,9 @@ static bool is_like_event(struct mr_span object)
  * shape.records. */
 static enum mr_status tell_json(struct run *r)
 {
-    struct mr_span text = mr_json_skip(text_of(&r->sample[0]));
+    struct mr_span text = mr_peek_skip(text_of(&r->sample[0]));
     struct mr_span inside, rest = text;
-    size_t n = mr_json_length(text), lines;
+    size_t n = mr_peek_length(text), lines;
     bool is_single;
 
     r->shape.format = MR_INPUT_JSON;
@@ -244,7 +244,7 @@ static enum mr_status tell_json(struct run *r)
     rest.n -= n;
     /* One object, and maybe not all of it: if it has an array of objects in
      * it, these are the events. */
-    is_single = n == 0 || (mr_json_skip(rest).n == 0 && !is_like_event(text));
+    is_single = n == 0 || (mr_peek_skip(rest).n == 0 && !is_like_event(text));
     r->path.n = 0;
     if (is_single && find_array(r, text, 0, &inside)) {
         if (mr_buffer_add(&r->path, "", 1) != MR_OK)
@@ -297,11 +297,11 @@ static enum mr_status show_object(
     struct mr_span rest, key, value;
     size_t length = r->path.n;
 
-    if (!mr_json_open(object, '{', &rest))
+    if (!mr_peek_open(object, '{', &rest))
         return MR_OK;
-    while (status == MR_OK && mr_json_key(&rest, &key) &&
-           mr_json_element(&rest, &value)) {
-        enum mr_kind kind = mr_json_kind(value);
+    while (status == MR_OK && mr_peek_key(&rest, &key) &&
+           mr_peek_element(&rest, &value)) {
+        enum mr_kind kind = mr_peek_kind(value);
 
         r->path.n = length;
         if (!is_path_key(key))
@@ -329,13 +329,13 @@ static enum mr_status show_record(struct run *r, struct mr_span value)
 
 static enum mr_status show_json(struct run *r, const struct sample *s)
 {
-    struct mr_span rest = mr_json_skip(text_of(s)), value;
+    struct mr_span rest = mr_peek_skip(text_of(s)), value;
     enum mr_status status = MR_OK;
 
     r->path.n = 0;
     if (r->shape.format == MR_INPUT_JSON_ARRAY) {
         bool found = r->shape.records[0] == '\0'
-                         ? mr_json_open(rest, '[', &rest)
+                         ? mr_peek_open(rest, '[', &rest)
                          : find_array(r, rest, 0, &rest);
 
         if (!found)
@@ -344,7 +344,7 @@ static enum mr_status show_json(struct run *r, const struct sample *s)
     while (status == MR_OK && rest.n > 0 && r->guess->records < RECORDS) {
         if (r->shape.format == MR_INPUT_JSON)
             value = next_line(&rest);
-        else if (!mr_json_element(&rest, &value))
+        else if (!mr_peek_element(&rest, &value))
             break;
         status = show_record(r, value);
     }
@@ -586,7 +586,7 @@ static enum mr_status find_known(
 
 static enum mr_status look(struct run *r, struct mr_error *err)
 {
-    struct mr_span text = mr_json_skip(text_of(&r->sample[0]));
+    struct mr_span text = mr_peek_skip(text_of(&r->sample[0]));
     bool is_json = text.n > 0 && (text.p[0] == '{' || text.p[0] == '[');
     enum mr_status status = mr_guess_new(!is_json, &r->guess, err);
 

@@ -14,7 +14,7 @@ static struct mr_span behind(struct mr_span text, size_t n)
     return (struct mr_span){text.p + n, text.n - n};
 }
 
-struct mr_span mr_json_skip(struct mr_span text)
+struct mr_span mr_peek_skip(struct mr_span text)
 {
     while (text.n > 0 && is_space(text.p[0]))
         text = behind(text, 1);
@@ -31,7 +31,7 @@ static size_t string_length(struct mr_span text, size_t i)
     return i < text.n ? i + 1 - start : 0;
 }
 
-size_t mr_json_length(struct mr_span text)
+size_t mr_peek_length(struct mr_span text)
 {
     size_t depth = 0, i = 0;
 
@@ -63,7 +63,7 @@ size_t mr_json_length(struct mr_span text)
     return 0;
 }
 
-enum mr_kind mr_json_kind(struct mr_span value)
+enum mr_kind mr_peek_kind(struct mr_span value)
 {
     switch (value.n == 0 ? 0 : value.p[0]) {
     case '{':
@@ -86,9 +86,9 @@ enum mr_kind mr_json_kind(struct mr_span value)
     }
 }
 
-bool mr_json_open(struct mr_span text, char open, struct mr_span *rest_out)
+bool mr_peek_open(struct mr_span text, char open, struct mr_span *rest_out)
 {
-    text = mr_json_skip(text);
+    text = mr_peek_skip(text);
     if (text.n == 0 || text.p[0] != (uint8_t)open)
         return false;
     *rest_out = behind(text, 1);
@@ -97,13 +97,13 @@ bool mr_json_open(struct mr_span text, char open, struct mr_span *rest_out)
 
 static struct mr_span skip_comma(struct mr_span text)
 {
-    text = mr_json_skip(text);
+    text = mr_peek_skip(text);
     if (text.n > 0 && text.p[0] == ',')
-        text = mr_json_skip(behind(text, 1));
+        text = mr_peek_skip(behind(text, 1));
     return text;
 }
 
-bool mr_json_key(struct mr_span *rest, struct mr_span *key_out)
+bool mr_peek_key(struct mr_span *rest, struct mr_span *key_out)
 {
     struct mr_span text = skip_comma(*rest);
     size_t n;
@@ -114,17 +114,17 @@ bool mr_json_key(struct mr_span *rest, struct mr_span *key_out)
     if (n == 0)
         return false;
     *key_out = (struct mr_span){text.p + 1, n - 2};
-    text = mr_json_skip(behind(text, n));
+    text = mr_peek_skip(behind(text, n));
     if (text.n == 0 || text.p[0] != ':')
         return false;
-    *rest = mr_json_skip(behind(text, 1));
+    *rest = mr_peek_skip(behind(text, 1));
     return true;
 }
 
-bool mr_json_element(struct mr_span *rest, struct mr_span *value_out)
+bool mr_peek_element(struct mr_span *rest, struct mr_span *value_out)
 {
     struct mr_span text = skip_comma(*rest);
-    size_t n = mr_json_length(text);
+    size_t n = mr_peek_length(text);
 
     if (n == 0)
         return false;

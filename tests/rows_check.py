@@ -262,6 +262,8 @@ def compare(lake, kind, out, folder):
             fail("rows of JSON differ", folder)
         return
     if kind == "tsv":
+        if "\r" in text:
+            fail("a carriage return stands in TSV as it is", folder)
         got = read_tsv(text)
     else:
         # The csv module does not tell an empty field from "".

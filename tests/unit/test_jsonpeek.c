@@ -39,7 +39,7 @@ static void lengths_of_values(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++)
         assert_int_equal(
-            mr_json_length(mr_text_span(samples[i].text)), samples[i].length);
+            mr_peek_length(mr_text_span(samples[i].text)), samples[i].length);
 }
 
 static void members_come_one_after_another(void **state)
@@ -47,26 +47,26 @@ static void members_come_one_after_another(void **state)
     struct mr_span rest, inside, key, value;
 
     (void)state;
-    assert_false(mr_json_open(mr_text_span(" [1]"), '{', &rest));
-    assert_true(mr_json_open(
+    assert_false(mr_peek_open(mr_text_span(" [1]"), '{', &rest));
+    assert_true(mr_peek_open(
         mr_text_span(" \n{ \"a\" : 1 ,\"b\\\"\":[ {\"c\":null}, 2 ]}"), '{',
         &rest));
-    assert_true(mr_json_key(&rest, &key));
+    assert_true(mr_peek_key(&rest, &key));
     assert_int_equal(key.n, 1);
-    assert_true(mr_json_element(&rest, &value));
-    assert_int_equal(mr_json_kind(value), MR_KIND_NUMBER);
-    assert_true(mr_json_key(&rest, &key));
+    assert_true(mr_peek_element(&rest, &value));
+    assert_int_equal(mr_peek_kind(value), MR_KIND_NUMBER);
+    assert_true(mr_peek_key(&rest, &key));
     assert_int_equal(key.n, 3);
     assert_memory_equal(key.p, "b\\\"", 3);
-    assert_true(mr_json_element(&rest, &value));
-    assert_false(mr_json_key(&rest, &key));
-    assert_true(mr_json_open(value, '[', &inside));
-    assert_true(mr_json_element(&inside, &value));
-    assert_int_equal(mr_json_kind(value), MR_KIND_OBJECT);
+    assert_true(mr_peek_element(&rest, &value));
+    assert_false(mr_peek_key(&rest, &key));
+    assert_true(mr_peek_open(value, '[', &inside));
+    assert_true(mr_peek_element(&inside, &value));
+    assert_int_equal(mr_peek_kind(value), MR_KIND_OBJECT);
     assert_int_equal(value.n, 10);
-    assert_true(mr_json_element(&inside, &value));
+    assert_true(mr_peek_element(&inside, &value));
     assert_int_equal(value.n, 1);
-    assert_false(mr_json_element(&inside, &value));
+    assert_false(mr_peek_element(&inside, &value));
 }
 
 /* Of any text values are in it, one behind the other, and there is an end. */
@@ -91,8 +91,8 @@ static void any_text_has_an_end(void **state)
             seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
             text[i] = (uint8_t)bytes[(seed >> 40) % (sizeof(bytes) - 1)];
         }
-        (void)mr_json_open(rest, '{', &rest);
-        while (mr_json_key(&rest, &key) || mr_json_element(&rest, &value)) {
+        (void)mr_peek_open(rest, '{', &rest);
+        while (mr_peek_key(&rest, &key) || mr_peek_element(&rest, &value)) {
             assert_true(rest.p > last && rest.p + rest.n == text + n);
             last = rest.p;
         }
