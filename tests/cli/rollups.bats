@@ -91,7 +91,7 @@ END
     [[ $(sed -n 2p out/places.csv) == x,1,1* ]]
 }
 
-@test "a state's spec stands for those of all others: many states in little memory" {
+@test "many states of one spec, which they share once open" {
     local i
     for i in {1..40}; do
         echo "a ${i}000 u$i" | lines >"$i.json"
