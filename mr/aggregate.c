@@ -58,6 +58,7 @@
  * about nine minutes, as many as there are in a day and a half. */
 #define SORT_BITS_MAX 12
 #define TIME_SHIFT (MR_TUPLE_TYPE_BITS + 19)
+#define TIME_BITS 8
 
 /* The members of a cell among the 65,536 numbers of a chunk. */
 struct cell_set {
@@ -373,25 +374,39 @@ static enum mr_status add_sorted(
 
 /* ---- waiting ---- */
 
-/* Deal out by some bits of the user or of the time. */
-static void deal(const struct mr_tuple *from, struct mr_tuple *to, size_t n,
-    bool by_time, unsigned shift, unsigned bits)
+/* Where each of n groups begins, from how many are in each. */
+static void begin_groups(uint32_t *group, size_t n)
 {
-    uint32_t end[1 << SORT_BITS_MAX], mask = (UINT32_C(1) << bits) - 1;
     uint32_t sum = 0;
 
-    memset(end, 0, (mask + 1) * sizeof(*end));
-    for (size_t i = 0; i < n; i++)
-        end[(by_time ? from[i].what : from[i].user) >> shift & mask]++;
-    for (uint32_t k = 0; k <= mask; k++) {
-        uint32_t count = end[k];
+    for (size_t k = 0; k < n; k++) {
+        uint32_t count = group[k];
 
-        end[k] = sum;
+        group[k] = sum;
         sum += count;
     }
+}
+
+/* Sort roughly: stably by bits of the time, then by bits of the user.  How
+ * many each has is counted for both at once. */
+static void sort_roughly(
+    struct mr_tuple *tuple, struct mr_tuple *sorting, size_t n, unsigned bits)
+{
+    uint32_t time[1 << TIME_BITS] = {0}, user[1 << SORT_BITS_MAX];
+    const unsigned shift = 56 - bits;
+    const uint32_t mask = (UINT32_C(1) << bits) - 1;
+
+    memset(user, 0, (mask + 1) * sizeof(*user));
+    for (size_t i = 0; i < n; i++) {
+        time[(uint8_t)(tuple[i].what >> TIME_SHIFT)]++;
+        user[tuple[i].user >> shift & mask]++;
+    }
+    begin_groups(time, 1 << TIME_BITS);
+    begin_groups(user, mask + 1);
     for (size_t i = 0; i < n; i++)
-        to[end[(by_time ? from[i].what : from[i].user) >> shift & mask]++] =
-            from[i];
+        sorting[time[(uint8_t)(tuple[i].what >> TIME_SHIFT)]++] = tuple[i];
+    for (size_t i = 0; i < n; i++)
+        tuple[user[sorting[i].user >> shift & mask]++] = sorting[i];
 }
 
 /* Add the waiting tuples.  First they are roughly sorted, by user and time:
@@ -404,8 +419,7 @@ static enum mr_status add_waiting(struct shard *s, struct mr_tuple *sorting)
     s->n_waiting = 0;
     while (bits < SORT_BITS_MAX && UINT32_C(1) << bits < 2 * n)
         bits++;
-    deal(s->waiting, sorting, n, true, TIME_SHIFT, 8);
-    deal(sorting, s->waiting, n, false, 56 - bits, bits);
+    sort_roughly(s->waiting, sorting, n, bits);
     return add_sorted(s, s->waiting, n);
 }
 

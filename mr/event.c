@@ -8,24 +8,27 @@
 #include "mr/hash.h"
 #include "mr/text.h"
 
-/* A string without its escapes: the text in place, or, written behind what
- * stands in the scratch buffer, which the caller has made large enough. */
-static struct mr_span plain_text(const struct mr_event_plan *plan,
+/* A string without its escapes, written behind what stands in the scratch
+ * buffer, which the caller has made large enough. */
+static struct mr_span unescape(const struct mr_event_plan *plan,
+    struct mr_span text, struct mr_buffer *scratch)
+{
+    uint8_t *out = scratch->p + scratch->n;
+    size_t room = scratch->cap - scratch->n;
+    size_t n = plan->is_csv ? mr_csv_unescape(&plan->spec->csv, text, out, room)
+                            : mr_fields_unescape(text, out, room);
+
+    scratch->n += n;
+    return (struct mr_span){out, n};
+}
+
+/* The same, or the text in place if it has none. */
+static inline struct mr_span plain_text(const struct mr_event_plan *plan,
     const struct mr_value *value, struct mr_buffer *scratch)
 {
-    struct mr_span plain = value->text;
-
-    if (value->escaped) {
-        uint8_t *out = scratch->p + scratch->n;
-        size_t room = scratch->cap - scratch->n;
-
-        plain.p = out;
-        plain.n = plan->is_csv ? mr_csv_unescape(
-                                     &plan->spec->csv, value->text, out, room)
-                               : mr_fields_unescape(value->text, out, room);
-        scratch->n += plain.n;
-    }
-    return plain;
+    return __builtin_expect(value->escaped, 0)
+               ? unescape(plan, value->text, scratch)
+               : value->text;
 }
 
 static size_t room_for(const struct mr_value *value)
@@ -145,8 +148,18 @@ static enum mr_status make_room(const struct mr_event_plan *plan,
         if (plan->spec->tagged)
             room += value->text.n + MR_PATH_MAX_BYTES + 1;
     }
-    scratch->n = 0;
     return room > scratch->cap ? mr_buffer_reserve(scratch, room) : MR_OK;
+}
+
+/* Whether there may be something to make room for. */
+static inline bool needs_room(
+    const struct mr_event_plan *plan, const struct mr_record *record)
+{
+    const struct mr_value *value = record->value;
+
+    return plan->spec->tagged | (plan->spec->n_users > 1) |
+           value[MR_FIELD_ID].escaped | value[MR_FIELD_TYPE].escaped |
+           value[MR_FIELD_TIME].escaped | value[MR_FIELD_USER].escaped;
 }
 
 /* A text that must be there and not be empty: NULL if it is, or why not. */
@@ -190,7 +203,9 @@ int mr_event_decode(const struct mr_event_plan *plan,
     int reason;
 
     /* All room at once: what is there must not move when more comes. */
-    if (make_room(plan, record, scratch) != MR_OK)
+    scratch->n = 0;
+    if (__builtin_expect(needs_room(plan, record), 0) &&
+        make_room(plan, record, scratch) != MR_OK)
         return MR_EVENT_NOMEM;
     event_out->id = (struct mr_span){NULL, 0};
     if (spec->field[MR_FIELD_ID][0] != '\0') {

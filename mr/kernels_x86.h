@@ -323,14 +323,19 @@ static inline TARGET size_t emit_avx512(struct mr_tokens *t, size_t n,
     __m512i kinds = _mm512_mask_blend_epi8(quotes, b,
         _mm512_or_si512(
             _mm512_loadu_si512(p + 1), _mm512_set1_epi8((char)0x80)));
-    _mm512_storeu_si512(t->kind + 1 + n, _mm512_permutexvar_epi8(at, kinds));
+    kinds = _mm512_permutexvar_epi8(at, kinds);
+    _mm256_storeu_si256(
+        (__m256i *)(void *)(t->kind + 1 + n), _mm512_castsi512_si256(kinds));
     _mm512_storeu_si512(
         pos, _mm512_add_epi16(
                  start, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(at))));
-    if (n_new > 32)
+    if (n_new > 32) {
+        _mm256_storeu_si256((__m256i *)(void *)(t->kind + 33 + n),
+            _mm512_extracti64x4_epi64(kinds, 1));
         _mm512_storeu_si512(pos + 32,
             _mm512_add_epi16(
                 start, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(at, 1))));
+    }
     return n + n_new;
 }
 
