@@ -10,6 +10,8 @@ void mr_batch_release(struct mr_batch *b)
 {
     free(b->tuple);
     free(b->cell);
+    mr_buffer_release(&b->ids);
+    mr_buffer_release(&b->events);
     memset(b, 0, sizeof(*b));
 }
 
@@ -21,6 +23,9 @@ void mr_batch_clear(struct mr_batch *b)
         memset(b->cell, 0, (b->cell_mask + 1) * sizeof(*b->cell));
     empty.cell = b->cell;
     empty.cell_mask = b->cell_mask;
+    empty.ids = b->ids;
+    empty.events = b->events;
+    empty.ids.n = empty.events.n = 0;
     *b = empty;
 }
 

@@ -59,6 +59,8 @@ struct mr_batch {
     uint32_t last_type;
     uint64_t text_bytes, lines, blank, other_day, other_type;
     uint64_t reason[MR_REASON_COUNT];
+    /* What else is kept of events (mr/kept.h). */
+    struct mr_buffer ids, events;
 };
 
 /* All zero is the empty batch. */

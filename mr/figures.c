@@ -160,6 +160,29 @@ static enum mr_status count_group(struct mr_figures *f, unsigned rollup,
         f, text[0], (struct mr_span){text + 1, length - 1}, event, batch);
 }
 
+/* The user's attributes by which segments are counted. */
+static enum mr_status count_attributes(
+    struct mr_figures *f, const struct mr_event *event, struct mr_batch *batch)
+{
+    uint8_t text[1 + MR_USERTABLE_VALUE_MAX_BYTES];
+    enum mr_status status = MR_OK;
+
+    for (unsigned k = 0; k < f->plan->spec->n_segments_by; k++) {
+        struct mr_span value =
+            table_value(f->plan, f->plan->attribute[k], event);
+
+        if (value.p == NULL || value.n == 0)
+            continue;
+        text[0] = (uint8_t)(k + 1);
+        memcpy(text + 1, value.p, value.n);
+        status = count(f, MR_TEXT_ATTRIBUTE,
+            (struct mr_span){text, value.n + 1}, event, batch);
+        if (status != MR_OK)
+            break;
+    }
+    return status;
+}
+
 enum mr_status mr_figures_count(struct mr_figures *f,
     const struct mr_record *record, const struct mr_event *event,
     const struct mr_folder_hint *hint, struct mr_batch *batch)
@@ -173,6 +196,8 @@ enum mr_status mr_figures_count(struct mr_figures *f,
     if (status == MR_OK && f->plan->table != NULL && event->has_user &&
         mr_usertable_find(f->plan->table, event->user_id) == NULL)
         status = count(f, MR_TEXT_UNKNOWN, event->type, event, batch);
+    if (status == MR_OK && event->has_user)
+        status = count_attributes(f, event, batch);
     for (unsigned r = 0; r < spec->n_rollups && status == MR_OK; r++)
         status = count_group(f, r, record, event, hint, batch);
     return status;

@@ -42,7 +42,8 @@ struct mr_figures_plan {
     const struct mr_zone *zone;
     unsigned url; /* index of the field in a record */
     struct mr_figure_field field[MR_ROLLUPS_MAX][MR_ROLLUP_FIELDS_MAX];
-    const char *folder[MR_FOLDERS_MAX]; /* keys */
+    unsigned attribute[MR_ROLLUP_FIELDS_MAX]; /* columns of segments_by */
+    const char *folder[MR_FOLDERS_MAX];       /* keys */
     unsigned n_folders;
 };
 

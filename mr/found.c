@@ -9,6 +9,7 @@ void mr_found_release(struct mr_found *f)
     mr_batch_release(&f->sum);
     mr_aggregate_free(f->staged);
     mr_spool_release(&f->rejects);
+    mr_kept_release(&f->kept);
     memset(f, 0, sizeof(*f));
 }
 
@@ -56,7 +57,9 @@ enum mr_status mr_found_add(struct mr_found *f, const struct mr_batch *batch,
         status = need_staged(f, plan);
         swap_tuples(&f->sum, over);
     }
-    return status != MR_OK ? mr_aggregate_fail(status, err) : MR_OK;
+    if (status != MR_OK)
+        return mr_aggregate_fail(status, err);
+    return plan->keeps ? mr_kept_add(&f->kept, batch, err) : MR_OK;
 }
 
 enum mr_status mr_found_stage(struct mr_found *f, struct mr_batch *over,
@@ -93,5 +96,7 @@ enum mr_status mr_found_take(struct mr_found *into, struct mr_found *from,
     }
     if (status != MR_OK)
         return mr_aggregate_fail(status, err);
-    return mr_spool_append(&into->rejects, &from->rejects, err);
+    status = mr_spool_append(&into->rejects, &from->rejects, err);
+    return status != MR_OK ? status
+                           : mr_kept_take(&into->kept, &from->kept, err);
 }

@@ -2,7 +2,7 @@
 #define MR_FOUND_H
 
 #include "mr/aggregate.h"
-#include "mr/plan.h"
+#include "mr/kept.h"
 #include "mr/rejects.h"
 
 /*
@@ -19,6 +19,7 @@ struct mr_found {
     struct mr_batch sum;
     struct mr_aggregate *staged;
     struct mr_spool rejects;
+    struct mr_kept kept;
 };
 
 /* All zero is empty. */
@@ -41,7 +42,8 @@ MR_MUST_CHECK enum mr_status mr_found_stage(struct mr_found *f,
     struct mr_batch *over, struct mr_aggregate_scratch *scratch,
     struct mr_error *err);
 
-/** mr_found_take(into, from, ...): Move events and rejects of from to into;
+/** mr_found_take(into, from, ...): Move events, what is kept of them,
+ * and rejects of from to into;
  * from's counts stay. */
 MR_MUST_CHECK enum mr_status mr_found_take(struct mr_found *into,
     struct mr_found *from, const struct mr_plan *plan,

@@ -118,6 +118,9 @@ struct mr_idset_index {
     struct mr_idset_block *block;
     size_t n_blocks;
     uint64_t bytes; /* of DUPS */
+    /* For messages: the file it is in, or NULL, and where the chunk begins. */
+    const char *path;
+    uint64_t start;
 };
 void mr_idset_index_release(struct mr_idset_index *index);
 

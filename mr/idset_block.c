@@ -281,6 +281,15 @@ struct reading {
     uint8_t packed[BLOCK_BYTES_MAX];
 };
 
+/* Say in which file, and where in it, a block is that cannot be used. */
+static enum mr_status blame(
+    const struct reading *r, enum mr_status status, struct mr_error *err)
+{
+    if (status != MR_OK && r->index->path != NULL)
+        mr_error_subject(err, "cannot use", r->index->path);
+    return status;
+}
+
 static enum mr_status read_block(struct reading *r,
     const struct mr_idset_block *block, size_t n, struct mr_error *err)
 {
@@ -291,13 +300,14 @@ static enum mr_status read_block(struct reading *r,
     if (status != MR_OK)
         return status;
     if (mr_hash64(packed.p, packed.n) != block->checksum)
-        return mr_fail(err, MR_CHECKSUM, block->offset,
+        status = mr_fail(err, MR_CHECKSUM, r->index->start + block->offset,
             "copy it again from where it was made",
             "a block of ids is damaged: its checksum differs");
-    if (!mr_ascending_unpack(packed, block->first, block->last, n, r->hash))
-        return mr_fail(err, MR_FORMAT, block->offset,
+    else if (!mr_ascending_unpack(
+                 packed, block->first, block->last, n, r->hash))
+        status = mr_fail(err, MR_FORMAT, r->index->start + block->offset,
             "make it again with mr map", "a block of ids is not sound");
-    return MR_OK;
+    return blame(r, status, err);
 }
 
 static enum mr_status next_of_reading(struct mr_id_stream *stream,

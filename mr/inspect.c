@@ -97,6 +97,32 @@ static enum mr_status read_blocks(
     return status;
 }
 
+/* Read what is kept of ids and users' numbers of events: it is checked by
+ * being read. */
+static enum mr_status read_kept(struct subject *s, struct mr_error *err)
+{
+    const struct mr_segment_entry *entry;
+    struct mr_segment_stream *segments = NULL;
+    struct mr_id_stream *ids = NULL;
+    struct mr_idset_index index = {.n_days = 0};
+    enum mr_status status = MR_OK;
+    size_t n = 1;
+
+    if (s->head->spec.max_ids > 0) {
+        status = mr_state_ids(s->state, &ids, err);
+        if (status == MR_OK)
+            status = mr_idset_write(ids, NULL, NULL, &index, err);
+    }
+    if (status == MR_OK && s->head->spec.n_segments > 0)
+        status = mr_state_segments(s->state, &segments, err);
+    while (status == MR_OK && segments && n > 0)
+        status = mr_segment_stream_next(segments, &entry, &n, err);
+    mr_idset_index_release(&index);
+    mr_id_stream_free(ids);
+    mr_segment_stream_free(segments);
+    return status;
+}
+
 /* Compare the file's name with its content; "other" is no such name. */
 static const char *judge_name(const char *path, const char *digest)
 {
@@ -130,6 +156,8 @@ static enum mr_status read_subject(struct subject *s, const char *path,
     mr_digest_format(&digest, s->digest);
     s->name_verdict = judge_name(path, s->digest);
     status = read_blocks(s, stop, err);
+    if (status == MR_OK)
+        status = read_kept(s, err);
     if (status != MR_OK)
         return status;
     if (mr_coverage_sum(&s->head->coverage, &s->totals) != MR_OK ||
@@ -317,8 +345,8 @@ static void put_table(struct writer *w, const struct subject *s)
     else if (strcmp(s->name_verdict, "other") == 0)
         verdict = "the file has a name of its own";
     table_title(w, mr_state_path(s->state), "");
-    PUT(w, "  file        version 1, %" PRIu64 " bytes, sound to the last\n",
-        mr_state_bytes(s->state));
+    PUT(w, "  file        version %d, %" PRIu64 " bytes, sound to the last\n",
+        MR_STATE_VERSION, mr_state_bytes(s->state));
     PUT(w, "  content     %s (%s)\n", s->digest, verdict);
     table_spec(w, s);
     table_counts(w, s);
@@ -467,7 +495,7 @@ static void put_subject_json(struct writer *w, const struct subject *s)
 {
     PUT(w, "  {\"file\": ");
     put_json(w, mr_text_span(mr_state_path(s->state)));
-    PUT(w, ", \"sound\": true, \"version\": 1");
+    PUT(w, ", \"sound\": true, \"version\": %d", MR_STATE_VERSION);
     PUT_NUMBER(w, "bytes", mr_state_bytes(s->state));
     PUT(w, ",\n   \"content\": \"%s\", \"name\": \"%s\", \"status\": \"%s\"",
         s->digest, s->name_verdict,

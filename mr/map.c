@@ -309,6 +309,31 @@ static enum mr_status finish(struct mr_work *w, struct mr_state_writer *writer,
     return status == MR_OK && filled != MR_OK ? mr_fail_nomem(err) : status;
 }
 
+/* Finish with what is kept of ids and segments. */
+static enum mr_status finish_kept(struct mr_work *w,
+    struct mr_state_writer *writer, const struct mr_state_head *head,
+    struct mr_result *result, struct mr_error *err)
+{
+    struct mr_keeper *k = &w->keeper;
+    struct mr_segment_stream *segments = NULL;
+    struct mr_id_stream *ids = NULL;
+    enum mr_status status = MR_OK;
+
+    if (k->ids != NULL)
+        status = mr_idset_read(k->ids, &ids, err);
+    if (status == MR_OK && k->segments != NULL &&
+        mr_segments_read(k->segments, &segments) != MR_OK)
+        status = mr_fail_nomem(err);
+    mr_state_writer_keep(writer, ids, segments);
+    if (status == MR_OK)
+        status = finish(w, writer, head, result, err);
+    else
+        mr_state_writer_abort(writer);
+    mr_id_stream_free(ids);
+    mr_segment_stream_free(segments);
+    return status;
+}
+
 /* Write the state and finish, or abort, the writer. */
 static enum mr_status write_state(struct mr_work *w,
     struct mr_state_writer *writer, struct mr_result *result,
@@ -322,7 +347,7 @@ static enum mr_status write_state(struct mr_work *w,
     if (status == MR_OK && is_stopped(w))
         status = mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
     if (status == MR_OK)
-        status = finish(w, writer, &head, result, err);
+        status = finish_kept(w, writer, &head, result, err);
     else
         mr_state_writer_abort(writer);
     mr_state_head_release(&head);
@@ -331,32 +356,16 @@ static enum mr_status write_state(struct mr_work *w,
 
 /* ---- the verb ---- */
 
-/* What is not there yet. */
-static enum mr_status check_spec(
-    const struct mr_spec *spec, struct mr_error *err)
-{
-    const char *what = NULL;
-
-    if (spec->format == MR_INPUT_JSON_VALUES ||
-        spec->format == MR_INPUT_JSON_ARRAY)
-        what = "JSON that is not one value a line";
-    else if (spec->max_ids > 0)
-        what = "a count of duplicates";
-    else if (spec->n_segments > 0)
-        what = "segments";
-    return what == NULL ? MR_OK
-                        : mr_fail(err, MR_USAGE, MR_NOWHERE, NULL,
-                              "map cannot do %s", what);
-}
-
 static enum mr_status open_plan(
     struct mr_work *w, const struct mr_map_options *o, struct mr_error *err)
 {
     const char *name = o->spec == NULL ? "lake" : o->spec;
     enum mr_status status = mr_plan_open(name, &w->plan, err);
 
-    if (status == MR_OK)
-        status = check_spec(&w->plan.spec, err);
+    if (status == MR_OK && (w->plan.spec.format == MR_INPUT_JSON_VALUES ||
+                               w->plan.spec.format == MR_INPUT_JSON_ARRAY))
+        status = mr_fail(err, MR_USAGE, MR_NOWHERE, NULL,
+            "map cannot do JSON that is not one value a line");
     if (status != MR_OK)
         return status;
     if (mr_types_new(&w->types) != MR_OK)
@@ -393,11 +402,32 @@ static enum mr_status run_threads(struct mr_work *w, struct mr_error *err)
     return err->status;
 }
 
+/* Begin to keep what the spec wants kept; what does not fit into memory waits
+ * beside the output, which is there by now. */
+static enum mr_status open_keeper(
+    struct mr_work *w, const char *output, struct mr_error *err)
+{
+    size_t n = strlen(output);
+    const char *slash = strrchr(output, '/');
+    char *folder;
+    enum mr_status status;
+
+    if (n >= 4 && strcmp(output + n - 4, ".mrs") == 0)
+        n = slash == NULL ? 0 : (size_t)(slash - output) + 1;
+    folder = n == 0 ? strdup(".") : strndup(output, n);
+    if (folder == NULL)
+        return mr_fail_nomem(err);
+    status = mr_keeper_open(&w->keeper, &w->plan.spec, folder, err);
+    free(folder);
+    return status;
+}
+
 /* Everything that can be refused before the long part begins, the places for
  * the output included. */
 static enum mr_status prepare(struct mr_work *w, const struct mr_map_options *o,
     struct mr_state_writer **writer_out, struct mr_error *err)
 {
+    const char *output = o->output == NULL ? "./mr-state" : o->output;
     enum mr_status status = open_plan(w, o, err);
 
     if (status == MR_OK)
@@ -410,9 +440,12 @@ static enum mr_status prepare(struct mr_work *w, const struct mr_map_options *o,
     if (status == MR_OK)
         status = mr_work_order(w, err);
     if (status == MR_OK)
-        status =
-            mr_state_writer_new(o->output == NULL ? "./mr-state" : o->output,
-                &w->plan.spec, writer_out, err);
+        status = mr_state_writer_new(output, &w->plan.spec, writer_out, err);
+    if (status == MR_OK) {
+        status = open_keeper(w, output, err);
+        if (status != MR_OK)
+            mr_state_writer_abort(*writer_out);
+    }
     return status;
 }
 

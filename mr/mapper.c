@@ -5,6 +5,7 @@
 #include "mr/mapper.h"
 
 #include "mr/event.h"
+#include "mr/kept.h"
 #include "mr/rejects.h"
 
 enum mr_status mr_mapper_init(struct mr_mapper *m, const struct mr_plan *plan,
@@ -166,6 +167,9 @@ static int take_event(struct mr_mapper *m, const struct mr_record *record,
         return MR_EVENT_NOMEM;
     if (m->plan->has_figures &&
         mr_figures_count(&m->figures, record, &event, hint, batch) != MR_OK)
+        return MR_EVENT_NOMEM;
+    if (m->plan->keeps &&
+        mr_kept_note(m->plan, &event, batch->last_day.day, batch) != MR_OK)
         return MR_EVENT_NOMEM;
     batch->other_type += hint->has_type && type != hint->type;
     batch->other_day += hint->has_day && batch->last_day.day != hint->day;

@@ -90,6 +90,15 @@ static enum mr_status want_rollups(struct mr_plan *plan, struct mr_error *err)
     return status;
 }
 
+static void want_attributes(struct mr_plan *plan)
+{
+    const struct mr_spec *spec = &plan->spec;
+
+    for (unsigned k = 0; k < spec->n_segments_by; k++)
+        plan->figures.attribute[k] = (unsigned)mr_usertable_column(
+            plan->table, spec->segments_by[k].text);
+}
+
 static enum mr_status load_table(struct mr_plan *plan, struct mr_error *err)
 {
     enum mr_status status = MR_OK;
@@ -158,6 +167,9 @@ enum mr_status mr_plan_open(
     plan->figures.table = plan->table;
     plan->figures.zone = plan->zone;
     plan->has_figures = mr_spec_has_figures(&plan->spec);
+    mr_segment_types_of(&plan->spec, &plan->types);
+    plan->keeps = plan->spec.max_ids > 0 || plan->spec.n_segments > 0;
+    want_attributes(plan);
     status = want_fields(plan, err);
     if (status == MR_OK)
         status = want_rollups(plan, err);

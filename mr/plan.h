@@ -3,6 +3,7 @@
 
 #include "mr/csv.h"
 #include "mr/figures.h"
+#include "mr/segments.h"
 
 /*
  * A spec made ready for reading: zones and the users table loaded, forms of
@@ -20,6 +21,8 @@ struct mr_plan {
     struct mr_event_plan events;
     struct mr_figures_plan figures;
     bool has_figures;
+    struct mr_segment_types types; /* that segments name */
+    bool keeps; /* ids, or events of these types: mr/kept.h */
     /* What is wanted of a record, by index. */
     const char *path[MR_FIELDS_MAX];
     unsigned n_paths;

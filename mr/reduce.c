@@ -26,6 +26,8 @@ struct reduction {
     struct mr_kpi_tally **tally;
     uint64_t users;
     struct mr_kpis kpis;
+    struct mr_idset_index ids;
+    struct mr_segment_counts segments;
     struct mr_coverage_totals totals;
     int32_t day_first, day_last;
 };
@@ -87,6 +89,31 @@ static enum mr_status make_tallies(struct reduction *r, struct mr_error *err)
     return status;
 }
 
+/* Finish a merged file with what is kept of ids and segments. */
+static enum mr_status finish_file(struct reduction *r,
+    struct mr_state_writer *writer, struct mr_result *result,
+    struct mr_error *err)
+{
+    const struct mr_state_head *head = mr_merge_head(r->merge);
+    struct mr_merged_segments segments = {.n = 0};
+    struct mr_merged_ids ids = {.n = 0};
+    enum mr_status status = MR_OK;
+
+    if (head->spec.max_ids > 0)
+        status = mr_merged_ids_open(r->merge, &ids, err);
+    if (status == MR_OK && head->spec.n_segments > 0)
+        status = mr_merged_segments_open(r->merge, &segments, err);
+    mr_state_writer_keep(writer, ids.stream, segments.stream);
+    if (status == MR_OK)
+        status = mr_state_writer_finish(writer, head, result->path,
+            sizeof(result->path), &result->state_bytes, err);
+    else
+        mr_state_writer_abort(writer);
+    mr_merged_segments_free(&segments);
+    mr_merged_ids_free(&ids);
+    return status;
+}
+
 /* Merge the users, into a file too if one is wanted. */
 static enum mr_status merge_users(
     struct reduction *r, struct mr_result *result, struct mr_error *err)
@@ -102,8 +129,7 @@ static enum mr_status merge_users(
     status = mr_merge_run(r->merge, r->threads, r->tally, writer,
         r->observer->stop, &r->users, err);
     if (status == MR_OK && writer != NULL)
-        return mr_state_writer_finish(writer, mr_merge_head(r->merge),
-            result->path, sizeof(result->path), &result->state_bytes, err);
+        return finish_file(r, writer, result, err);
     if (writer != NULL)
         mr_state_writer_abort(writer);
     return status;
@@ -112,6 +138,7 @@ static enum mr_status merge_users(
 static enum mr_status compute(struct reduction *r, struct mr_error *err)
 {
     const struct mr_state_head *head = mr_merge_head(r->merge);
+    enum mr_status status = MR_OK;
     const struct mr_hll *const *sketch =
         (const struct mr_hll *const *)head->sketch;
 
@@ -119,6 +146,12 @@ static enum mr_status compute(struct reduction *r, struct mr_error *err)
         mr_kpi_tally_merge(r->tally[0], r->tally[i]);
     if (mr_coverage_sum(&head->coverage, &r->totals) != MR_OK)
         return mr_fail_nomem(err);
+    if (head->spec.max_ids > 0)
+        status = mr_merge_count_ids(r->merge, &r->ids, err);
+    if (status == MR_OK && head->spec.n_segments > 0)
+        status = mr_merge_count_segments(r->merge, &r->segments, err);
+    if (status != MR_OK)
+        return status;
     return mr_kpis_compute(mr_merge_cells(r->merge), r->tally[0],
         &head->coverage, sketch, head->spec.sketch_bits, &r->kpis, err);
 }
@@ -129,7 +162,13 @@ typedef enum mr_status make_text(
     const struct mr_report *report, struct mr_buffer *out);
 
 /* What decides whether there is a file. */
-enum file_when { ALWAYS, WITH_IDENTITY, WITH_TABLE };
+enum file_when {
+    ALWAYS,
+    WITH_IDENTITY,
+    WITH_TABLE,
+    WITH_DUPLICATES,
+    WITH_SEGMENTS
+};
 
 static const struct {
     const char *name;
@@ -142,13 +181,17 @@ static const struct {
     {"rejects.csv", mr_report_rejects_csv, ALWAYS},
     {"identity.csv", mr_report_identity_csv, WITH_IDENTITY},
     {"unknown_users.csv", mr_report_unknown_users_csv, WITH_TABLE},
+    {"duplicates.csv", mr_report_duplicates_csv, WITH_DUPLICATES},
+    {"segments.csv", mr_report_segments_csv, WITH_SEGMENTS},
     {"kpis.json", mr_report_json, ALWAYS},
 };
 
 static bool is_wanted(const struct mr_spec *spec, enum file_when when)
 {
     return when == ALWAYS || (when == WITH_IDENTITY && spec->n_users > 1) ||
-           (when == WITH_TABLE && spec->users_table.given);
+           (when == WITH_TABLE && spec->users_table.given) ||
+           (when == WITH_DUPLICATES && spec->max_ids > 0) ||
+           (when == WITH_SEGMENTS && spec->n_segments > 0);
 }
 
 static enum mr_status write_rollups(
@@ -252,6 +295,28 @@ static void note_days(const struct reduction *r)
         one ? "" : "..", one ? "" : last, from, to);
 }
 
+/* Rollups that had more groups than are kept. */
+static void note_further(const struct reduction *r)
+{
+    const struct mr_cells *cells = mr_merge_cells(r->merge);
+    const struct mr_spec *spec = &mr_merge_head(r->merge)->spec;
+
+    for (size_t i = 0; i < cells->n_figures; i++) {
+        const struct mr_span *text = &cells->figure[i];
+        const struct mr_rollup *rollup;
+
+        if (text->p[0] < MR_TEXT_ROLLUP || text->n > 1)
+            continue;
+        rollup = &spec->rollup[text->p[0] - MR_TEXT_ROLLUP];
+        mr_note(r->observer,
+            "rollup '%s' has more than %lu groups; the others, with %llu "
+            "events, are counted as one: raise its max_groups and map again "
+            "to tell them apart",
+            rollup->name, (unsigned long)rollup->max_groups,
+            (unsigned long long)r->kpis.figure[i].events);
+    }
+}
+
 /* What the one who reads the figures should know besides. */
 static void remark(const struct reduction *r, const struct mr_result *result)
 {
@@ -269,6 +334,7 @@ static void remark(const struct reduction *r, const struct mr_result *result)
             "map again",
             (unsigned long long)t->renamed,
             t->renamed == 1 ? " stands" : "s stand");
+    note_further(r);
     if (has_no_row(r))
         note_days(r);
 }
@@ -282,6 +348,8 @@ static enum mr_status report(struct reduction *r, const struct mr_sink *sink,
         .kpis = &r->kpis,
         .coverage = &head->coverage,
         .totals = &r->totals,
+        .ids = head->spec.max_ids > 0 ? &r->ids : NULL,
+        .segments = head->spec.n_segments > 0 ? &r->segments : NULL,
         .users = r->users,
         .states = r->list.n,
         .day_first = r->day_first,
@@ -299,6 +367,8 @@ static enum mr_status report(struct reduction *r, const struct mr_sink *sink,
 static void release(struct reduction *r)
 {
     mr_kpis_release(&r->kpis);
+    mr_idset_index_release(&r->ids);
+    mr_segment_counts_release(&r->segments);
     for (unsigned i = 0; r->tally != NULL && i < r->threads; i++)
         mr_kpi_tally_free(r->tally[i]);
     free(r->tally);

@@ -393,6 +393,7 @@ enum mr_status mr_report_json(const struct mr_report *r, struct mr_buffer *out)
     put_json_days(&w, r);
     put_json_days_by_type(&w, r);
     mr_report_put_figures(&w, r);
+    mr_report_put_kept(&w, r);
     put_json_coverage(&w, r);
     PUT(&w, "}\n");
     return finish(&w);

@@ -17,9 +17,11 @@ struct mr_report {
     const struct mr_kpis *kpis;
     const struct mr_coverage *coverage; /* settled */
     const struct mr_coverage_totals *totals;
-    uint64_t users;              /* distinct, over all days */
-    uint64_t states;             /* state files merged */
-    int32_t day_first, day_last; /* rows outside are left out */
+    const struct mr_idset_index *ids;         /* NULL: not counted */
+    const struct mr_segment_counts *segments; /* NULL: there are none */
+    uint64_t users;                           /* distinct, over all days */
+    uint64_t states;                          /* state files merged */
+    int32_t day_first, day_last;              /* rows outside are left out */
 };
 
 /*
@@ -57,6 +59,11 @@ MR_MUST_CHECK enum mr_status mr_report_rollup_csv(
 MR_MUST_CHECK enum mr_status mr_report_identity_csv(
     const struct mr_report *r, struct mr_buffer *out);
 MR_MUST_CHECK enum mr_status mr_report_unknown_users_csv(
+    const struct mr_report *r, struct mr_buffer *out);
+/** duplicates.csv and segments.csv, only of a report that has such. */
+MR_MUST_CHECK enum mr_status mr_report_duplicates_csv(
+    const struct mr_report *r, struct mr_buffer *out);
+MR_MUST_CHECK enum mr_status mr_report_segments_csv(
     const struct mr_report *r, struct mr_buffer *out);
 
 #endif

@@ -66,5 +66,7 @@ static inline const char *status_word(const struct mr_report *r)
 /** Append the members of kpis.json that only some specs have, each with a
  * comma and a line's end behind it (report_figures.c). */
 void mr_report_put_figures(struct writer *w, const struct mr_report *r);
+/** The same of duplicates and segments (report_kept.c). */
+void mr_report_put_kept(struct writer *w, const struct mr_report *r);
 
 #endif

@@ -149,6 +149,9 @@ struct mr_segment_index {
     struct mr_segment_block *block;
     size_t n_blocks;
     uint64_t bytes; /* of SEGM */
+    /* For messages: the file it is in, or NULL, and where the chunk begins. */
+    const char *path;
+    uint64_t start;
 };
 void mr_segment_index_release(struct mr_segment_index *index);
 

@@ -388,6 +388,15 @@ static const char *decode_block(
     return NULL;
 }
 
+/* Say in which file, and where in it, a block is that cannot be used. */
+static enum mr_status blame(
+    const struct reading *r, enum mr_status status, struct mr_error *err)
+{
+    if (status != MR_OK && r->index->path != NULL)
+        mr_error_subject(err, "cannot use", r->index->path);
+    return status;
+}
+
 static enum mr_status read_block(struct reading *r,
     const struct mr_segment_block *block, struct mr_error *err)
 {
@@ -405,15 +414,15 @@ static enum mr_status read_block(struct reading *r,
     if (status != MR_OK)
         return status;
     if (mr_hash64(r->packed.p, r->packed.n) != block->checksum)
-        return mr_fail(err, MR_CHECKSUM, block->offset,
+        status = mr_fail(err, MR_CHECKSUM, r->index->start + block->offset,
             "copy it again from where it was made",
             "a block of users' events is damaged: its checksum differs");
-    why = decode_block(r, block);
+    why = status == MR_OK ? decode_block(r, block) : NULL;
     if (why != NULL)
-        return mr_fail(err, MR_FORMAT, block->offset,
+        status = mr_fail(err, MR_FORMAT, r->index->start + block->offset,
             "make it again with mr map",
             "a block of users' events is not sound: %s", why);
-    return MR_OK;
+    return blame(r, status, err);
 }
 
 static enum mr_status next_of_reading(struct mr_segment_stream *stream,

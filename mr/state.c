@@ -55,11 +55,19 @@ const char mr_chunk_id[MR_CHUNK_COUNT][5] = {
     [MR_CHUNK_FAIL] = "FAIL",
     [MR_CHUNK_SKET] = "SKET",
     [MR_CHUNK_FIGU] = "FIGU",
+    [MR_CHUNK_DUPS] = "DUPS",
+    [MR_CHUNK_DIDX] = "DIDX",
+    [MR_CHUNK_SEGM] = "SEGM",
+    [MR_CHUNK_SIDX] = "SIDX",
 };
 
 bool mr_state_has_chunk(const struct mr_spec *spec, enum mr_chunk chunk)
 {
-    return chunk < MR_CHUNKS_ALWAYS || mr_spec_has_figures(spec);
+    if (chunk < MR_CHUNKS_ALWAYS)
+        return true;
+    if (chunk == MR_CHUNK_FIGU)
+        return mr_spec_has_figures(spec);
+    return chunk <= MR_CHUNK_DIDX ? spec->max_ids > 0 : spec->n_segments > 0;
 }
 
 void mr_state_head_release(struct mr_state_head *head)

@@ -3,6 +3,8 @@
 
 #include "mr/coverage.h"
 #include "mr/hyperloglog.h"
+#include "mr/idset.h"
+#include "mr/segments.h"
 #include "mr/types.h"
 #include "mr/userblock.h"
 
@@ -12,6 +14,9 @@
  * of user blocks in ascending order.  The head is small and held whole; the
  * blocks are written and read one at a time.
  */
+
+/** Of the format. */
+#define MR_STATE_VERSION 2
 
 struct mr_state_head {
     struct mr_spec spec;
@@ -85,6 +90,12 @@ MR_MUST_CHECK enum mr_status mr_state_writer_encode(struct mr_state_writer *w,
     const struct mr_state_head *head, struct mr_error *err);
 MR_MUST_CHECK enum mr_status mr_state_writer_pack(
     struct mr_state_writer *w, struct mr_error *err);
+/** mr_state_writer_keep(w, ids, segments): What the file is to hold of ids and
+ * of users' numbers of events; each is there exactly if the spec wants it, and
+ * else NULL.  They are read to their ends by mr_state_writer_finish, and stay
+ * the caller's. */
+void mr_state_writer_keep(struct mr_state_writer *w, struct mr_id_stream *ids,
+    struct mr_segment_stream *segments);
 /** Write the head, sync and give the file its final name, which is copied to
  * path_out[size]; frees the writer in any case.  bytes_out: file size. */
 MR_MUST_CHECK enum mr_status mr_state_writer_finish(struct mr_state_writer *w,
@@ -130,6 +141,20 @@ struct mr_block_info {
 size_t mr_state_n_blocks(const struct mr_state *state);
 const struct mr_block_info *mr_state_block_info(
     const struct mr_state *state, size_t i);
+
+/** mr_state_id_rule(spec): By which rule ids are kept. */
+static inline struct mr_idset_rule mr_state_id_rule(const struct mr_spec *spec)
+{
+    return (struct mr_idset_rule){spec->max_ids, spec->exact_ids};
+}
+
+/** mr_state_ids, mr_state_segments(state, stream, err): What is kept of ids,
+ * and of users' numbers of events; only where the spec wants that.  The state
+ * lives longer than the stream.  Each is checked as it is read. */
+MR_MUST_CHECK enum mr_status mr_state_ids(const struct mr_state *state,
+    struct mr_id_stream **stream_out, struct mr_error *err);
+MR_MUST_CHECK enum mr_status mr_state_segments(const struct mr_state *state,
+    struct mr_segment_stream **stream_out, struct mr_error *err);
 
 /** Working memory of one thread for unpacking blocks of any state. */
 struct mr_unpacker;

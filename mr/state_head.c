@@ -528,7 +528,8 @@ static bool is_figure(struct mr_span text)
         return false;
     if (text.p[0] >= MR_TEXT_ROLLUP)
         return text.n <= 1 + MR_TEXT_MAX_BYTES;
-    return text.p[0] <= MR_TEXT_UNKNOWN && text.n > 1 &&
+    return text.p[0] <= MR_TEXT_ATTRIBUTE &&
+           text.n > 1 + (size_t)(text.p[0] == MR_TEXT_ATTRIBUTE) &&
            text.n <= 1 + MR_TYPE_MAX_BYTES;
 }
 
@@ -602,9 +603,7 @@ enum mr_status mr_head_encode(const struct mr_state_head *head,
         return encode_sketches(head, 0, head->n_cells, out);
     case MR_CHUNK_FIGU:
         return encode_figures(head, out);
-    case MR_CHUNK_USER:
-    case MR_CHUNK_UIDX:
-    case MR_CHUNK_COUNT:
+    default: /* blocks and their indexes */
         break;
     }
     return MR_USAGE;

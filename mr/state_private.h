@@ -10,7 +10,6 @@
  * docs/state-format.md.
  */
 
-#define MR_STATE_VERSION 2
 #define MR_STATE_MAGIC "\x8DMRS\r\n\x1A\n"
 #define MR_STATE_HEADER_BYTES 64
 #define MR_STATE_ENTRY_BYTES 40
@@ -33,12 +32,23 @@ enum mr_chunk {
     MR_CHUNK_FAIL,
     MR_CHUNK_SKET,
     MR_CHUNK_FIGU, /* this and what follows: only with specs that need it */
+    MR_CHUNK_DUPS,
+    MR_CHUNK_DIDX,
+    MR_CHUNK_SEGM,
+    MR_CHUNK_SIDX,
     MR_CHUNK_COUNT
 };
 #define MR_CHUNKS_ALWAYS MR_CHUNK_FIGU
 
 /* The four letters of each. */
 extern const char mr_chunk_id[MR_CHUNK_COUNT][5];
+
+/** Whether a chunk is a run of blocks, which its index checks. */
+static inline bool mr_chunk_is_blocks(enum mr_chunk chunk)
+{
+    return chunk == MR_CHUNK_USER || chunk == MR_CHUNK_DUPS ||
+           chunk == MR_CHUNK_SEGM;
+}
 
 /** mr_state_has_chunk(spec, chunk): Whether states of a spec have a chunk. */
 bool mr_state_has_chunk(const struct mr_spec *spec, enum mr_chunk chunk);

@@ -36,6 +36,9 @@ struct mr_state {
     struct mr_state_head head;
     struct block_place *block;
     size_t n_blocks;
+    struct mr_idset_index ids;
+    struct mr_segment_index segments;
+    struct mr_segment_types types;
 };
 
 /* Bytes of the file. */
@@ -115,7 +118,7 @@ static enum mr_status check_table_entry(
         return fail_section(place, "it is not packed but has two lengths", err);
     if (chunk < MR_CHUNK_COUNT) {
         uint32_t want =
-            i == MR_CHUNK_USER
+            mr_chunk_is_blocks(chunk)
                 ? MR_CHUNK_REQUIRED | MR_CHUNK_BLOCKS
                 : MR_CHUNK_REQUIRED | (place->flags & MR_CHUNK_PACKED);
 
@@ -125,7 +128,7 @@ static enum mr_status check_table_entry(
         state->at[chunk] = i;
         if (place->flags != want)
             return fail_section(place, "it has impossible flags", err);
-        if (i == MR_CHUNK_USER && place->checksum != 0)
+        if (mr_chunk_is_blocks(chunk) && place->checksum != 0)
             return fail_section(place,
                 "it has a checksum of its own beside those of its blocks", err);
         state->chunk[i].known = true;
@@ -427,6 +430,86 @@ static enum mr_status read_index(
     return why ? fail_section(place, why, err) : MR_OK;
 }
 
+/* Ids and segments. */
+
+/* Read the index of a chunk of such blocks. */
+static enum mr_status read_kept_index(struct mr_state *state,
+    enum mr_chunk blocks, enum mr_chunk index, struct mr_unpacker *u,
+    struct mr_error *err)
+{
+    const struct place *place = &state->place[state->at[blocks]];
+    struct mr_idset_rule rule = mr_state_id_rule(&state->head.spec);
+    const char *why = NULL;
+    enum mr_status status;
+    struct mr_span plain;
+
+    if (!mr_state_has_chunk(&state->head.spec, index))
+        return MR_OK;
+    if (place->plain_bytes != place->stored_bytes)
+        return fail_section(place, "it is not packed but has two lengths", err);
+    status = read_chunk(state, state->at[index], u, &plain, err);
+    if (status != MR_OK)
+        return status;
+    if (index == MR_CHUNK_DIDX)
+        status = mr_idset_index_decode(
+            plain, place->stored_bytes, &rule, &state->ids, &why);
+    else
+        status = mr_segment_index_decode(
+            plain, place->stored_bytes, &state->segments, &why);
+    if (status == MR_NOMEM)
+        return mr_fail_nomem(err);
+    if (status != MR_OK)
+        return fail_section(&state->place[state->at[index]], why, err);
+    state->ids.path = state->segments.path = state->path;
+    *(blocks == MR_CHUNK_DUPS ? &state->ids.start : &state->segments.start) =
+        place->offset;
+    return MR_OK;
+}
+
+static enum mr_status get_kept(const struct mr_state *state,
+    enum mr_chunk chunk, uint64_t offset, size_t n, uint8_t *out,
+    struct mr_error *err)
+{
+    enum mr_status status = read_at(
+        state, state->place[state->at[chunk]].offset + offset, n, out, err);
+
+    if (status != MR_OK)
+        mr_error_subject(err, "cannot read", state->path);
+    return status;
+}
+
+static enum mr_status get_ids(void *context, uint64_t offset, size_t n,
+    uint8_t *out, struct mr_error *err)
+{
+    return get_kept(context, MR_CHUNK_DUPS, offset, n, out, err);
+}
+
+static enum mr_status get_segments(void *context, uint64_t offset, size_t n,
+    uint8_t *out, struct mr_error *err)
+{
+    return get_kept(context, MR_CHUNK_SEGM, offset, n, out, err);
+}
+
+/* Streams take what they read from without const. */
+static void *context_of(const struct mr_state *state)
+{
+    return (void *)(uintptr_t)state;
+}
+
+enum mr_status mr_state_ids(const struct mr_state *state,
+    struct mr_id_stream **stream_out, struct mr_error *err)
+{
+    return mr_idset_index_read(
+        &state->ids, get_ids, context_of(state), stream_out, err);
+}
+
+enum mr_status mr_state_segments(const struct mr_state *state,
+    struct mr_segment_stream **stream_out, struct mr_error *err)
+{
+    return mr_segment_index_read(&state->segments, &state->types, get_segments,
+        context_of(state), stream_out, err);
+}
+
 /* The whole. */
 
 /* Whether the file has the sections that its spec asks for, in order. */
@@ -463,6 +546,11 @@ static enum mr_status read_chunks(
         status = read_section(state, order[i], u, err);
     if (status == MR_OK)
         status = read_index(state, u, err);
+    if (status == MR_OK)
+        status = read_kept_index(state, MR_CHUNK_DUPS, MR_CHUNK_DIDX, u, err);
+    if (status == MR_OK)
+        status = read_kept_index(state, MR_CHUNK_SEGM, MR_CHUNK_SIDX, u, err);
+    mr_segment_types_of(&state->head.spec, &state->types);
     for (i = MR_CHUNKS_ALWAYS; status == MR_OK && i < state->n_chunks; i++) {
         /* Unknown and not needed; still no byte of it may have changed. */
         if (!state->chunk[i].known &&
@@ -499,6 +587,8 @@ void mr_state_close(struct mr_state *state)
         return;
     if (state->fd >= 0)
         close(state->fd);
+    mr_idset_index_release(&state->ids);
+    mr_segment_index_release(&state->segments);
     mr_state_head_release(&state->head);
     free(state->block);
     free(state->path);

@@ -30,12 +30,14 @@ struct mr_state_writer {
     char *path;     /* as given */
     bool is_folder; /* the file's name is made from its content */
     uint8_t header[HEADER_MAX_BYTES];
-    uint32_t n_chunks;      /* that the file will have */
-    uint32_t n_put;         /* entries that stand in the header */
-    uint64_t size;          /* of the file so far */
-    struct mr_buffer index; /* entries of UIDX */
-    struct chunk parts;     /* PART, which may be made ahead */
-    struct chunk other;     /* one of the others */
+    uint32_t n_chunks;        /* that the file will have */
+    uint32_t n_put;           /* entries that stand in the header */
+    uint64_t size;            /* of the file so far */
+    struct mr_buffer index;   /* entries of UIDX */
+    struct chunk parts;       /* PART, which may be made ahead */
+    struct chunk other;       /* one of the others */
+    struct mr_id_stream *ids; /* the caller's, or NULL */
+    struct mr_segment_stream *segments;
     uint64_t n_blocks, n_users, n_members, n_intervals, plain_bytes;
 };
 
@@ -245,6 +247,50 @@ static enum mr_status write_chunk(struct mr_state_writer *w,
     return status;
 }
 
+static enum mr_status put_blocks(
+    void *context, struct mr_span bytes, struct mr_error *err)
+{
+    return append(context, bytes.p, bytes.n, err);
+}
+
+/* Write a chunk of blocks from its stream, and make the plain bytes of its
+ * index, which is the next chunk. */
+static enum mr_status write_stream(
+    struct mr_state_writer *w, enum mr_chunk chunk, struct mr_error *err)
+{
+    struct mr_idset_index ids = {.n_days = 0};
+    struct mr_segment_index segments = {.n_blocks = 0};
+    struct mr_buffer *plain = &w->other.plain;
+    uint64_t offset = w->size;
+    enum mr_status status, encoded;
+
+    plain->n = 0;
+    if (chunk == MR_CHUNK_DUPS) {
+        status = mr_idset_write(w->ids, put_blocks, w, &ids, err);
+        encoded = mr_idset_index_encode(&ids, plain);
+    } else {
+        status = mr_segments_write(w->segments, put_blocks, w, &segments, err);
+        encoded = mr_segment_index_encode(&segments, plain);
+    }
+    mr_idset_index_release(&ids);
+    mr_segment_index_release(&segments);
+    if (status != MR_OK)
+        return status;
+    if (encoded != MR_OK)
+        return mr_fail_nomem(err);
+    w->other.is_encoded = true;
+    put_entry(w, chunk, MR_CHUNK_REQUIRED | MR_CHUNK_BLOCKS, offset,
+        w->size - offset, 0);
+    return MR_OK;
+}
+
+void mr_state_writer_keep(struct mr_state_writer *w, struct mr_id_stream *ids,
+    struct mr_segment_stream *segments)
+{
+    w->ids = ids;
+    w->segments = segments;
+}
+
 /* Fill in the header and put it at the beginning. */
 static enum mr_status write_header(
     struct mr_state_writer *w, struct mr_error *err)
@@ -280,7 +326,10 @@ static enum mr_status write_head(struct mr_state_writer *w,
     for (chunk = MR_CHUNK_UIDX; chunk < MR_CHUNK_COUNT && status == MR_OK;
          chunk++)
         if (mr_state_has_chunk(&head->spec, (enum mr_chunk)chunk))
-            status = write_chunk(w, head, (enum mr_chunk)chunk, context, err);
+            status =
+                mr_chunk_is_blocks((enum mr_chunk)chunk)
+                    ? write_stream(w, (enum mr_chunk)chunk, err)
+                    : write_chunk(w, head, (enum mr_chunk)chunk, context, err);
     ZSTD_freeCCtx(context);
     return status == MR_OK ? write_header(w, err) : status;
 }

@@ -21,10 +21,12 @@
 
 /* Kinds: the first byte of a text. */
 enum {
-    MR_TEXT_TYPE = 0,     /* an event type */
-    MR_TEXT_IDENTITY = 1, /* a path that users' ids came from */
-    MR_TEXT_UNKNOWN = 2,  /* a type, for users who are not in the table */
-    MR_TEXT_ROLLUP = 16,  /* and further: groups of each rollup */
+    MR_TEXT_TYPE = 0,      /* an event type */
+    MR_TEXT_IDENTITY = 1,  /* a path that users' ids came from */
+    MR_TEXT_UNKNOWN = 2,   /* a type, for users who are not in the table */
+    MR_TEXT_ATTRIBUTE = 3, /* of segments_by, its number as a byte from 1 on
+                            * and a value; to tell users apart by */
+    MR_TEXT_ROLLUP = 16,   /* and further: groups of each rollup */
     MR_TEXT_KINDS = 32
 };
 

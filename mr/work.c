@@ -135,6 +135,8 @@ struct group {
     struct mr_found found;
     struct mr_reject_share *share; /* of found's rejects, in turn */
     size_t n_shares, cap_shares;
+    struct mr_kept_share *kept; /* of found's events, in turn */
+    size_t n_kept, cap_kept;
     uint64_t passed; /* of a single file's stored bytes */
 };
 
@@ -907,6 +909,27 @@ static enum mr_status add_share(struct group *group,
     return MR_OK;
 }
 
+/* Note how many of the events that are kept are a partition's. */
+static enum mr_status add_kept(struct group *group,
+    const struct mr_digest *digest, const struct mr_spool *events)
+{
+    uint64_t bytes = mr_spool_bytes(events);
+
+    if (bytes == 0)
+        return MR_OK;
+    if (group->n_kept == group->cap_kept) {
+        size_t cap = 2 * group->cap_kept + 8;
+        struct mr_kept_share *kept = realloc(group->kept, cap * sizeof(*kept));
+
+        if (kept == NULL)
+            return MR_NOMEM;
+        group->kept = kept;
+        group->cap_kept = cap;
+    }
+    group->kept[group->n_kept++] = (struct mr_kept_share){*digest, bytes};
+    return MR_OK;
+}
+
 /* A partition has been read or has failed: note it in its group. */
 static enum mr_status end_partition(struct thread *t, struct job *job,
     const struct mr_stream *stream, struct group *group, struct mr_error *err)
@@ -924,6 +947,8 @@ static enum mr_status end_partition(struct thread *t, struct job *job,
     status = fill_partition(t, job, stream, &p);
     if (status == MR_OK)
         status = add_share(group, &p.digest, &job->found.rejects);
+    if (status == MR_OK)
+        status = add_kept(group, &p.digest, &job->found.kept.events);
     if (status == MR_OK)
         status = mr_coverage_add(&group->coverage, &p);
     if (status != MR_OK) {
@@ -985,7 +1010,7 @@ static enum mr_status spoil(struct group *group, const struct mr_error *why)
         status = add_failure(group, seen.failure[i].name, why);
     mr_coverage_release(&seen);
     mr_found_release(&group->found);
-    group->n_shares = 0;
+    group->n_shares = group->n_kept = 0;
     return status;
 }
 
@@ -1080,6 +1105,9 @@ static enum mr_status commit(
     struct mr_work *w = t->work;
     enum mr_status status = share_users(t, group, err);
 
+    if (status == MR_OK && w->plan.keeps)
+        status =
+            mr_keeper_add(&w->keeper, &group->found.kept, group->kept, err);
     if (status != MR_OK)
         return status;
     if (move_coverage(&t->coverage, &group->coverage) != MR_OK)
@@ -1187,6 +1215,7 @@ static void map_input(struct thread *t, size_t input)
     keep_sum(&t->group_sum, &group.found.sum);
     mr_found_release(&group.found);
     free(group.share);
+    free(group.kept);
     t->untold.partitions_done++;
     t->untold.bytes_done += in->size - group.passed;
     if (t->untold.partitions_done >= TELL_FILES)
@@ -1337,6 +1366,7 @@ void mr_work_release(struct mr_work *w)
     mr_cellbook_release(&w->cells);
     mr_aggregate_free(w->aggregate);
     mr_types_free(w->types);
+    mr_keeper_release(&w->keeper);
     mr_plan_release(&w->plan);
     mr_listing_release(&w->listing);
     free(w->order);

@@ -24,6 +24,7 @@ struct mr_work {
     const struct mr_observer *observer;
     struct mr_types *types;
     struct mr_reject_file *rejects; /* or NULL */
+    struct mr_keeper keeper;
     unsigned threads;
 
     atomic_size_t next;     /* in order */

@@ -25,8 +25,10 @@ ranks=(
      cells aggregate idset idset_private idset_merge idset_block idset_figures
      segments segments_private segments_merge segments_block segments_count"
     "state state_private state_block state_head state_read state_write statelist"
-    "kpi merge merge_private merge_count report report_private report_figures"
-    "mr result rejects figures plan found mapper work map reduce inspect"
+    "kpi merge merge_private merge_count merge_kept report report_private
+     report_figures report_kept"
+    "mr result spool rejects figures plan kept found mapper work map reduce
+     inspect"
 )
 declare -A rank place
 n=0
@@ -163,10 +165,8 @@ check_fences() {
         kernels_x86.h kernels_arm.h
     # Files are opened where they are mapped, listed, loaded or published.
     fence_call '(mmap|open|openat|fopen|creat|mkstemp|rename|renameat)[[:space:]]*\(' \
-        source.c source_list.c spec_load.c state.c state_read.c publish.c
-        source.c source_list.c spec.c state.c state_read.c publish.c zone.c
-        source.c source_list.c spec.c state.c state_read.c publish.c \
-        spill.c
+        source.c source_list.c spec_load.c state.c state_read.c publish.c \
+        zone.c spill.c
     fence_call '(printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|putc|fputc|perror|exit|_exit|abort|getenv|setlocale)[[:space:]]*\('
     fence_call '(stdout|stderr|environ)[^A-Za-z0-9_]'
 }
