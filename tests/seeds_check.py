@@ -9,7 +9,7 @@ answers the same questions from the events as they were made.  Every figure
 must be equal, and every rejected line be told.  Also asked is the sample of
 ../shared/data/wikiticker, whose answers are known, where it is there.
 
-Writes TAP.  Exit status 1 if anything differs.
+Prints TAP.  Exit status 1 if anything differs.
 """
 
 import argparse
@@ -47,7 +47,30 @@ rollups:
 duplicates: {{}}
 segments:
   valuable: {{VIEW: '>=5', CLICK: '>=10'}}
-segments_by: [users.3, users.2]
+segments_by: [{{country: users.3}}, {{age: users.2}}]
+"""
+# What the ages of the users table are in the ranges that are asked for.
+RANGES = {
+    "18-45": "18-49", "33": "18-49", "49": "18-49", "50-65": "50-80",
+    "50": "50-80", "80": "50-80", "46-80": None, "17": None, "": None,
+}  # fmt: skip
+# Who is valuable, on each day and over all (no day), as whom.
+SEGMENTS = """
+with counted as (
+    select user, day, sum(type = 'VIEW') views, sum(type = 'CLICK') clicks
+    from event where user is not null group by user, day
+    union all
+    select user, null, sum(type = 'VIEW'), sum(type = 'CLICK')
+    from event where user is not null group by user),
+member as (select counted.day, nullif(country, '') country, span
+           from counted left join known on known.id = user
+           left join ranges on ranges.age = known.age
+           where views >= 5 and clicks >= 10),
+told as (select day, 0 by, '' attribute, null value from member union all
+         select day, 1, 'country', country from member union all
+         select day, 2, 'age', span from member)
+select 'valuable', day, attribute, value, count(*) from told
+group by day, by, value order by by, day, value
 """
 # Days with events, and those that follow one; the users of each, those of the
 # day before, and when each was first seen.
@@ -108,6 +131,8 @@ class Questions:
         )  # fmt: skip
         self.db.execute("create table known (id primary key, age, country)")
         self.db.executemany("insert into known values (?, ?, ?)", log.users)
+        self.db.execute("create table ranges (age, span)")
+        self.db.executemany("insert into ranges values (?, ?)", RANGES.items())
         self.db.execute(SESSIONS)
         self.reduce()
 
@@ -259,12 +284,10 @@ def ask_clickstream(mr, work, seed):
 def ask_interactions(mr, work, seed):
     log = seed_data.interactions(os.path.join(work, "log"), seed)
     q = Questions(mr, work, log, "interactions")
-    log.users, users = [], log.users
-    q.db.execute("create table kept as select * from known")
+    # Without the table nobody is known but by events.
     q.db.execute("delete from known")
     q.common()
-    q.db.execute("insert into known select * from kept")
-    log.users = users
+    q.db.executemany("insert into known values (?, ?, ?)", log.users)
     q.extend("interactions", INTERACTIONS.format(users=log.path("users.csv")))
     q.common()
     q.ask(
@@ -282,6 +305,19 @@ def ask_interactions(mr, work, seed):
         "select nullif(country, '') c, count(*), count(distinct user)"
         " from event left join known on known.id = user group by c order by c",
         "country", "events", "users",
+    )  # fmt: skip
+    q.ask(
+        "duplicates.csv",
+        "select row_number() over (order by events - ids desc, day),"
+        " day, events, ids, events - ids, events - ids, events - ids, 'exact'"
+        " from (select day, count(*) events, count(distinct id) ids from event"
+        " group by day) order by 1",
+        "rank", "day", "events", "ids", "duplicates", "duplicates_low",
+        "duplicates_high", "kind",
+    )  # fmt: skip
+    q.ask(
+        "segments.csv", SEGMENTS,
+        "segment", "day", "attribute", "value", "users",
     )  # fmt: skip
     for exact, estimate in q.rows("by_country.csv", "users", "users_estimate"):
         if errors_off(int(exact), int(estimate)) > 3:
