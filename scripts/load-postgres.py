@@ -28,7 +28,7 @@ FILES = (
     ("days", "daily", ("day",), ("status",)),
     ("days_by_type", "daily_by_type", ("day", "type"), ("type", "status")),
     ("coverage", "partitions", (), ("name", "digest", "status", "reason")),
-    ("coverage", "rejects", ("reason",), ("reason", "status")),
+    ("coverage", "rejects", ("reason",), ("reason",)),
     ("identity", "identity", ("source",), ("source", "status")),
     ("unknown_users", "unknown_users", ("type",), ("type", "status")),
     ("duplicates", "duplicates", ("day",), ("kind", "status")),
@@ -113,7 +113,7 @@ class Table:
             return "text"
         if column == "day" and not rollup:
             return "date"
-        return "double precision" if column == "share" else "bigint"
+        return "numeric" if column == "share" else "bigint"
 
 
 def tables_of(folder, kpis):
@@ -220,8 +220,8 @@ def fill_table(table, status):
 
 
 def script(folder, kpis):
-    """What psql is to do."""
-    yield "set client_min_messages = warning;\n"
+    """What psql is to do.  Only what is whole ends in a commit."""
+    yield "set client_min_messages = warning;\nbegin;\n"
     # One load after the other.
     yield "select pg_advisory_xact_lock(hashtext(%s));\n" % literal(MARK)
     yield "create temp table mr_days (day date) on commit drop;\n"
@@ -230,13 +230,13 @@ def script(folder, kpis):
     for table in tables_of(folder, kpis):
         yield from make_table(table)
         yield from fill_table(table, literal(kpis["status"]))
+    yield "commit;\n"
 
 
 def load(folder):
     kpis = read_kpis(folder)
     command = [
-        "psql", "--no-psqlrc", "--quiet", "--single-transaction",
-        "--set=ON_ERROR_STOP=1", "--file=-",
+        "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-",
     ]  # fmt: skip
     try:
         psql = subprocess.Popen(
@@ -253,10 +253,6 @@ def load(folder):
                 pipe.write(part.encode())
     except BrokenPipeError:
         pass
-    except BaseException:
-        # Without its end the transaction must not be committed.
-        psql.kill()
-        raise
     if psql.wait() != 0:
         die("nothing was loaded; the message above is psql's")
     if kpis["status"] != "complete":
