@@ -301,6 +301,19 @@ def ask_questions(check, folder):
         wanted = psql(raw)
         check.equal(name + ", by SQL and by mr", rows, wanted)
         check.equal(name + ", from the KPIs", psql(kpis), wanted)
+    with open(os.path.join(SOURCE, "docs", "postgres.md"), "rb") as file:
+        page = file.read().decode()
+    check.equal("queries of the page", page.count(";\n"), len(QUESTIONS))
+    queries = page.partition("```sql\n")[2].partition("```")[0].split(";")
+    for query, (name, raw, _, (_, _, columns)) in zip(queries, QUESTIONS):
+        # The page wants the first, by number, of those that have a name.
+        wanted = [x for x in psql(raw) if x[0]]
+        if "limit 1" in query:
+            wanted = [max(wanted, key=lambda x: int(x[1]))]
+        check.equal(
+            name + ", as the page asks",
+            [x[: len(columns)] for x in psql(query)], wanted,
+        )  # fmt: skip
 
 
 def compare_tables(check, folder):

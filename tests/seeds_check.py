@@ -15,6 +15,7 @@ Prints TAP.  Exit status 1 if anything differs.
 import argparse
 import collections
 import csv
+import io
 import json
 import os
 import shutil
@@ -201,17 +202,22 @@ class Questions:
             self.rows("rejects.csv", "reason", "lines"),
             sorted(counts.items()),
         )
+        self.equal_rejects("rejects1", "rejects2")
+        blank = sum(int(x) for x, in self.rows("partitions.csv", "blank"))
+        self.equal("blank", [(str(blank),)], [(self.log.blank,)])
+
+    def equal_rejects(self, *names):
         told = []
-        for k in ("1", "2"):
-            with open(os.path.join(self.work, "rejects" + k)) as file:
-                told += [json.loads(x) for x in file]
+        for name in names:
+            path = os.path.join(self.work, name)
+            if os.path.exists(path):
+                with open(path, encoding="utf-8") as file:
+                    told += [json.loads(x) for x in file]
         self.equal(
             "rejected lines",
             sorted((x["reason"], x["text"]) for x in told),
             sorted(self.log.rejected),
         )
-        blank = sum(int(x) for x, in self.rows("partitions.csv", "blank"))
-        self.equal("blank", [(str(blank),)], [(self.log.blank,)])
 
     def identity(self):
         self.ask(
@@ -278,6 +284,23 @@ def ask_clickstream(mr, work, seed):
     )
     with open(os.path.join(work, "kpis", "activity_hourly.csv")) as file:
         q.equal("header", [(file.readline(),)], [(",".join(columns) + "\n",)])
+    rejects = os.path.join(work, "rejects")
+    run = q.run(
+        "rows", "-q", "--spec", "clickstream", "--rejects", rejects, log.inputs
+    )
+    columns = (
+        "user_id", "time_stamp", "url_level1", "url_level2", "url_level3",
+        "activity",
+    )  # fmt: skip
+    q.equal(
+        "rows",
+        [tuple(x) for x in csv.reader(io.StringIO(run.out.decode()))],
+        [columns] + [
+            (x.user, seed_data.utc(x.seconds, "%d/%m/%Y %H:%M:%S"), x.host,
+             x.path1, x.path2, x.type) for x in log.events
+        ],
+    )  # fmt: skip
+    q.equal_rejects("rejects")
     return q.problems
 
 
