@@ -42,6 +42,8 @@ struct options {
     struct option_shard shard;
     struct option_percent max_bad;
     struct option_days days;
+    bool new_users, rolling;
+    unsigned retention; /* 0 when not given */
     enum mr_format format;
     char **operand; /* within the argv that was parsed */
     size_t n_operands;

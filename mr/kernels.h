@@ -22,7 +22,7 @@ enum mr_kernel_level {
     MR_KERNEL_PORTABLE, /* plain C17, any processor */
     MR_KERNEL_NEON,     /* aarch64 */
     MR_KERNEL_AVX2,     /* with BMI2 and PCLMULQDQ */
-    MR_KERNEL_AVX512    /* F, BW, VL, DQ, VBMI, VBMI2, and PCLMULQDQ */
+    MR_KERNEL_AVX512    /* F, BW, VL, DQ, VBMI, VBMI2, GFNI, VPCLMULQDQ */
 };
 #define MR_KERNEL_LEVELS 4
 

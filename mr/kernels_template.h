@@ -340,10 +340,20 @@ static TARGET void LEVEL(tokenize)(
     size_t n_plain = n < n_text ? n + 1 : n;
     size_t n_tokens;
 
-    for (;;) {
-        at = LEVEL(tokenize_plainly)(t, text, at, n_plain, &near);
+    while (at < n) {
+        size_t stop = n_plain;
+
+#ifdef OWN_WIDE_BLOCKS
+        /* Where it stops, that many bytes are for the others. */
+        at = LEVEL(tokenize_widely)(t, text, at, n_plain, &near);
+        if (stop - at > OWN_WIDE_BLOCKS)
+            stop = at + OWN_WIDE_BLOCKS + 1;
+#endif
+        at = LEVEL(tokenize_plainly)(t, text, at, stop, &near);
         if (at >= n)
             break;
+        if (stop < n_plain && at == stop - 1)
+            continue;
         t->carry.has_escape = near.has_escape & 1;
         if (n_text - at > 64) {
             near = LEVEL(tokenize_closely)(t, text + at, at, near);
@@ -455,5 +465,6 @@ static const struct mr_kernels LEVEL(kernels) = {
 #undef TARGET
 #undef BLOCK
 #undef OWN_OUTLINE
+#undef OWN_WIDE_BLOCKS
 #undef OWN_SORT_AND_NEST
 #undef OWN_APPEND_OFFSETS

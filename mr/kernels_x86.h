@@ -19,7 +19,9 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512vbmi") &&
-           __builtin_cpu_supports("avx512vbmi2");
+           __builtin_cpu_supports("avx512vbmi2") &&
+           __builtin_cpu_supports("gfni") &&
+           __builtin_cpu_supports("vpclmulqdq");
 }
 
 /* ---- AVX2 ---- */
@@ -243,8 +245,10 @@ static TARGET void outline_avx2(
 #define LEVEL_NAME "avx512"
 #define TARGET                                                                 \
     __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,"     \
-                          "avx512vbmi2,avx2,bmi,bmi2,pclmul,popcnt")))
+                          "avx512vbmi2,gfni,vpclmulqdq,avx2,bmi,bmi2,pclmul,"  \
+                          "popcnt")))
 #define BLOCK __m512i
+#define OWN_WIDE_BLOCKS 512
 #define OWN_OUTLINE
 #define OWN_SORT_AND_NEST
 #define OWN_APPEND_OFFSETS
@@ -669,5 +673,7 @@ static TARGET uint64_t sort_avx512(const struct mr_tokens *t, size_t first,
         ~(s->open | s->close | s->colon | s->comma | s->newline | s->string);
     return s->colon & passing_avx512(t->pos + 1 + first, kinds, filter);
 }
+
+#include "mr/kernels_wide.h"
 
 #include "mr/kernels_template.h"

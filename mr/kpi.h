@@ -44,6 +44,24 @@ MR_MUST_CHECK enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,
     struct mr_kpi_tally **tally_out, struct mr_error *err);
 void mr_kpi_tally_free(struct mr_kpi_tally *tally);
 
+/** What is counted only when it is asked for; all zero asks for nothing. */
+struct mr_kpi_extras {
+    bool new_users; /* on their first loaded day */
+    bool rolling;   /* users of 7 and of 28 days, and stickiness */
+    /* N: users who came back k days after their first, k = 1 to N; 0: none */
+    unsigned retention;
+};
+#define MR_KPI_RETENTION_MAX 366
+#define MR_KPI_WEEK 7
+#define MR_KPI_MONTH 28
+
+/** mr_kpi_tally_extend(tally, extras, err): Count these, too; once, before
+ * the first block, and the same in all tallies that are merged.  Memory:
+ * rolling 256 KiB, and 224 bytes a day with events; retention 256 KiB, and
+ * 8 (N + 1) bytes a day with events.  MR_USAGE when N is too large. */
+MR_MUST_CHECK enum mr_status mr_kpi_tally_extend(struct mr_kpi_tally *tally,
+    const struct mr_kpi_extras *extras, struct mr_error *err);
+
 /** mr_kpi_tally_block(tally, block): Count the users of a block.  Allocates
  * nothing. */
 void mr_kpi_tally_block(
@@ -66,7 +84,11 @@ void mr_kpi_tally_intervals(
 void mr_kpi_tally_merge(
     struct mr_kpi_tally *into, const struct mr_kpi_tally *from);
 
-/** A day's row; the four fields from active on only with has_before. */
+/** What an exact figure is where it is not defined: no count of users. */
+#define MR_KPI_UNDEFINED UINT64_MAX
+
+/** A day's row; the four fields from active on only with has_before, those
+ * from new_users on only when asked for. */
 struct mr_kpi_day {
     int32_t day;
     bool has_before; /* not the first loaded day */
@@ -74,6 +96,11 @@ struct mr_kpi_day {
     double users_estimate;
     uint64_t active, inactive, churned, reactivated;
     uint64_t sessions;
+    /* MR_KPI_UNDEFINED on the first loaded day; where the window begins
+     * before it; where nobody is in the window. */
+    uint64_t new_users;
+    uint64_t users_7d, users_28d;
+    uint64_t stickiness; /* users / users_28d, in millionths */
 };
 
 struct mr_kpi_day_type {
@@ -96,6 +123,13 @@ struct mr_kpis {
     struct mr_kpi_day_type *day_type; /* ascending by day, then type */
     size_t n_day_types;
     double users_estimate_error; /* standard error, a share: 0.0081 */
+    struct mr_kpi_extras extras; /* what was asked for */
+    /* With retention N: the days with events but the first of them, and for
+     * each N + 1 numbers: how many of the users whose first day it is were
+     * there k days later; MR_KPI_UNDEFINED beyond the last day with events. */
+    int32_t *first_day;
+    uint64_t *retained;
+    size_t n_first_days;
 };
 
 /**

@@ -102,6 +102,10 @@ struct mr_reduce_options {
     const char *output; /* folder for the CSVs and kpis.json, or NULL */
     const char *merged; /* file for the merged state, or NULL */
     const char *day_first, *day_last; /* YYYY-MM-DD, or NULL for all */
+    /* Besides: users on their first day; users of 7 and of 28 days; of the
+     * users of each first day, who came back up to so many days later. */
+    bool new_users, rolling;
+    unsigned retention; /* 0: none */
     enum mr_format format;
     unsigned width; /* columns of the terminal for tables, 0: no limit */
     bool colour;    /* tables may use ANSI colours */

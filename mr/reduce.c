@@ -74,6 +74,11 @@ static enum mr_status open_states(struct reduction *r, struct mr_error *err)
 
 static enum mr_status make_tallies(struct reduction *r, struct mr_error *err)
 {
+    const struct mr_kpi_extras extras = {
+        .new_users = r->options->new_users,
+        .rolling = r->options->rolling,
+        .retention = r->options->retention,
+    };
     enum mr_status status = MR_OK;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -84,8 +89,11 @@ static enum mr_status make_tallies(struct reduction *r, struct mr_error *err)
     r->tally = calloc(r->threads, sizeof(struct mr_kpi_tally *));
     if (r->tally == NULL)
         return mr_fail_nomem(err);
-    for (unsigned i = 0; i < r->threads && status == MR_OK; i++)
+    for (unsigned i = 0; i < r->threads && status == MR_OK; i++) {
         status = mr_kpi_tally_new(mr_merge_cells(r->merge), &r->tally[i], err);
+        if (status == MR_OK)
+            status = mr_kpi_tally_extend(r->tally[i], &extras, err);
+    }
     return status;
 }
 
@@ -167,7 +175,8 @@ enum file_when {
     WITH_IDENTITY,
     WITH_TABLE,
     WITH_DUPLICATES,
-    WITH_SEGMENTS
+    WITH_SEGMENTS,
+    WITH_RETENTION
 };
 
 static const struct {
@@ -183,15 +192,19 @@ static const struct {
     {"unknown_users.csv", mr_report_unknown_users_csv, WITH_TABLE},
     {"duplicates.csv", mr_report_duplicates_csv, WITH_DUPLICATES},
     {"segments.csv", mr_report_segments_csv, WITH_SEGMENTS},
+    {"retention.csv", mr_report_retention_csv, WITH_RETENTION},
     {"kpis.json", mr_report_json, ALWAYS},
 };
 
-static bool is_wanted(const struct mr_spec *spec, enum file_when when)
+static bool is_wanted(const struct mr_report *report, enum file_when when)
 {
+    const struct mr_spec *spec = report->spec;
+
     return when == ALWAYS || (when == WITH_IDENTITY && spec->n_users > 1) ||
            (when == WITH_TABLE && spec->users_table.given) ||
            (when == WITH_DUPLICATES && spec->max_ids > 0) ||
-           (when == WITH_SEGMENTS && spec->n_segments > 0);
+           (when == WITH_SEGMENTS && spec->n_segments > 0) ||
+           (when == WITH_RETENTION && report->kpis->extras.retention > 0);
 }
 
 static enum mr_status write_rollups(
@@ -222,7 +235,7 @@ static enum mr_status write_files(
 
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         text.n = 0;
-        if (!is_wanted(report->spec, files[i].when))
+        if (!is_wanted(report, files[i].when))
             continue;
         if (status == MR_OK && files[i].make(report, &text) != MR_OK)
             status = mr_fail_nomem(err);

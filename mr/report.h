@@ -17,11 +17,12 @@ struct mr_report {
     const struct mr_kpis *kpis;
     const struct mr_coverage *coverage; /* settled */
     const struct mr_coverage_totals *totals;
-    const struct mr_idset_index *ids;         /* NULL: not counted */
-    const struct mr_segment_counts *segments; /* NULL: there are none */
-    uint64_t users;                           /* distinct, over all days */
-    uint64_t states;                          /* state files merged */
-    int32_t day_first, day_last;              /* rows outside are left out */
+    uint64_t users;              /* distinct, over all days */
+    uint64_t states;             /* state files merged */
+    int32_t day_first, day_last; /* rows outside are left out */
+    /* NULL: duplicates are not counted, there are no segments. */
+    const struct mr_idset_index *ids;
+    const struct mr_segment_counts *segments;
 };
 
 /*
@@ -50,6 +51,10 @@ MR_MUST_CHECK enum mr_status mr_report_partitions_csv(
 MR_MUST_CHECK enum mr_status mr_report_rejects_csv(
     const struct mr_report *r, struct mr_buffer *out);
 MR_MUST_CHECK enum mr_status mr_report_json(
+    const struct mr_report *r, struct mr_buffer *out);
+
+/** Who came back, by first day: retention.csv; only with kpis->retained. */
+MR_MUST_CHECK enum mr_status mr_report_retention_csv(
     const struct mr_report *r, struct mr_buffer *out);
 
 /** What only some specs have: NAME.csv of a rollup; identity.csv, where users

@@ -49,7 +49,7 @@ static struct repeated *list_repeated(const struct mr_report *r, size_t *n_out)
         const struct mr_idset_day *day = &r->ids->day[i];
         uint64_t events = events_of_day(r, day->day);
 
-        if (day->day < r->day_first || day->day > r->day_last)
+        if (!is_shown(r, day->day))
             continue;
         list[n++] = (struct repeated){day->day, events, mr_idset_distinct(day),
             mr_idset_duplicates(day, events)};
@@ -115,11 +115,10 @@ static void put_json_duplicates(struct writer *w, const struct mr_report *r)
 
 /* ---- segments ---- */
 
-static bool is_shown(
+static bool is_listed(
     const struct mr_report *r, const struct mr_segment_count *c)
 {
-    return c->day == MR_SEGMENT_ALL_DAYS ||
-           (c->day >= r->day_first && c->day <= r->day_last);
+    return c->day == MR_SEGMENT_ALL_DAYS || is_shown(r, c->day);
 }
 
 /* The name of the attribute that users are told apart by. */
@@ -160,7 +159,7 @@ enum mr_status mr_report_segments_csv(
     for (size_t i = 0; i < r->segments->n; i++) {
         const struct mr_segment_count *c = &r->segments->count[i];
 
-        if (!is_shown(r, c))
+        if (!is_listed(r, c))
             continue;
         format_day(c, day);
         put_csv(&w, mr_text_span(r->spec->segment[c->segment].name));
@@ -182,7 +181,7 @@ static void put_json_segments(struct writer *w, const struct mr_report *r)
     for (size_t i = 0; i < r->segments->n; i++) {
         const struct mr_segment_count *c = &r->segments->count[i];
 
-        if (!is_shown(r, c))
+        if (!is_listed(r, c))
             continue;
         PUT(w, "%s  {\"segment\": ", between);
         put_json(w, mr_text_span(r->spec->segment[c->segment].name));

@@ -15,7 +15,7 @@ bad=0
 # stand before it; a source file none of a rank above its own.
 ranks=(
     "status bytes text hash calendar zone csv_rules ascending kernels
-     kernels_csv kernels_template kernels_x86 kernels_arm"
+     kernels_csv kernels_template kernels_wide kernels_x86 kernels_arm"
     "source source_list publish spill stream stream_private stream_gzip
      stream_isal stream_zstd stream_archive lines"
     "spec spec_builtin spec_private spec_words spec_yaml spec_values spec_load
@@ -26,7 +26,7 @@ ranks=(
      segments segments_private segments_merge segments_block segments_count"
     "state state_private state_block state_head state_read state_write statelist"
     "kpi merge merge_private merge_count merge_kept report report_private
-     report_figures report_kept"
+     report_figures report_kept report_grid report_retention"
     "mr result spool rejects figures plan kept found mapper work map reduce
      inspect"
 )
@@ -116,6 +116,7 @@ check_faces() {
         mr/segments_*.c) included=mr/segments_private.h ;;
         mr/stream_*.c) included=mr/stream_private.h ;;
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
+        mr/report.c | mr/report_*.c) included=mr/report_private.h ;;
         mr/merge_count.c) included=mr/merge_private.h ;;
         mr/map.c | mr/reduce.c | mr/inspect.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
@@ -162,7 +163,7 @@ check_fences() {
     fence_include '[a-z]*intrin\.h|arm_.*\.h' kernels_x86.h kernels_arm.h
     fence_call '#[[:space:]]*pragma[[:space:]]+omp' map.c merge.c
     fence_call '_mm[0-9]*_[a-z0-9_]+|__m(128|256|512)i?|v[a-z]+q_[us](8|16|32|64)' \
-        kernels_x86.h kernels_arm.h
+        kernels_wide.h kernels_x86.h kernels_arm.h
     # Files are opened where they are mapped, listed, loaded or published.
     fence_call '(mmap|open|openat|fopen|creat|mkstemp|rename|renameat)[[:space:]]*\(' \
         source.c source_list.c spec_load.c state.c state_read.c publish.c \

@@ -282,6 +282,10 @@ static int check_block(const struct model *m, size_t low, size_t high,
 
 #define THREADS_MAX 4
 
+/* As many numbers as any test has; none is a group of a rollup. */
+static struct mr_types *no_types;
+static struct mr_zone *zone;
+
 struct worker {
     struct mr_aggregate *a;
     const struct mr_tuple *tuple;
@@ -321,7 +325,7 @@ static void *seal_thread(void *context)
     struct model *m = (struct model *)(uintptr_t)w->model; /* only read */
 
     for (unsigned s = w->index; s < MR_AGGREGATE_SHARDS; s += w->threads)
-        if (mr_aggregate_seal(w->a, s, number_of, m) != MR_OK)
+        if (mr_aggregate_seal(w->a, s, no_types, number_of, m) != MR_OK)
             w->wrong = __LINE__;
     return NULL;
 }
@@ -398,7 +402,7 @@ static void fill(struct mr_aggregate *a, const struct mr_tuple *tuple, size_t n,
         size_t own = t + 1 == threads ? n - at : any(n - at + 1);
 
         if (t < detours)
-            assert_int_equal(mr_aggregate_new(gap_ms, &staged[t]), MR_OK);
+            assert_int_equal(mr_aggregate_new(gap_ms, zone, &staged[t]), MR_OK);
         w[t] = (struct worker){.a = t < detours ? staged[t] : a,
             .tuple = tuple + at,
             .n = own,
@@ -426,7 +430,7 @@ static size_t compare(const struct mr_tuple *tuple, size_t n, unsigned threads,
     model_new(&m, tuple, n, gap_ms);
     start = room(m.n_users + 1, sizeof *start);
     want = model_cut(&m, start);
-    assert_int_equal(mr_aggregate_new(gap_ms, &a), MR_OK);
+    assert_int_equal(mr_aggregate_new(gap_ms, zone, &a), MR_OK);
     fill(a, tuple, n, threads, detours, gap_ms);
     for (unsigned t = 0; t < threads; t++)
         w[t] = (struct worker){
@@ -585,13 +589,13 @@ static void empty_aggregates(void **state)
     size_t n = 1;
 
     (void)state;
-    assert_int_equal(mr_aggregate_new(1, &a), MR_OK);
-    assert_int_equal(mr_aggregate_new(1, &b), MR_OK);
+    assert_int_equal(mr_aggregate_new(1, zone, &a), MR_OK);
+    assert_int_equal(mr_aggregate_new(1, zone, &b), MR_OK);
     assert_int_equal(mr_aggregate_scratch_new(&scratch), MR_OK);
     assert_int_equal(mr_aggregate_add(a, &none, 0, scratch), MR_OK);
     assert_int_equal(mr_aggregate_merge(a, b), MR_OK);
     for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s++)
-        assert_int_equal(mr_aggregate_seal(a, s, NULL, NULL), MR_OK);
+        assert_int_equal(mr_aggregate_seal(a, s, no_types, NULL, NULL), MR_OK);
     assert_int_equal(mr_aggregate_plan(a, &n), MR_OK);
     assert_int_equal(n, 0);
     assert_int_equal(mr_aggregate_users(a), 0);
@@ -780,6 +784,39 @@ static void parts_are_renumbered(void **state)
     mr_block_builder_free(to);
 }
 
+/* Every test's types are below this. */
+#define TYPES 100000
+
+static int open_tables(void **state)
+{
+    struct mr_type_cache *cache;
+    char text[20];
+    uint32_t id;
+
+    (void)state;
+    if (mr_zone_load("UTC", &zone, NULL) != MR_OK ||
+        mr_types_new(&no_types) != MR_OK ||
+        mr_type_cache_new(no_types, &cache) != MR_OK)
+        return -1;
+    for (uint32_t i = 0; i < TYPES; i++) {
+        struct mr_span span = {(uint8_t *)text,
+            (size_t)snprintf(text, sizeof text, "%u", (unsigned)i)};
+
+        if (mr_type_id(cache, MR_TEXT_TYPE, span, &id) != MR_OK || id != i)
+            return -1;
+    }
+    mr_type_cache_free(cache);
+    return 0;
+}
+
+static int close_tables(void **state)
+{
+    (void)state;
+    mr_types_free(no_types);
+    mr_zone_free(zone);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -794,5 +831,5 @@ int main(void)
     };
 
     seed = 88172645463325252;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_tables, close_tables);
 }

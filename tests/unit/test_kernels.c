@@ -181,18 +181,45 @@ static void tokens(void **state)
     at_each_level(check_tokens);
 }
 
+/* What the kernel gives of n bytes is what the portable one gives. */
+static void assert_same_tokens(
+    const struct mr_kernels *k, const uint8_t *text, size_t n)
+{
+    static struct mr_tokens want, got;
+    const struct mr_kernels *portable;
+    size_t at;
+
+    assert_true(mr_kernels_force(MR_KERNEL_PORTABLE));
+    portable = mr_kernels();
+    begin_text(&want);
+    begin_text(&got);
+    got.pos[0] = want.pos[0];
+    got.kind[0] = want.kind[0];
+    for (at = 0; at < n; at += MR_SCAN_BYTES) {
+        size_t first = want.n;
+
+        portable->tokenize(&want, text, at, n);
+        portable->outline(&want, first, text, n);
+        k->tokenize(&got, text, at, n);
+        k->outline(&got, first, text, n);
+        assert_int_equal(got.n_ends, want.n_ends);
+        assert_memory_equal(got.end, want.end, 2 * want.n_ends);
+    }
+    assert_int_equal(got.n, want.n);
+    assert_memory_equal(got.flags, want.flags, (n + 63) / 64);
+    assert_memory_equal(got.pos + 1, want.pos + 1, 2 * want.n);
+    assert_memory_equal(got.kind + 1, want.kind + 1, want.n);
+    assert_memory_equal(got.outline, want.outline, want.n);
+}
+
 /* Everything the kernels give is the same at each level for any bytes. */
 static void check_tokens_equal(const struct mr_kernels *k)
 {
     static const uint8_t alphabet[] = "\"\"\"\\\\{}[]:,01-.eEtrue \t\n\r\x0c"
                                       "\x1a\x01ud8dcDC\xc3\xa9\xe0\xed\xf0\xf4";
-    static struct mr_tokens want, got;
     static uint8_t text[2 * MR_SCAN_BYTES];
-    const struct mr_kernels *portable;
     unsigned round;
 
-    assert_true(mr_kernels_force(MR_KERNEL_PORTABLE));
-    portable = mr_kernels();
     seed = 2;
     for (round = 0; round < 2000; round++) {
         size_t n = 1 + below(round % 20 ? 500 : sizeof text);
@@ -201,25 +228,110 @@ static void check_tokens_equal(const struct mr_kernels *k)
         for (at = 0; at < n; at++)
             text[at] = round % 3 ? alphabet[below(sizeof alphabet - 1)]
                                  : (uint8_t)next_random();
-        begin_text(&want);
-        begin_text(&got);
-        got.pos[0] = want.pos[0];
-        got.kind[0] = want.kind[0];
-        for (at = 0; at < n; at += MR_SCAN_BYTES) {
-            size_t first = want.n;
+        assert_same_tokens(k, text, n);
+    }
+}
 
-            portable->tokenize(&want, text, at, n);
-            portable->outline(&want, first, text, n);
-            k->tokenize(&got, text, at, n);
-            k->outline(&got, first, text, n);
-            assert_int_equal(got.n_ends, want.n_ends);
-            assert_memory_equal(got.end, want.end, 2 * want.n_ends);
+/* Write some of a list of texts, each more often the nearer it stands to the
+ * front; return what follows. */
+static size_t put_some(uint8_t *p, size_t at, unsigned n_texts,
+    const char *const *some, unsigned n_some)
+{
+    unsigned i;
+
+    for (i = 0; i < n_texts; i++) {
+        const char *s = some[below(1 + below(n_some))];
+        size_t n = strlen(s);
+
+        memcpy(p + at, s, n);
+        at += n;
+    }
+    return at;
+}
+
+/* Good lines of long strings in which everything that may be in a string is,
+ * whatever blocks it falls into; at least n bytes of them, and at most 8192
+ * more.  Return how many. */
+static size_t long_strings(uint8_t *p, size_t n)
+{
+    static const char *const parts[] = {"some prose, {with} [ops]: 12 ", "\\\"",
+        "\\n", "\\\\", "\xc3\xa9", "\\u00e9", "\xf0\x9f\x98\x80",
+        "\\ud83d\\ude00", "\\/", "\\\\\\\"", "\xe2\x82\xac", "\xe0\xa0\x80",
+        "\xed\x9f\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "\\t\\b\\f\\r",
+        "\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\"};
+    static const char *const others[] = {"\":\"", "\",\"", "\":[1,-2.5e7],\"",
+        "\" :\"", "\",true,\"", "\"}\n{\"", "\"\r\n\"", "\":\t \""};
+    /* Some of prose alone. */
+    unsigned n_parts = below(3) ? 1 + below(sizeof parts / sizeof *parts) : 1;
+    unsigned most = 1 + below(60);
+    size_t at = 0;
+
+    p[at++] = '"';
+    while (at < n) {
+        at = put_some(p, at, below(most), parts, n_parts);
+        at = put_some(p, at, 1, others, sizeof others / sizeof *others);
+    }
+    p[at++] = '"';
+    return at;
+}
+
+/* What makes a string bad, or ends it. */
+static const char *const wrong[] = {"\"", "\\", "x", "\n", "\x01", "\x80",
+    "\xbf", "\xc3", "\xe0", "\xed", "\xf0", "\xf5", ":", "\xc1\xbf",
+    "\xe0\x9f\xbf", "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf",
+    "\xf4\x90\x80\x80", "\xf4\xa0\x80\x80", "\\a", "\\b", "\\f", "\\v",
+    "\\U0041", "\\u00e", "\\u004g", "\\uD800", "\\udbff\\n", "\\uDC00",
+    "\\ud83d\\u0041", "\\ud83dxx\\ude00", "\"\\\" :"};
+
+/* The same for each of these beside the borders of blocks, with nothing else
+ * near. */
+static void check_borders_equal(const struct mr_kernels *k)
+{
+    static uint8_t text[3 * 512];
+    size_t i;
+
+    seed = 13;
+    for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        size_t border;
+
+        for (border = 64; border <= 1024; border += 64) {
+            size_t before;
+
+            for (before = 0; before <= 12; before++) {
+                memset(text, 'a', sizeof text);
+                text[0] = text[sizeof text - 1] = '"';
+                memcpy(text + border - before, wrong[i], strlen(wrong[i]));
+                assert_same_tokens(k, text, sizeof text);
+            }
         }
-        assert_int_equal(got.n, want.n);
-        assert_memory_equal(got.flags, want.flags, (n + 63) / 64);
-        assert_memory_equal(got.pos + 1, want.pos + 1, 2 * want.n);
-        assert_memory_equal(got.kind + 1, want.kind + 1, want.n);
-        assert_memory_equal(got.outline, want.outline, want.n);
+    }
+}
+
+/* The same for text of long strings, and with something wrong in it. */
+static void check_strings_equal(const struct mr_kernels *k)
+{
+    static uint8_t text[MR_SCAN_BYTES + 8192 + 8192];
+    unsigned round;
+
+    seed = 12;
+    for (round = 0; round < 6000; round++) {
+        size_t n = long_strings(
+            text, round % 8 ? 1 + below(3000) : MR_SCAN_BYTES + below(8192));
+        unsigned n_wrong = round % 2 ? 1 + below(3) : 0;
+
+        for (; n_wrong > 0; n_wrong--) {
+            const char *s = wrong[below(sizeof wrong / sizeof *wrong)];
+            size_t n_s = strlen(s);
+            size_t at = below((unsigned)n);
+
+            /* Mostly beside the end of a block, which eight may end with. */
+            if (below(4))
+                at = at / 64 * 64 + 64 - below((unsigned)n_s + 1);
+            if (at + n_s <= n)
+                memcpy(text + at, s, n_s);
+        }
+        /* Cut anywhere, too. */
+        assert_same_tokens(k, text, n - below(round % 3 ? 1 : (unsigned)n));
     }
 }
 
@@ -227,6 +339,8 @@ static void tokens_are_the_same(void **state)
 {
     (void)state;
     at_each_level(check_tokens_equal);
+    at_each_level(check_strings_equal);
+    at_each_level(check_borders_equal);
 }
 
 /* ---- Outlines ---- */

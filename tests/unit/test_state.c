@@ -426,7 +426,8 @@ static void write_state(const char *path, int way, int n_blocks, char *path_out)
     make_head(&head, way);
     seed = 77; /* the same blocks whatever the way */
     assert_int_equal(mr_packer_new(GAP_MS, &packer), MR_OK);
-    assert_int_equal(mr_state_writer_new(path, &lake_spec, &writer, NULL), MR_OK);
+    assert_int_equal(
+        mr_state_writer_new(path, &head.spec, &writer, NULL), MR_OK);
     for (i = 0; i < n_blocks; i++) {
         struct made made;
 
@@ -457,7 +458,7 @@ static void assert_same_head(
 
     /* Equal as text and bytes; and some figures, so that an encoder that
      * forgets something is noticed. */
-    for (chunk = MR_CHUNK_SPEC; chunk < MR_CHUNK_COUNT; chunk++) {
+    for (chunk = MR_CHUNK_SPEC; chunk < MR_CHUNKS_ALWAYS; chunk++) {
         struct mr_buffer x = {0}, y = {0};
 
         assert_int_equal(mr_head_encode(a, (enum mr_chunk)chunk, &x), MR_OK);
@@ -522,7 +523,7 @@ static void states_come_back(void **state)
     assert_same_head(&head, mr_state_get_head(s));
     assert_coverage_is_there(&mr_state_get_head(s)->coverage);
     assert_string_equal(mr_state_path(s), path);
-    assert_int_equal(mr_state_chunks(s, &chunk), MR_CHUNK_COUNT);
+    assert_int_equal(mr_state_chunks(s, &chunk), MR_CHUNKS_ALWAYS);
     assert_string_equal(chunk[0].id, "USER");
     assert_true(chunk[7].known);
     assert_int_equal(mr_unpacker_new(&u), MR_OK);
@@ -578,7 +579,7 @@ static void states_are_named_by_content(void **state)
     write_state(path_of("new/deep/"), 1, 2, again);
     assert_string_equal(path, again);
     p = load(path, &n);
-    digest = mr_digest_bytes(p, 64 + 40 * MR_CHUNK_COUNT);
+    digest = mr_digest_bytes(p, 64 + 40 * MR_CHUNKS_ALWAYS);
     mr_digest_format(&digest, text);
     snprintf(want, sizeof want, "%s/new/deep/%s.mrs", folder, text);
     assert_string_equal(path, want);
@@ -595,14 +596,17 @@ static void aborted_writers_leave_nothing(void **state)
 {
     struct mr_state_writer *writer;
     struct mr_error err = {0};
+    struct mr_spec spec;
 
     (void)state;
+    assert_int_equal(mr_spec_builtin("lake", &spec, NULL), MR_OK);
     assert_int_equal(
-        mr_state_writer_new(path_of("gone.mrs"), &lake_spec, &writer, NULL), MR_OK);
+        mr_state_writer_new(path_of("gone.mrs"), &spec, &writer, NULL), MR_OK);
     mr_state_writer_abort(writer);
     assert_int_equal(access(path_of("gone.mrs"), F_OK), -1);
     assert_int_equal(
-        mr_state_writer_new(path_of("no/such/x.mrs"), &lake_spec, &writer, &err), MR_IO);
+        mr_state_writer_new(path_of("no/such/x.mrs"), &spec, &writer, &err),
+        MR_IO);
     assert_string_equal(err.path, path_of("no/such/x.mrs"));
 }
 
@@ -620,7 +624,8 @@ static void contradictions_are_not_written(void **state)
     make_head(&head, 0);
     head.coverage.partition[0].n_cells = 1;
     assert_int_equal(
-        mr_state_writer_new(path_of("odd.mrs"), &lake_spec, &writer, NULL), MR_OK);
+        mr_state_writer_new(path_of("odd.mrs"), &head.spec, &writer, NULL),
+        MR_OK);
     assert_int_equal(
         mr_state_writer_finish(writer, &head, path, sizeof path, &n, &err),
         MR_MISMATCH);
@@ -729,7 +734,7 @@ struct piece {
 
 #define HASH 0x0004000000000001 /* register 1 of 2^14, rank 50 */
 
-static const struct piece by_hand[MR_CHUNK_COUNT] = {
+static const struct piece by_hand[MR_CHUNKS_ALWAYS] = {
     [MR_CHUNK_USER] = {BYTES("\x01\0\0\0"           /*  0: users */
                              "\x01\0\0\0"           /*  4: sets */
                              "\x01\0\0\0\0\0\0\0"   /*  8: intervals */
@@ -756,7 +761,7 @@ static const struct piece by_hand[MR_CHUNK_COUNT] = {
 };
 
 struct assembled {
-    struct mr_buffer chunk[MR_CHUNK_COUNT];
+    struct mr_buffer chunk[MR_CHUNKS_ALWAYS];
     struct mr_buffer file;
 };
 
@@ -803,7 +808,7 @@ static void fill_index(struct assembled *a)
 
 static void assemble(struct assembled *a, uint64_t user_plain)
 {
-    uint64_t offset = 64 + 40 * MR_CHUNK_COUNT;
+    uint64_t offset = 64 + 40 * MR_CHUNKS_ALWAYS;
     struct mr_digest digest =
         mr_digest_bytes(a->chunk[MR_CHUNK_SPEC].p, a->chunk[MR_CHUNK_SPEC].n);
     struct mr_buffer *f = &a->file;
@@ -814,10 +819,10 @@ static void assemble(struct assembled *a, uint64_t user_plain)
     memset(f->p, 0, offset);
     memcpy(f->p, "\x8DMRS\r\n\x1A\n", 8);
     f->p[8] = 2;
-    f->p[12] = MR_CHUNK_COUNT;
+    f->p[12] = MR_CHUNKS_ALWAYS;
     memcpy(f->p + 16, digest.b, 16);
     f->n = offset;
-    for (i = 0; i < MR_CHUNK_COUNT; i++) {
+    for (i = 0; i < MR_CHUNKS_ALWAYS; i++) {
         uint8_t *entry = f->p + 64 + 40 * i;
         struct mr_buffer *b = &a->chunk[i];
 
@@ -853,7 +858,7 @@ static void fill(struct assembled *a)
     *a = (struct assembled){0};
     assert_int_equal(mr_spec_builtin("lake", &spec, NULL), MR_OK);
     assert_int_equal(mr_spec_text(&spec, &a->chunk[MR_CHUNK_SPEC]), MR_OK);
-    for (i = 0; i < MR_CHUNK_COUNT; i++) {
+    for (i = 0; i < MR_CHUNKS_ALWAYS; i++) {
         if (by_hand[i].p)
             fill_chunk(a, (enum mr_chunk)i, 0, 0, NULL);
     }
@@ -866,7 +871,7 @@ static void release_assembled(struct assembled *a)
 {
     int i;
 
-    for (i = 0; i < MR_CHUNK_COUNT; i++)
+    for (i = 0; i < MR_CHUNKS_ALWAYS; i++)
         mr_buffer_release(&a->chunk[i]);
     mr_buffer_release(&a->file);
 }
@@ -994,7 +999,7 @@ static void made_by_hand_is_written(void **state)
     mr_packed_block_release(&packed);
     mr_packer_free(packer);
     assert_int_equal(mr_state_open_memory(a.file.p, a.file.n, &s, NULL), MR_OK);
-    for (i = MR_CHUNK_TYPE; i < MR_CHUNK_COUNT; i++) {
+    for (i = MR_CHUNK_TYPE; i < MR_CHUNKS_ALWAYS; i++) {
         struct mr_buffer out = {0};
 
         assert_int_equal(
@@ -1283,10 +1288,10 @@ static void later_chunks(void **state)
     fill(&a);
     add_chunk(&a.file, "ROLL", 0, "something new");
     assert_int_equal(mr_state_open_memory(a.file.p, a.file.n, &s, NULL), MR_OK);
-    assert_int_equal(mr_state_chunks(s, &chunk), MR_CHUNK_COUNT + 1);
-    assert_string_equal(chunk[MR_CHUNK_COUNT].id, "ROLL");
-    assert_false(chunk[MR_CHUNK_COUNT].known);
-    assert_int_equal(chunk[MR_CHUNK_COUNT].stored_bytes, 13);
+    assert_int_equal(mr_state_chunks(s, &chunk), MR_CHUNKS_ALWAYS + 1);
+    assert_string_equal(chunk[MR_CHUNKS_ALWAYS].id, "ROLL");
+    assert_false(chunk[MR_CHUNKS_ALWAYS].known);
+    assert_int_equal(chunk[MR_CHUNKS_ALWAYS].stored_bytes, 13);
     mr_state_close(s);
     a.file.p[a.file.n - 1] ^= 1;
     assert_int_equal(try_state(a.file.p, a.file.n), MR_CHECKSUM);
@@ -1312,7 +1317,8 @@ static void empty_states_are_states(void **state)
     (void)state;
     assert_int_equal(mr_spec_builtin("lake", &head.spec, NULL), MR_OK);
     assert_int_equal(
-        mr_state_writer_new(path_of("empty.mrs"), &lake_spec, &writer, NULL), MR_OK);
+        mr_state_writer_new(path_of("empty.mrs"), &head.spec, &writer, NULL),
+        MR_OK);
     assert_int_equal(
         mr_state_writer_finish(writer, &head, path, sizeof path, &n, NULL),
         MR_OK);
@@ -1331,7 +1337,7 @@ static void mutations_do_no_harm(void **state)
 
     (void)state;
     for (round = 0; round < 4000; round++) {
-        enum mr_chunk chunk = (enum mr_chunk)any(MR_CHUNK_COUNT);
+        enum mr_chunk chunk = (enum mr_chunk)any(MR_CHUNKS_ALWAYS);
         struct assembled a;
         enum mr_status status;
 
