@@ -22,11 +22,11 @@ import subprocess
 import sys
 
 # By the key of kpis.json that tells of a file: its table, what identifies a
-# row, and its columns of text.  Columns of days are dates, shares fractions,
-# all others whole numbers.
+# row, and its columns of text.
 FILES = (
     ("days", "daily", ("day",), ("status",)),
     ("days_by_type", "daily_by_type", ("day", "type"), ("type", "status")),
+    ("retention", "retention", ("first_day",), ("status",)),
     ("coverage", "partitions", (), ("name", "digest", "status", "reason")),
     ("coverage", "rejects", ("reason",), ("reason",)),
     ("identity", "identity", ("source",), ("source", "status")),
@@ -34,6 +34,9 @@ FILES = (
     ("duplicates", "duplicates", ("day",), ("kind", "status")),
     ("segments", "segments", (), ("segment", "attribute", "value", "status")),
 )
+# Columns that are neither text nor whole numbers.
+DATES = ("day", "first_day")
+FRACTIONS = ("share", "stickiness")
 # Of a rollup's group in kpis.json, what it is not grouped by.
 FIGURES = {"events", "users", "users_estimate", "further_groups"}
 MARK = "filled by load-postgres.py of mr"
@@ -111,9 +114,9 @@ class Table:
     def type_of(column, text, rollup):
         if column in text:
             return "text"
-        if column == "day" and not rollup:
+        if column in DATES and not rollup:
             return "date"
-        return "numeric" if column == "share" else "bigint"
+        return "numeric" if column in FRACTIONS else "bigint"
 
 
 def tables_of(folder, kpis):
@@ -204,13 +207,12 @@ def fill_table(table, status):
     for row in table.rows:
         yield "\t".join(copy_text(row[i]) for i in table.taken) + "\n"
     yield "\\.\n"
+    days = [identifier(x) for x, kind in given if kind == "date"]
     # Rows of no day are of all days.
-    yield "delete from %s%s;\n" % (
-        name,
-        " where day is null or day in (select day from pg_temp.mr_days)"
-        if ("day", "date") in given
-        else "",
-    )
+    yield "delete from %s%s;\n" % (name, "".join(
+        " where %s is null or %s in (select day from pg_temp.mr_days)" % (x, x)
+        for x in days
+    ))  # fmt: skip
     constant = table.constant
     yield "insert into %s (%s%s) select *%s from pg_temp.mr_load;\n" % (
         name, names, ", " + identifier(constant) if constant else "",

@@ -33,6 +33,7 @@ from mr_program import Run, program
 SOURCE = os.environ.get("MR_SOURCE") or os.path.dirname(
     os.path.dirname(os.path.abspath(__file__))
 )
+EXTRAS = ("--new", "--rolling", "--retention", "3")
 LOADER = os.path.join(SOURCE, "scripts", "load-postgres.py")
 SPEC = """
 users_table:
@@ -242,14 +243,13 @@ class Check:
             file.write(Run(mr, "spec", "show", "interactions").out)
             file.write((SPEC % self.log.path("users.csv")).encode())
 
-    def kpis(self, name, *inputs, days=None, status=0):
+    def kpis(self, name, *inputs, options=EXTRAS, status=0):
         """The folder of KPIs of some inputs."""
         folder = os.path.join(self.work, name)
         state = folder + ".mrs"
         for args in (
             ("map", "-q", "--spec", self.spec, "-o", state, *inputs),
-            ("reduce", "-q", "-o", folder, *(days and ("--day", days) or ()),
-             state),
+            ("reduce", "-q", *options, "-o", folder, state),
         ):  # fmt: skip
             run = Run(self.mr, *args)
             if run.status != status:
@@ -344,7 +344,9 @@ def load_days(check, folder):
     """A choice of days takes the place of those days only."""
     before = everything()
     day = "2019-05-08"
-    one = check.kpis("one", check.log.inputs, days=day)
+    one = check.kpis(
+        "one", check.log.inputs, options=(*EXTRAS, "--day", day)
+    )
     psql("update daily set users = 1; update segments set users = 1;"
          "delete from duplicates where day = '%s'" % day)  # fmt: skip
     check.load("one day", one)
@@ -483,9 +485,12 @@ def main():
     try:
         server.wait()
         check = Check(mr, work, args.seed)
+        plain = check.kpis("plain", check.log.inputs, options=())
+        check.load("loaded", plain)
+        ask_questions(check, plain)
+        compare_tables(check, plain)
         folder = check.kpis("kpis", check.log.inputs)
-        check.load("loaded", folder)
-        ask_questions(check, folder)
+        check.load("with more columns", folder)
         compare_tables(check, folder)
         load_again(check, folder)
         load_days(check, folder)
