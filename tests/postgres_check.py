@@ -324,18 +324,16 @@ def compare_tables(check, folder):
         columns = [x for x in (rows or [{}])[0] if x != "rank"]
         wanted = sorted(tuple(x[c] for c in columns) for x in rows)
         names = ", ".join('"%s"' % c for c in columns)
-        check.equal(
-            "table " + table, sorted(psql("select %s from %s" % (names, table))),
-            wanted,
-        )  # fmt: skip
+        got = sorted(psql("select %s from %s" % (names, table)))
+        check.equal("table " + table, got, wanted)
 
 
 def load_again(check, folder):
     before = everything()
     check.load("loaded again", folder)
     check.equal("which changes nothing", everything(), before)
-    both = [subprocess.Popen([sys.executable, LOADER, folder],
-                             stderr=subprocess.DEVNULL) for _ in "12"]  # fmt: skip
+    command = [sys.executable, LOADER, folder]
+    both = [subprocess.Popen(command) for _ in "12"]
     check.equal("two at a time", [x.wait() for x in both], [0, 0])
     check.equal("which changes nothing, either", everything(), before)
 

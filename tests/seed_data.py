@@ -146,7 +146,7 @@ def pageviews(folder, seed):
     page: all in quotes, the fingerprint often empty."""
     rng, log = random.Random(seed), Log(folder)
     people = [
-        ("%010d" % rng.randrange(10**10), "d%x" % rng.getrandbits(64), uuid(rng))
+        (str(rng.randrange(10**10)), "d%x" % rng.getrandbits(64), uuid(rng))
         for _ in range(300)
     ]
     # An id that is one person's fingerprint and another's cookie: one user.
