@@ -135,13 +135,26 @@ static const char *judge_name(const char *path, const char *digest)
     return memcmp(name, digest, n) == 0 ? "agrees" : "differs";
 }
 
+/* Compare the spec with the built-in one. */
+static enum mr_status judge_spec(struct subject *s)
+{
+    struct mr_spec *lake = malloc(sizeof(*lake));
+    struct mr_buffer difference = {0};
+    enum mr_status status = MR_NOMEM;
+
+    if (lake && mr_spec_builtin("lake", lake, NULL) == MR_OK)
+        status = mr_spec_difference(lake, &s->head->spec, &difference);
+    s->is_lake = difference.n == 0;
+    mr_buffer_release(&difference);
+    free(lake);
+    return status;
+}
+
 static enum mr_status read_subject(struct subject *s, const char *path,
     const volatile int *stop, struct mr_error *err)
 {
-    struct mr_buffer difference = {0};
     struct mr_digest digest;
     enum mr_status status;
-    struct mr_spec lake;
     size_t i;
 
     status = mr_state_open(path, &s->state, err);
@@ -161,11 +174,8 @@ static enum mr_status read_subject(struct subject *s, const char *path,
     if (status != MR_OK)
         return status;
     if (mr_coverage_sum(&s->head->coverage, &s->totals) != MR_OK ||
-        mr_spec_builtin("lake", &lake, NULL) != MR_OK ||
-        mr_spec_difference(&lake, &s->head->spec, &difference) != MR_OK)
+        judge_spec(s) != MR_OK)
         status = mr_fail_nomem(err);
-    s->is_lake = difference.n == 0;
-    mr_buffer_release(&difference);
     if (status == MR_OK)
         status = mr_kpis_compute(&s->cells, s->tally, &s->head->coverage,
             (const struct mr_hll *const *)s->head->sketch,

@@ -339,18 +339,24 @@ static enum mr_status write_state(struct mr_work *w,
     struct mr_state_writer *writer, struct mr_result *result,
     struct mr_error *err)
 {
-    struct mr_state_head head;
-    enum mr_status status = make_head(w, &head, err);
+    struct mr_state_head *head = malloc(sizeof(*head));
+    enum mr_status status;
 
+    if (head == NULL) {
+        mr_state_writer_abort(writer);
+        return mr_fail_nomem(err);
+    }
+    status = make_head(w, head, err);
     if (status == MR_OK)
-        status = write_users(w, &head, writer, err);
+        status = write_users(w, head, writer, err);
     if (status == MR_OK && is_stopped(w))
         status = mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
     if (status == MR_OK)
-        status = finish_kept(w, writer, &head, result, err);
+        status = finish_kept(w, writer, head, result, err);
     else
         mr_state_writer_abort(writer);
-    mr_state_head_release(&head);
+    mr_state_head_release(head);
+    free(head);
     return status;
 }
 
@@ -453,30 +459,34 @@ enum mr_status mr_map(const struct mr_map_options *options,
     const struct mr_observer *observer, struct mr_result *result_out,
     struct mr_error *err)
 {
-    struct mr_work w = {.observer = observer};
+    struct mr_work *w = calloc(1, sizeof(*w)); /* too much for the stack */
     double start = mr_clock();
     struct mr_state_writer *writer = NULL;
     struct mr_reject_file *rejects;
     enum mr_status status;
 
     memset(result_out, 0, sizeof(*result_out));
-    status = mr_work_init(&w, count_threads(options), err);
+    if (w == NULL)
+        return mr_fail_nomem(err);
+    w->observer = observer;
+    status = mr_work_init(w, count_threads(options), err);
     if (status == MR_OK)
-        status = prepare(&w, options, &writer, err);
+        status = prepare(w, options, &writer, err);
     if (status == MR_OK) {
-        status = run_threads(&w, err);
+        status = run_threads(w, err);
         if (status == MR_OK)
-            status = write_state(&w, writer, result_out, err);
+            status = write_state(w, writer, result_out, err);
         else
             mr_state_writer_abort(writer);
     }
-    rejects = w.rejects;
-    w.rejects = NULL;
+    rejects = w->rejects;
+    w->rejects = NULL;
     if (status == MR_OK && rejects != NULL)
         status = mr_reject_file_finish(rejects, err);
     else
         mr_reject_file_abort(rejects);
-    mr_work_release(&w);
+    mr_work_release(w);
+    free(w);
     result_out->seconds = mr_clock() - start;
     return status;
 }

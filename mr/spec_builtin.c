@@ -5,6 +5,7 @@
 #include "mr/spec_private.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The specs that come with the program: what a user's own file would say. */
@@ -136,7 +137,10 @@ enum mr_status mr_spec_builtin(
 
 enum mr_status mr_spec_check(const char *name_or_path, struct mr_error *err)
 {
-    struct mr_spec spec;
+    struct mr_spec *spec = malloc(sizeof(*spec));
+    enum mr_status status =
+        spec ? mr_spec_load(name_or_path, spec, err) : mr_fail_nomem(err);
 
-    return mr_spec_load(name_or_path, &spec, err);
+    free(spec);
+    return status;
 }

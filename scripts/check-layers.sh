@@ -117,7 +117,7 @@ check_faces() {
         mr/stream_*.c) included=mr/stream_private.h ;;
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
         mr/report.c | mr/report_*.c) included=mr/report_private.h ;;
-        mr/merge_count.c) included=mr/merge_private.h ;;
+        mr/merge_count.c | mr/merge_kept.c) included=mr/merge_private.h ;;
         mr/map.c | mr/reduce.c | mr/inspect.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
         *) included=${file%.c}.h ;;
