@@ -117,21 +117,22 @@ QUESTIONS = (
 )
 
 
-def skip(why):
-    print("1..0 # SKIP " + why)
-    sys.exit(77)
+def find_programs():
+    """The folder of the server's programs, which Debian keeps apart."""
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))
+    initdb = found[-1] if found else shutil.which("initdb")
+    if not initdb or not shutil.which("psql"):
+        print("1..0 # SKIP no PostgreSQL (on Debian: apt-get install "
+              "postgresql)")  # fmt: skip
+        sys.exit(77)
+    return os.path.dirname(initdb)
 
 
 class Server:
     """A server of our own; what psql needs to find it is in the
     environment."""
 
-    def __init__(self, folder):
-        found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))
-        initdb = found[-1] if found else shutil.which("initdb")
-        if not initdb or not shutil.which("psql"):
-            skip("no PostgreSQL (on Debian: apt-get install postgresql)")
-        programs = os.path.dirname(initdb)
+    def __init__(self, programs, folder):
         self.folder, self.run_as = folder, {}
         os.makedirs(folder)
         if os.getuid() == 0:  # it refuses to run as root
@@ -473,13 +474,13 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", metavar="FOLDER", help="where all lies")
     args = parser.parse_args()
-    mr = program()
+    mr, programs = program(), find_programs()
     # The path of a socket is short, and others may go through it.
     base = args.keep or tempfile.mkdtemp(prefix="mr-pg-", dir="/tmp")
     os.makedirs(base, exist_ok=True)
     os.chmod(base, 0o755)
     work = os.path.join(os.path.realpath(base), "work")
-    server = Server(os.path.join(os.path.realpath(base), "server"))
+    server = Server(programs, os.path.join(os.path.realpath(base), "server"))
     try:
         server.wait()
         check = Check(mr, work, args.seed)
@@ -498,7 +499,9 @@ def main():
     finally:
         server.stop()
     print("1..%d" % check.n)
-    if not check.bad and not args.keep:
+    if check.bad:
+        print("# all of it lies in " + base)
+    elif not args.keep:
         shutil.rmtree(base)
     sys.exit(1 if check.bad else 0)
 
