@@ -14,6 +14,8 @@ enum verb {
     VERB_REDUCE,
     VERB_INSPECT,
     VERB_SPEC,
+    VERB_ROWS,
+    VERB_INIT,
     VERB_COUNT
 };
 
@@ -45,7 +47,8 @@ struct options {
     bool new_users, rolling;
     unsigned retention; /* 0 when not given */
     enum mr_format format;
-    char **operand; /* within the argv that was parsed */
+    unsigned rows_kind; /* enum mr_rows_kind */
+    char **operand;     /* within the argv that was parsed */
     size_t n_operands;
 };
 

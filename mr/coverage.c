@@ -5,6 +5,7 @@
 #include "mr/coverage.h"
 
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 /*
@@ -147,6 +148,46 @@ enum mr_status mr_coverage_add_failure(
     }
     c->failure[c->n_failures++] = f;
     return MR_OK;
+}
+
+enum mr_status mr_coverage_fail(
+    struct mr_coverage *c, const char *name, const struct mr_error *why)
+{
+    char cause[sizeof(why->cause) + sizeof(why->advice) + 2];
+    bool usual = why->advice[0] == '\0' ||
+                 strncmp(why->advice, "fetch it again", 14) == 0;
+
+    (void)snprintf(cause, sizeof(cause), "%s%s%s", why->cause,
+        usual ? "" : "; ", usual ? "" : why->advice);
+    return mr_coverage_add_failure(c, name, why->offset, cause);
+}
+
+enum mr_status mr_coverage_spoil(
+    struct mr_coverage *c, const struct mr_error *why)
+{
+    struct mr_coverage seen = *c;
+    enum mr_status status = MR_OK;
+
+    memset(c, 0, sizeof(*c));
+    for (size_t i = 0; i < seen.n_partitions && status == MR_OK; i++)
+        status = mr_coverage_fail(c, seen.partition[i].name[0], why);
+    for (size_t i = 0; i < seen.n_failures && status == MR_OK; i++)
+        status = mr_coverage_fail(c, seen.failure[i].name, why);
+    mr_coverage_release(&seen);
+    return status;
+}
+
+enum mr_status mr_coverage_move(
+    struct mr_coverage *into, struct mr_coverage *from)
+{
+    enum mr_status status = MR_OK;
+
+    for (size_t i = 0; i < from->n_partitions && status == MR_OK; i++)
+        status = mr_coverage_add(into, &from->partition[i]);
+    for (size_t i = 0; i < from->n_failures && status == MR_OK; i++)
+        status = mr_coverage_add_failure(into, from->failure[i].name,
+            from->failure[i].offset, from->failure[i].cause);
+    return status;
 }
 
 /* Settling. */

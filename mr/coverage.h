@@ -107,6 +107,23 @@ MR_MUST_CHECK enum mr_status mr_coverage_add(
 MR_MUST_CHECK enum mr_status mr_coverage_add_failure(struct mr_coverage *c,
     const char *name, uint64_t offset, const char *cause);
 
+/** mr_coverage_fail(c, name, why): The same of an error: its offset and cause,
+ * and what to do about it, unless it is what can be said of any damaged file:
+ * fetch it again. */
+MR_MUST_CHECK enum mr_status mr_coverage_fail(
+    struct mr_coverage *c, const char *name, const struct mr_error *why);
+
+/** mr_coverage_spoil(c, why): What has been read of a file that changed
+ * meanwhile counts for nothing, and what seemed wrong with it may have come
+ * from the change: all that c has failed, and this is why. */
+MR_MUST_CHECK enum mr_status mr_coverage_spoil(
+    struct mr_coverage *c, const struct mr_error *why);
+
+/** mr_coverage_move(into, from): Add all of from, which is then to be
+ * released. */
+MR_MUST_CHECK enum mr_status mr_coverage_move(
+    struct mr_coverage *into, struct mr_coverage *from);
+
 /**
  * mr_coverage_settle(c): Sort; join partitions of one digest (counting
  * n_repeated), keeping the counts of the one whose name comes first, because

@@ -76,7 +76,7 @@ static struct mr_span table_value(const struct mr_figures_plan *plan,
         plan->table, column, mr_usertable_number(entry, column));
 }
 
-static enum mr_status get_value(struct mr_figures *f,
+enum mr_status mr_figures_value(struct mr_figures *f,
     const struct mr_figure_field *field, const struct mr_record *record,
     const struct mr_event *event, const struct mr_folder_hint *hint,
     struct mr_span *value_out)
@@ -120,23 +120,30 @@ static enum mr_status get_value(struct mr_figures *f,
     return status;
 }
 
-/* Room for all values of an event that may be written anew: each once, and
- * the URL twice.  What is there must not move when more comes. */
+/* Room for all values of an event that may be written anew: the URL twice.
+ * What is there must not move when more comes. */
+enum mr_status mr_figures_begin(
+    struct mr_figures *f, const struct mr_record *record, size_t room)
+{
+    f->scratch.n = 0;
+    f->has_url = false;
+    if (f->plan->spec->url[0] != '\0')
+        room += 2 * record->value[f->plan->url].text.n;
+    return mr_buffer_reserve(&f->scratch, room + 1);
+}
+
+/* The values that groups are made of, each once. */
 static enum mr_status make_room(
     struct mr_figures *f, const struct mr_record *record)
 {
     const struct mr_figures_plan *plan = f->plan;
     size_t room = 0;
 
-    f->scratch.n = 0;
-    f->has_url = false;
     for (unsigned r = 0; r < plan->spec->n_rollups; r++)
         for (unsigned k = 0; k < plan->spec->rollup[r].n_by; k++)
             if (plan->field[r][k].from == MR_FROM_PATH)
                 room += record->value[plan->field[r][k].index].text.n;
-    if (plan->spec->url[0] != '\0')
-        room += 2 * record->value[plan->url].text.n;
-    return mr_buffer_reserve(&f->scratch, room + 1);
+    return mr_figures_begin(f, record, room);
 }
 
 static enum mr_status count_group(struct mr_figures *f, unsigned rollup,
@@ -149,7 +156,7 @@ static enum mr_status count_group(struct mr_figures *f, unsigned rollup,
     size_t length;
 
     for (unsigned k = 0; k < n; k++) {
-        enum mr_status status = get_value(
+        enum mr_status status = mr_figures_value(
             f, &f->plan->field[rollup][k], record, event, hint, &value[k]);
 
         if (status != MR_OK)

@@ -63,6 +63,20 @@ void mr_figures_init(struct mr_figures *f, const struct mr_figures_plan *plan,
     struct mr_type_cache *types);
 void mr_figures_release(struct mr_figures *f);
 
+/** mr_figures_begin(f, record, room): Begin with a record: before the values
+ * of its fields are asked for.  room is the length of all values of the record
+ * that will be, each as often as it is; the URL's need not be counted. */
+MR_MUST_CHECK enum mr_status mr_figures_begin(
+    struct mr_figures *f, const struct mr_record *record, size_t room);
+
+/** mr_figures_value(f, field, record, event, hint, value): The text of a
+ * field; p is NULL where there is none, and of the fields that rows alone can
+ * have.  It is good until mr_figures_begin.  MR_NOMEM. */
+MR_MUST_CHECK enum mr_status mr_figures_value(struct mr_figures *f,
+    const struct mr_figure_field *field, const struct mr_record *record,
+    const struct mr_event *event, const struct mr_folder_hint *hint,
+    struct mr_span *value_out);
+
 /** mr_figures_count(f, record, event, hint, batch): Count an event of a
  * record, which mr_batch_event has counted, by everything the plan has.
  * MR_NOMEM; MR_LIMIT when there are too many different groups. */

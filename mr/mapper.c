@@ -161,6 +161,10 @@ static int take_event(struct mr_mapper *m, const struct mr_record *record,
 
     if (reason != MR_EVENT_OK)
         return reason;
+    if (m->rows != NULL)
+        return mr_row_add(m->rows, record, &event, hint) == MR_OK
+                   ? MR_EVENT_OK
+                   : MR_EVENT_NOMEM;
     if (mr_type_id(m->types, MR_TEXT_TYPE, event.type, &type) != MR_OK ||
         mr_batch_event(batch, m->plan->zone, event.time_ms, type, event.user,
             event.has_user) != MR_OK)
@@ -238,7 +242,7 @@ enum mr_status mr_mapper_parse(struct mr_mapper *m,
         batch->lines++;
         reason = take_record(m, &record, &preface->folders, batch);
         if (reason == MR_EVENT_NOMEM)
-            return too_many_types(err);
+            return m->rows != NULL ? mr_fail_nomem(err) : too_many_types(err);
         if (reason != MR_EVENT_OK) {
             r.text = record.line;
             r.cut = false;

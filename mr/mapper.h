@@ -3,6 +3,7 @@
 
 #include "mr/lines.h"
 #include "mr/plan.h"
+#include "mr/rows_format.h"
 
 /* From a block of lines to a batch: what each thread of a map does. */
 
@@ -21,6 +22,7 @@ struct mr_mapper {
     struct mr_csv_reader *csv;
     struct mr_type_cache *types;
     struct mr_figures figures;
+    struct mr_row_writer *rows; /* the caller's; NULL: events are counted */
     struct mr_buffer scratch;
     struct mr_buffer folders; /* values of a preface */
 };
@@ -55,7 +57,8 @@ MR_MUST_CHECK enum mr_status mr_mapper_header(struct mr_mapper *m,
     struct mr_batch *batch, struct mr_error *err);
 
 /** mr_mapper_parse(m, block, preface, batch, rejects, err): Add a block's
- * lines to a batch, and its rejected ones, if they are wanted, packed to
+ * lines to a batch, its events to the batch or, if there is one, to the
+ * writer of rows instead, and its rejected ones, if they are wanted, packed to
  * rejects: lines counted from the batch's first, offsets as the block's. */
 MR_MUST_CHECK enum mr_status mr_mapper_parse(struct mr_mapper *m,
     const struct mr_line_block *block, const struct mr_preface *preface,

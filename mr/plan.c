@@ -4,6 +4,7 @@
 
 #include "mr/plan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum mr_status mr_plan_want(struct mr_plan *plan, const char *path,
@@ -99,6 +100,74 @@ static void want_attributes(struct mr_plan *plan)
             plan->table, spec->segments_by[k].text);
 }
 
+static bool same_source(const struct mr_column *a, const struct mr_column *b)
+{
+    return a->from == b->from && a->number == b->number &&
+           strcmp(a->text, b->text) == 0;
+}
+
+static bool is_taken(const struct mr_spec *spec, const char *name)
+{
+    for (unsigned i = 0; i < spec->n_rows; i++)
+        if (strcmp(spec->rows[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Add a column to the rows, unless there is one of its source. */
+static enum mr_status add_row(
+    struct mr_spec *spec, const struct mr_column *column, struct mr_error *err)
+{
+    struct mr_column *row = &spec->rows[spec->n_rows];
+
+    for (unsigned i = 0; i < spec->n_rows; i++)
+        if (same_source(&spec->rows[i], column))
+            return MR_OK;
+    if (spec->n_rows == MR_ROWS_MAX)
+        return mr_fail(err, MR_USAGE, MR_NOWHERE, "name the columns in 'rows'",
+            "the spec names no columns of rows, and its rollups have more "
+            "fields than the %d that rows can have",
+            MR_ROWS_MAX);
+    *row = *column;
+    for (unsigned n = 2; is_taken(spec, row->name); n++)
+        (void)snprintf(row->name, sizeof(row->name), "%.*s_%u",
+            MR_NAME_MAX_BYTES - 4, column->name, n);
+    spec->n_rows++;
+    return MR_OK;
+}
+
+enum mr_status mr_plan_rows(struct mr_spec *spec, struct mr_error *err)
+{
+    static const struct mr_column usual[] = {
+        {.name = "id", .from = MR_FROM_ID},
+        {.name = "time", .from = MR_FROM_TIME},
+        {.name = "type", .from = MR_FROM_TYPE},
+        {.name = "user", .from = MR_FROM_USER},
+    };
+    bool has_id = spec->field[MR_FIELD_ID][0] != '\0';
+    enum mr_status status = MR_OK;
+
+    if (spec->n_rows > 0)
+        return MR_OK;
+    for (size_t i = has_id ? 0 : 1; i < sizeof(usual) / sizeof(usual[0]); i++)
+        if (status == MR_OK)
+            status = add_row(spec, &usual[i], err);
+    for (unsigned r = 0; r < spec->n_rollups; r++)
+        for (unsigned k = 0; k < spec->rollup[r].n_by; k++)
+            if (status == MR_OK)
+                status = add_row(spec, &spec->rollup[r].by[k], err);
+    return status;
+}
+
+static enum mr_status want_rows(struct mr_plan *plan, struct mr_error *err)
+{
+    enum mr_status status = mr_plan_rows(&plan->spec, err);
+
+    for (unsigned i = 0; i < plan->spec.n_rows && status == MR_OK; i++)
+        status = want_column(plan, &plan->spec.rows[i], &plan->row[i], err);
+    return status;
+}
+
 static enum mr_status load_table(struct mr_plan *plan, struct mr_error *err)
 {
     enum mr_status status = MR_OK;
@@ -146,8 +215,8 @@ static enum mr_status make_reader(struct mr_plan *plan, struct mr_error *err)
         spec->max_line_bytes, err);
 }
 
-enum mr_status mr_plan_open(
-    const char *name, struct mr_plan *plan, struct mr_error *err)
+static enum mr_status open_plan(const char *name, bool with_rows,
+    struct mr_plan *plan, struct mr_error *err)
 {
     enum mr_status status;
 
@@ -173,9 +242,23 @@ enum mr_status mr_plan_open(
     status = want_fields(plan, err);
     if (status == MR_OK)
         status = want_rollups(plan, err);
+    if (status == MR_OK && with_rows)
+        status = want_rows(plan, err);
     if (status == MR_OK)
         status = make_reader(plan, err);
     return status;
+}
+
+enum mr_status mr_plan_open(
+    const char *name, struct mr_plan *plan, struct mr_error *err)
+{
+    return open_plan(name, false, plan, err);
+}
+
+enum mr_status mr_plan_open_rows(
+    const char *name, struct mr_plan *plan, struct mr_error *err)
+{
+    return open_plan(name, true, plan, err);
 }
 
 void mr_plan_release(struct mr_plan *plan)

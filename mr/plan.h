@@ -23,6 +23,7 @@ struct mr_plan {
     bool has_figures;
     struct mr_segment_types types; /* that segments name */
     bool keeps; /* ids, or events of these types: mr/kept.h */
+    struct mr_figure_field row[MR_ROWS_MAX]; /* of spec.rows */
     /* What is wanted of a record, by index. */
     const char *path[MR_FIELDS_MAX];
     unsigned n_paths;
@@ -38,6 +39,19 @@ struct mr_plan {
 MR_MUST_CHECK enum mr_status mr_plan_open(
     const char *name, struct mr_plan *plan, struct mr_error *err);
 void mr_plan_release(struct mr_plan *plan);
+
+/** mr_plan_open_rows(name, plan, err): The same, and the columns of rows.
+ * Where the spec names none, plan->spec.rows are those that mr_plan_rows
+ * gives it.  MR_USAGE for too many of these, too. */
+MR_MUST_CHECK enum mr_status mr_plan_open_rows(
+    const char *name, struct mr_plan *plan, struct mr_error *err);
+
+/** mr_plan_rows(spec, err): Give a spec without rows its default ones: the
+ * event's id, if there is one, time, type and user, then the rollups' fields,
+ * each once.  A name that is taken has _2, _3, ... behind it.  MR_USAGE for
+ * more than MR_ROWS_MAX. */
+MR_MUST_CHECK enum mr_status mr_plan_rows(
+    struct mr_spec *spec, struct mr_error *err);
 
 /** mr_plan_want(plan, path, index, err): The index of a path in records, new
  * or known. */

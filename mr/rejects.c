@@ -9,6 +9,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "mr/digestset.h"
 #include "mr/publish.h"
 #include "mr/text.h"
 
@@ -96,9 +97,7 @@ struct mr_reject_file {
     char *path;
     z_stream *gzip;
     ZSTD_CCtx *zstd;
-    struct mr_digest *held; /* open-addressed: whose lines are in; all zero
-                             * is a free place */
-    size_t n_held, held_mask;
+    struct mr_digest_set held; /* whose lines are in */
     uint8_t out[OUT_BYTES];
 };
 
@@ -115,7 +114,7 @@ static void file_free(struct mr_reject_file *file)
         (void)deflateEnd(file->gzip);
     free(file->gzip);
     ZSTD_freeCCtx(file->zstd);
-    free(file->held);
+    mr_digest_set_release(&file->held);
     free(file->path);
     free(file);
 }
@@ -213,57 +212,6 @@ static enum mr_status put(struct mr_reject_file *file, struct mr_span text,
                        : mr_publish_write(file->publish, text.p, text.n, err);
 }
 
-/* Where a digest stands among those held, or the free place for it. */
-static struct mr_digest *place_of(
-    const struct mr_reject_file *file, const struct mr_digest *digest)
-{
-    static const struct mr_digest none;
-    uint64_t i;
-
-    /* Its bytes are as good as random. */
-    memcpy(&i, digest->b, sizeof(i));
-    for (;; i++) {
-        struct mr_digest *place = &file->held[i & file->held_mask];
-
-        if (memcmp(place, &none, sizeof(none)) == 0 ||
-            memcmp(place, digest, sizeof(*digest)) == 0)
-            return place;
-    }
-}
-
-/* Double the room for digests. */
-static enum mr_status grow_held(struct mr_reject_file *file)
-{
-    size_t n = file->held == NULL ? 0 : file->held_mask + 1;
-    struct mr_digest *old = file->held;
-    struct mr_digest *held = calloc(n == 0 ? 64 : 2 * n, sizeof(*held));
-
-    if (held == NULL)
-        return MR_NOMEM;
-    file->held = held;
-    file->held_mask = (n == 0 ? 64 : 2 * n) - 1;
-    for (size_t i = 0; i < n; i++)
-        *place_of(file, &old[i]) = old[i];
-    free(old);
-    return MR_OK;
-}
-
-/* Hold a digest; whether it is new. */
-static enum mr_status hold(struct mr_reject_file *file,
-    const struct mr_digest *digest, bool *is_new_out)
-{
-    struct mr_digest *place;
-
-    if (file->held == NULL || 2 * file->n_held > file->held_mask)
-        if (grow_held(file) != MR_OK)
-            return MR_NOMEM;
-    place = place_of(file, digest);
-    *is_new_out = memcmp(place, digest, sizeof(*digest)) != 0;
-    file->n_held += *is_new_out;
-    *place = *digest;
-    return MR_OK;
-}
-
 /* A spool on its way to the file, share by share. */
 struct sharing {
     struct mr_reject_file *file;
@@ -276,7 +224,8 @@ struct sharing {
 static enum mr_status next_share(struct sharing *s, struct mr_error *err)
 {
     while (s->left == 0 && s->n > 0) {
-        if (hold(s->file, &s->share->digest, &s->wanted) != MR_OK)
+        if (mr_digest_set_add(&s->file->held, &s->share->digest, &s->wanted) !=
+            MR_OK)
             return mr_fail_nomem(err);
         s->left = s->share->bytes;
         s->share++;

@@ -873,20 +873,6 @@ static enum mr_status fill_partition(struct thread *t, const struct job *job,
     return mr_partition_copy(&p, p_out);
 }
 
-/* Note a failure.  What to do about it is kept with the cause, unless it is
- * what can be said of any damaged file: fetch it again. */
-static enum mr_status add_failure(
-    struct group *group, const char *name, const struct mr_error *why)
-{
-    char cause[sizeof(why->cause) + sizeof(why->advice) + 2];
-    bool usual = why->advice[0] == '\0' ||
-                 strncmp(why->advice, "fetch it again", 14) == 0;
-
-    (void)snprintf(cause, sizeof(cause), "%s%s%s", why->cause,
-        usual ? "" : "; ", usual ? "" : why->advice);
-    return mr_coverage_add_failure(&group->coverage, name, why->offset, cause);
-}
-
 /* Note how much of the group's rejects will be a partition's. */
 static enum mr_status add_share(struct group *group,
     const struct mr_digest *digest, const struct mr_spool *rejects)
@@ -940,7 +926,7 @@ static enum mr_status end_partition(struct thread *t, struct job *job,
     if (stopping(t->work))
         return MR_OK;
     if (job->failed) {
-        if (add_failure(group, job->name, &job->err) != MR_OK)
+        if (mr_coverage_fail(&group->coverage, job->name, &job->err) != MR_OK)
             return mr_fail_nomem(err);
         return MR_OK;
     }
@@ -1000,18 +986,9 @@ static enum mr_status map_partition(struct thread *t, size_t input,
  * wrong with it may have come from the change. */
 static enum mr_status spoil(struct group *group, const struct mr_error *why)
 {
-    struct mr_coverage seen = group->coverage;
-    enum mr_status status = MR_OK;
-
-    memset(&group->coverage, 0, sizeof(group->coverage));
-    for (size_t i = 0; i < seen.n_partitions && status == MR_OK; i++)
-        status = add_failure(group, seen.partition[i].name[0], why);
-    for (size_t i = 0; i < seen.n_failures && status == MR_OK; i++)
-        status = add_failure(group, seen.failure[i].name, why);
-    mr_coverage_release(&seen);
     mr_found_release(&group->found);
     group->n_shares = group->n_kept = 0;
-    return status;
+    return mr_coverage_spoil(&group->coverage, why);
 }
 
 /* ---- from group to what is shared ---- */
@@ -1071,20 +1048,6 @@ static enum mr_status share_users(
     return status != MR_OK ? mr_aggregate_fail(status, err) : MR_OK;
 }
 
-/* Move all of a coverage to another. */
-static enum mr_status move_coverage(
-    struct mr_coverage *into, struct mr_coverage *from)
-{
-    enum mr_status status = MR_OK;
-
-    for (size_t i = 0; i < from->n_partitions && status == MR_OK; i++)
-        status = mr_coverage_add(into, &from->partition[i]);
-    for (size_t i = 0; i < from->n_failures && status == MR_OK; i++)
-        status = mr_coverage_add_failure(into, from->failure[i].name,
-            from->failure[i].offset, from->failure[i].cause);
-    return status;
-}
-
 /* What the thread has kept to itself so far. */
 static enum mr_status share_rest(struct thread *t, struct mr_error *err)
 {
@@ -1094,7 +1057,7 @@ static enum mr_status share_rest(struct thread *t, struct mr_error *err)
     if (status != MR_OK)
         return mr_aggregate_fail(status, err);
     pthread_mutex_lock(&w->lock);
-    status = move_coverage(&w->coverage, &t->coverage);
+    status = mr_coverage_move(&w->coverage, &t->coverage);
     pthread_mutex_unlock(&w->lock);
     return status != MR_OK ? mr_fail_nomem(err) : MR_OK;
 }
@@ -1110,7 +1073,7 @@ static enum mr_status commit(
             mr_keeper_add(&w->keeper, &group->found.kept, group->kept, err);
     if (status != MR_OK)
         return status;
-    if (move_coverage(&t->coverage, &group->coverage) != MR_OK)
+    if (mr_coverage_move(&t->coverage, &group->coverage) != MR_OK)
         return mr_fail_nomem(err);
     if (w->rejects == NULL)
         return MR_OK;
@@ -1130,7 +1093,9 @@ static enum mr_status note_failure(struct group *group, const char *name,
         *err = *why;
         return why->status;
     }
-    return add_failure(group, name, why) == MR_OK ? MR_OK : mr_fail_nomem(err);
+    return mr_coverage_fail(&group->coverage, name, why) == MR_OK
+               ? MR_OK
+               : mr_fail_nomem(err);
 }
 
 /*
