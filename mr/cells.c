@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+#include "mr/calendar.h"
+
 void mr_cellbook_release(struct mr_cellbook *b)
 {
     free(b->cell);
@@ -144,6 +146,14 @@ static int compare_cells(const void *a, const void *b)
     return x->cell.type < y->cell.type ? -1 : x->cell.type > y->cell.type;
 }
 
+/* Whether a cell has a number in the state: if it is used; and a figure as
+ * soon as one that it stands for is, which order, its text's place, tells. */
+static bool is_sorted(const struct mr_cellbook *b, size_t i, uint32_t order)
+{
+    return is_used(b, i) ||
+           (b->cell[i].day == MR_DAY_END && order > 0 && order >= b->n_types);
+}
+
 static enum mr_status sort_cells(struct mr_cellbook *b,
     const struct mr_types *types, const uint32_t *order_of)
 {
@@ -156,12 +166,13 @@ static enum mr_status sort_cells(struct mr_cellbook *b,
         free(cell);
         return MR_NOMEM;
     }
-    for (size_t i = 0; i < b->n; i++)
-        if (is_used(b, i))
-            cell[n++] = (struct numbered_cell){
-                {b->cell[i].day,
-                    order_of[mr_types_final(types, b->cell[i].type)]},
-                (uint32_t)i};
+    for (size_t i = 0; i < b->n; i++) {
+        uint32_t order = order_of[mr_types_final(types, b->cell[i].type)];
+
+        if (is_sorted(b, i, order))
+            cell[n++] =
+                (struct numbered_cell){{b->cell[i].day, order}, (uint32_t)i};
+    }
     if (n > 0)
         qsort(cell, n, sizeof(*cell), compare_cells);
     b->n_sorted = 0;
@@ -173,6 +184,20 @@ static enum mr_status sort_cells(struct mr_cellbook *b,
     b->n_sorted -= b->n_figures;
     free(cell);
     return MR_OK;
+}
+
+enum mr_status mr_cellbook_join(
+    struct mr_cellbook *b, const struct mr_types *types)
+{
+    enum mr_status status = MR_OK;
+
+    for (size_t i = 0, n = b->n; i < n && status == MR_OK; i++) {
+        uint32_t final = mr_types_final(types, b->cell[i].type), unused;
+
+        if (final != b->cell[i].type)
+            status = mr_cellbook_number(b, b->cell[i].day, final, &unused);
+    }
+    return status;
 }
 
 enum mr_status mr_cellbook_sort(

@@ -38,6 +38,11 @@ MR_MUST_CHECK enum mr_status mr_cellbook_number(
 uint32_t mr_cellbook_find(
     const struct mr_cellbook *b, int32_t day, uint32_t type);
 
+/** mr_cellbook_join(b, types): Give those figures a number that stand for
+ * groups which types has not kept.  Before used is set, and sorting. */
+MR_MUST_CHECK enum mr_status mr_cellbook_join(
+    struct mr_cellbook *b, const struct mr_types *types);
+
 /** mr_cellbook_sort(b, types): Fill final, type, figure and sorted: the used
  * cells by day and type, and texts in byte order.  A cell may
  * be unused because all its events turned out not to count; its final number

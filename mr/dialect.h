@@ -28,7 +28,8 @@ bool mr_dialect_next(const struct mr_csv_rules *rules, struct mr_span *rest,
 
 /** mr_dialect_tell(text, record, rules): Tell delimiter, quote, escape and
  * spaces; header and null words are left to the caller.  Where no field is
- * quoted, the quote is '"', but not with tabs.  record is room to work in.  False if no delimiter parts most lines into equally many fields.
+ * quoted, the quote is '"', but not with tabs.  record is room to work in.
+ * False if no delimiter parts most lines into equally many fields.
  */
 bool mr_dialect_tell(struct mr_span text, struct mr_dialect_record *record,
     struct mr_csv_rules *rules_out);

@@ -15,7 +15,7 @@
 #include "mr/dialect.h"
 #include "mr/guess.h"
 #include "mr/init_text.h"
-#include "mr/jsonwalk.h"
+#include "mr/jsonpeek.h"
 #include "mr/lines.h"
 #include "mr/mapper.h"
 #include "mr/publish.h"

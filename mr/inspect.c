@@ -108,12 +108,12 @@ static enum mr_status read_kept(struct subject *s, struct mr_error *err)
     enum mr_status status = MR_OK;
     size_t n = 1;
 
-    if (s->head->spec.max_ids > 0) {
+    if (s->head->spec->max_ids > 0) {
         status = mr_state_ids(s->state, &ids, err);
         if (status == MR_OK)
             status = mr_idset_write(ids, NULL, NULL, &index, err);
     }
-    if (status == MR_OK && s->head->spec.n_segments > 0)
+    if (status == MR_OK && s->head->spec->n_segments > 0)
         status = mr_state_segments(s->state, &segments, err);
     while (status == MR_OK && segments && n > 0)
         status = mr_segment_stream_next(segments, &entry, &n, err);
@@ -135,16 +135,18 @@ static const char *judge_name(const char *path, const char *digest)
     return memcmp(name, digest, n) == 0 ? "agrees" : "differs";
 }
 
-/* Compare the spec with the built-in one. */
-static enum mr_status judge_spec(struct subject *s)
+/* Whether a spec is the built-in one that is the default. */
+static enum mr_status compare_lake(const struct mr_spec *spec, bool *is_lake)
 {
     struct mr_spec *lake = malloc(sizeof(*lake));
     struct mr_buffer difference = {0};
-    enum mr_status status = MR_NOMEM;
+    enum mr_status status = lake == NULL ? MR_NOMEM : MR_OK;
 
-    if (lake && mr_spec_builtin("lake", lake, NULL) == MR_OK)
-        status = mr_spec_difference(lake, &s->head->spec, &difference);
-    s->is_lake = difference.n == 0;
+    if (status == MR_OK)
+        status = mr_spec_builtin("lake", lake, NULL);
+    if (status == MR_OK)
+        status = mr_spec_difference(lake, spec, &difference);
+    *is_lake = difference.n == 0;
     mr_buffer_release(&difference);
     free(lake);
     return status;
@@ -161,7 +163,7 @@ static enum mr_status read_subject(struct subject *s, const char *path,
     if (status != MR_OK)
         return status;
     s->head = mr_state_get_head(s->state);
-    status = mr_kpi_zone(&s->head->spec, &s->zone, err);
+    status = mr_kpi_zone(s->head->spec, &s->zone, err);
     if (status != MR_OK)
         return status;
     s->cells = mr_cells_of(s->head, s->zone);
@@ -174,12 +176,12 @@ static enum mr_status read_subject(struct subject *s, const char *path,
     if (status != MR_OK)
         return status;
     if (mr_coverage_sum(&s->head->coverage, &s->totals) != MR_OK ||
-        judge_spec(s) != MR_OK)
+        compare_lake(s->head->spec, &s->is_lake) != MR_OK)
         status = mr_fail_nomem(err);
     if (status == MR_OK)
         status = mr_kpis_compute(&s->cells, s->tally, &s->head->coverage,
             (const struct mr_hll *const *)s->head->sketch,
-            s->head->spec.sketch_bits, &s->kpis, err);
+            s->head->spec->sketch_bits, &s->kpis, err);
     for (i = 0; status == MR_OK && i < s->kpis.n_days; i++)
         s->n_days += s->kpis.day[i].events > 0;
     return status;
@@ -230,7 +232,7 @@ static void table_spec(struct writer *w, const struct subject *s)
         return;
     }
     if (w->status == MR_OK)
-        w->status = mr_spec_text(&s->head->spec, &text);
+        w->status = mr_spec_text(s->head->spec, &text);
     for (i = 0; i < text.n; i++) {
         if (text.p[i] != '\n')
             continue;
@@ -302,7 +304,7 @@ static void table_rejects(struct writer *w, const struct subject *s)
     for (i = 0; i < MR_REASON_COUNT; i++) {
         if (s->totals.reason[i] == 0)
             continue;
-        mr_spec_reason(&s->head->spec, i, reason, sizeof(reason));
+        mr_spec_reason(s->head->spec, i, reason, sizeof(reason));
         PUT(w, "  rejected    %" PRIu64 " ", s->totals.reason[i]);
         put_masked(w, mr_text_span(reason));
         PUT(w, "\n");
@@ -375,7 +377,7 @@ static void json_spec(struct writer *w, const struct subject *s)
     struct mr_buffer text = {0};
 
     if (w->status == MR_OK)
-        w->status = mr_spec_text(&s->head->spec, &text);
+        w->status = mr_spec_text(s->head->spec, &text);
     PUT(w, ",\n   \"spec\": {\"builtin\": %s, \"text\": ",
         s->is_lake ? "\"lake\"" : "null");
     put_json(w, (struct mr_span){text.p, text.n});
@@ -417,7 +419,7 @@ static void json_rejects(struct writer *w, const struct subject *s)
     for (i = 0; i < MR_REASON_COUNT; i++) {
         if (s->totals.reason[i] == 0)
             continue;
-        mr_spec_reason(&s->head->spec, i, reason, sizeof(reason));
+        mr_spec_reason(s->head->spec, i, reason, sizeof(reason));
         PUT(w, "%s", comma);
         put_json(w, mr_text_span(reason));
         PUT(w, ": %" PRIu64, s->totals.reason[i]);

@@ -108,8 +108,8 @@ struct mr_cells mr_cells_of(
         .n_cells = head->n_cells,
         .figure = head->figure,
         .n_figures = head->n_figures,
-        .has_table = head->spec.users_table.given,
-        .n_table_users = head->spec.users_table.n_users};
+        .has_table = head->spec->users_table.given,
+        .n_table_users = head->spec->users_table.n_users};
 }
 
 enum mr_status mr_kpi_tally_new(const struct mr_cells *cells,

@@ -37,7 +37,12 @@ struct mr_line_block {
     /* The block is one line of more than mr_lines_held bytes: text is its
      * first MR_LINES_LONG_KEPT. */
     bool too_long;
-    bool has_end;   /* with too_long: the line's end was found */
+    bool has_end; /* with too_long: the line's end was found */
+    /* Of JSON that is not one value a line (mr/jsonvalues.h): where each line
+     * begins in the stream, else NULL; and that the text is one value, which
+     * is not valid, as it stands there, line feeds and all. */
+    const uint64_t *starts;
+    bool whole;
     uint64_t bytes; /* unpacked bytes the block stands for, line ends and a
                      * byte-order mark before it included */
 };

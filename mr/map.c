@@ -39,11 +39,13 @@ static enum mr_status add_unlisted(struct mr_work *w)
  * was being read were noted too, but may have none. */
 static enum mr_status sort_cells(struct mr_work *w)
 {
+    enum mr_status status = mr_cellbook_join(&w->cells, w->types);
     bool *used = calloc(w->cells.n + 1, sizeof(*used));
-    enum mr_status status;
 
-    if (used == NULL)
+    if (used == NULL || status != MR_OK) {
+        free(used);
         return MR_NOMEM;
+    }
     for (size_t i = 0; i < w->coverage.n_partitions; i++) {
         const struct mr_partition *p = &w->coverage.partition[i];
 
@@ -68,13 +70,30 @@ static void renumber_cells(struct mr_work *w)
     }
 }
 
+/* Which groups are kept was decided among all that were met.  Where some of
+ * these turned out not to count, others may be missing. */
+static enum mr_status check_groups(
+    const struct mr_state_head *head, struct mr_error *err)
+{
+    unsigned odd = mr_head_odd_rollup(head);
+
+    if (odd == head->spec->n_rollups)
+        return MR_OK;
+    return mr_fail(err, MR_LIMIT, MR_NOWHERE,
+        "raise its max_groups, or leave out the partitions that cannot be read",
+        "rollup '%s' has more than %u groups, and some were left out for those "
+        "of partitions that could not be read to their ends",
+        head->spec->rollup[odd].name,
+        (unsigned)head->spec->rollup[odd].max_groups);
+}
+
 /* Types and cells in a state's order and numbers, and coverage with these
  * numbers. */
 static enum mr_status make_head(
     struct mr_work *w, struct mr_state_head *head, struct mr_error *err)
 {
     memset(head, 0, sizeof(*head));
-    head->spec = w->plan.spec;
+    head->spec = &w->plan.spec;
     if (add_unlisted(w) != MR_OK || sort_cells(w) != MR_OK)
         return mr_fail_nomem(err);
     renumber_cells(w);
@@ -89,7 +108,7 @@ static enum mr_status make_head(
     w->cells.type = w->cells.figure = NULL;
     w->cells.sorted = NULL;
     head->sketch = calloc(mr_head_numbers(head) + 1, sizeof(struct mr_hll *));
-    return head->sketch == NULL ? mr_fail_nomem(err) : MR_OK;
+    return head->sketch == NULL ? mr_fail_nomem(err) : check_groups(head, err);
 }
 
 static uint32_t final_number(void *context, int32_t day, uint32_t type)
@@ -145,7 +164,7 @@ static enum mr_status maker_init(
     *m = (struct maker){.head = head, .locks = locks};
     if (mr_block_builder_new(mr_head_numbers(head), &m->builder) != MR_OK)
         return MR_NOMEM;
-    return mr_packer_new(head->spec.session_gap_ms, &m->packer);
+    return mr_packer_new(head->spec->session_gap_ms, &m->packer);
 }
 
 static void maker_release(struct maker *m)
@@ -194,7 +213,7 @@ static enum mr_status sketch_block(
         struct mr_hll **sketch = &m->head->sketch[set->cell];
 
         pthread_mutex_lock(lock);
-        status = own_sketch(sketch, m->head->spec.sketch_bits);
+        status = own_sketch(sketch, m->head->spec->sketch_bits);
         if (status == MR_OK)
             status = sketch_set(*sketch, block, set);
         pthread_mutex_unlock(lock);
@@ -258,6 +277,9 @@ static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
     size_t n_blocks;
     enum mr_status status = seal(w, head, writer, &n_blocks, err);
     struct sketch_locks locks;
+
+    if (status == MR_OK)
+        status = mr_head_check_folders(head, err);
 
     if (status != MR_OK)
         return status;
@@ -368,10 +390,6 @@ static enum mr_status open_plan(
     const char *name = o->spec == NULL ? "lake" : o->spec;
     enum mr_status status = mr_plan_open(name, &w->plan, err);
 
-    if (status == MR_OK && (w->plan.spec.format == MR_INPUT_JSON_VALUES ||
-                               w->plan.spec.format == MR_INPUT_JSON_ARRAY))
-        status = mr_fail(err, MR_USAGE, MR_NOWHERE, NULL,
-            "map cannot do JSON that is not one value a line");
     if (status != MR_OK)
         return status;
     if (mr_types_new(&w->types) != MR_OK)
@@ -459,7 +477,7 @@ enum mr_status mr_map(const struct mr_map_options *options,
     const struct mr_observer *observer, struct mr_result *result_out,
     struct mr_error *err)
 {
-    struct mr_work *w = calloc(1, sizeof(*w)); /* too much for the stack */
+    struct mr_work *w = calloc(1, sizeof(*w)); /* large, for the spec in it */
     double start = mr_clock();
     struct mr_state_writer *writer = NULL;
     struct mr_reject_file *rejects;

@@ -210,22 +210,38 @@ static enum mr_status too_many_types(struct mr_error *err)
         (unsigned)MR_TYPES_MAX);
 }
 
+/* A block that is one line, and no event. */
+static enum mr_status reject_block(struct mr_mapper *m,
+    const struct mr_line_block *block, struct mr_batch *batch,
+    struct mr_buffer *rejects, struct mr_error *err)
+{
+    const struct mr_spec *spec = &m->plan->spec;
+    struct mr_reject r = {.line = batch->lines,
+        .offset = block->offset,
+        .text = block->text,
+        .cut = block->too_long};
+    unsigned reason = MR_REASON_TOO_LONG;
+
+    if (!block->too_long && block->text.n <= spec->max_line_bytes)
+        reason = mr_json_check(block->text, spec->max_depth) == MR_LINE_TOO_DEEP
+                     ? MR_REASON_TOO_DEEP
+                     : MR_REASON_JSON;
+    batch->lines++;
+    return reject(m, batch, reason, &r, rejects) != MR_OK ? mr_fail_nomem(err)
+                                                          : MR_OK;
+}
+
 enum mr_status mr_mapper_parse(struct mr_mapper *m,
     const struct mr_line_block *block, const struct mr_preface *preface,
     struct mr_batch *batch, struct mr_buffer *rejects, struct mr_error *err)
 {
-    struct mr_reject r = {.line = batch->lines, .offset = block->offset};
+    uint64_t first = batch->lines;
+    struct mr_reject r = {.line = first, .offset = block->offset};
     struct mr_record record;
 
     batch->text_bytes += block->bytes;
-    if (block->too_long) {
-        batch->lines++;
-        r.text = block->text;
-        r.cut = true;
-        if (reject(m, batch, MR_REASON_TOO_LONG, &r, rejects) != MR_OK)
-            return mr_fail_nomem(err);
-        return MR_OK;
-    }
+    if (block->too_long || block->whole)
+        return reject_block(m, block, batch, rejects, err);
     if (m->csv != NULL)
         mr_csv_reader_set(m->csv, &preface->csv, block->text);
     else
@@ -247,7 +263,9 @@ enum mr_status mr_mapper_parse(struct mr_mapper *m,
             r.text = record.line;
             r.cut = false;
             r.offset =
-                block->offset + (uint64_t)(record.line.p - block->text.p);
+                block->starts != NULL
+                    ? block->starts[r.line - first]
+                    : block->offset + (uint64_t)(record.line.p - block->text.p);
             if (reject(m, batch, (unsigned)reason, &r, rejects) != MR_OK)
                 return mr_fail_nomem(err);
         }

@@ -48,8 +48,8 @@ static enum mr_status check_spec(const struct mr_state *first,
     const struct mr_state *other, struct mr_error *err)
 {
     struct mr_buffer lines = {0}, text = {0};
-    enum mr_status status = mr_spec_difference(&mr_state_get_head(other)->spec,
-        &mr_state_get_head(first)->spec, &lines);
+    enum mr_status status = mr_spec_difference(
+        mr_state_get_head(other)->spec, mr_state_get_head(first)->spec, &lines);
 
     if (status == MR_OK)
         status = list_differences(&lines, &text);
@@ -236,7 +236,7 @@ static enum mr_status limit_figures(struct mr_merge *m)
             end++;
         if (kind >= MR_TEXT_ROLLUP &&
             drop_groups(h->figure, first, end,
-                h->spec.rollup[kind - MR_TEXT_ROLLUP].max_groups, group,
+                h->spec->rollup[kind - MR_TEXT_ROLLUP].max_groups, group,
                 dropped) &&
             h->figure[first].n > 1)
             h->figure[h->n_figures++] = (struct mr_span){h->figure[first].p, 1};
@@ -348,7 +348,7 @@ static enum mr_status join_sketch(struct mr_merge *m, size_t i, size_t k)
         *to = malloc(sizeof(**to));
         if (*to == NULL)
             return MR_NOMEM;
-        mr_hll_init(*to, m->head.spec.sketch_bits);
+        mr_hll_init(*to, m->head.spec->sketch_bits);
     }
     return mr_hll_merge(*to, from);
 }
@@ -399,7 +399,9 @@ enum mr_status mr_merge_new(struct mr_state *const *state, size_t n,
             status = mr_fail_nomem(err);
     }
     if (status == MR_OK)
-        status = mr_kpi_zone(&m->head.spec, &m->zone, err);
+        status = mr_head_check_folders(&m->head, err);
+    if (status == MR_OK)
+        status = mr_kpi_zone(m->head.spec, &m->zone, err);
     if (status != MR_OK) {
         mr_merge_free(m);
         return status;
@@ -690,7 +692,7 @@ static size_t join_gathered(struct users *u, size_t n)
     sort_intervals(in, n);
     for (size_t i = 0; i < n; i++) {
         if (kept > 0 && in[i].start_ms - in[kept - 1].end_ms <=
-                            (int64_t)u->m->head.spec.session_gap_ms) {
+                            (int64_t)u->m->head.spec->session_gap_ms) {
             if (in[i].end_ms > in[kept - 1].end_ms)
                 in[kept - 1].end_ms = in[i].end_ms;
         } else {
@@ -897,7 +899,7 @@ static struct slot *slots_new(const struct mr_merge *m, unsigned n)
                 MR_OK ||
             mr_block_builder_new(mr_head_numbers(&m->head), &slot[i].cut) !=
                 MR_OK ||
-            mr_packer_new(m->head.spec.session_gap_ms, &slot[i].packer) !=
+            mr_packer_new(m->head.spec->session_gap_ms, &slot[i].packer) !=
                 MR_OK) {
             slots_free(slot, n);
             return NULL;

@@ -247,7 +247,7 @@ static struct run join_all(
 {
     static const struct mr_interval end = {INT64_MAX, INT64_MAX};
     static const struct run none = {(void *)(uintptr_t)&end, 0};
-    uint64_t gap = r->m->head.spec.session_gap_ms;
+    uint64_t gap = r->m->head.spec->session_gap_ms;
     unsigned to = 1;
 
     for (; n > 1; n = (n + 1) / 2, to = 1 - to) {

@@ -27,7 +27,7 @@ void mr_merged_ids_free(struct mr_merged_ids *ids)
 enum mr_status mr_merged_ids_open(
     const struct mr_merge *m, struct mr_merged_ids *ids, struct mr_error *err)
 {
-    struct mr_idset_rule rule = mr_state_id_rule(&m->head.spec);
+    struct mr_idset_rule rule = mr_state_id_rule(m->head.spec);
     enum mr_status status = MR_OK;
 
     *ids = (struct mr_merged_ids){.n = m->n};
@@ -231,7 +231,7 @@ static void find_groups(void *context, uint64_t user, uint32_t *group)
 {
     struct finder *f = context;
 
-    memset(group, 0, f->m->head.spec.n_segments_by * sizeof(*group));
+    memset(group, 0, f->m->head.spec->n_segments_by * sizeof(*group));
     for (size_t i = 0; i < f->m->n && f->status == MR_OK; i++)
         if (walk_to(f, &f->walk[i], user))
             read_attributes(f, &f->walk[i], group);
@@ -278,7 +278,7 @@ enum mr_status mr_merge_count_ids(const struct mr_merge *m,
 enum mr_status mr_merge_count_segments(const struct mr_merge *m,
     struct mr_segment_counts *counts_out, struct mr_error *err)
 {
-    const struct mr_spec *spec = &m->head.spec;
+    const struct mr_spec *spec = m->head.spec;
     struct mr_segment_groups groups = {
         .n = spec->n_segments_by, .of = find_groups};
     struct mr_merged_segments s;

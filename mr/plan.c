@@ -174,6 +174,11 @@ static enum mr_status load_table(struct mr_plan *plan, struct mr_error *err)
 
     if (!plan->spec.users_table.given)
         return MR_OK;
+    if (plan->spec.tagged && plan->spec.n_users > 1)
+        return mr_fail(err, MR_USAGE, MR_NOWHERE,
+            "set 'identity' to shared, or leave out 'users_table'",
+            "a users table does not tell which path its ids are from, as "
+            "tagged identities need");
     status = mr_usertable_load(&plan->spec, &plan->table, err);
     if (status != MR_OK) {
         mr_error_subject(

@@ -67,8 +67,11 @@ static enum mr_status open_states(struct reduction *r, struct mr_error *err)
     r->state = calloc(r->list.n, sizeof(struct mr_state *));
     if (r->state == NULL)
         return mr_fail_nomem(err);
-    for (size_t i = 0; i < r->list.n && status == MR_OK; i++)
+    for (size_t i = 0; i < r->list.n && status == MR_OK; i++) {
         status = mr_state_open(r->list.path[i], &r->state[i], err);
+        if (status == MR_OK && i > 0)
+            mr_state_share_spec(r->state[i], r->state[0]);
+    }
     return status;
 }
 
@@ -107,9 +110,9 @@ static enum mr_status finish_file(struct reduction *r,
     struct mr_merged_ids ids = {.n = 0};
     enum mr_status status = MR_OK;
 
-    if (head->spec.max_ids > 0)
+    if (head->spec->max_ids > 0)
         status = mr_merged_ids_open(r->merge, &ids, err);
-    if (status == MR_OK && head->spec.n_segments > 0)
+    if (status == MR_OK && head->spec->n_segments > 0)
         status = mr_merged_segments_open(r->merge, &segments, err);
     mr_state_writer_keep(writer, ids.stream, segments.stream);
     if (status == MR_OK)
@@ -131,7 +134,7 @@ static enum mr_status merge_users(
 
     if (r->options->merged != NULL)
         status = mr_state_writer_new(
-            r->options->merged, &mr_merge_head(r->merge)->spec, &writer, err);
+            r->options->merged, mr_merge_head(r->merge)->spec, &writer, err);
     if (status != MR_OK)
         return status;
     status = mr_merge_run(r->merge, r->threads, r->tally, writer,
@@ -154,14 +157,14 @@ static enum mr_status compute(struct reduction *r, struct mr_error *err)
         mr_kpi_tally_merge(r->tally[0], r->tally[i]);
     if (mr_coverage_sum(&head->coverage, &r->totals) != MR_OK)
         return mr_fail_nomem(err);
-    if (head->spec.max_ids > 0)
+    if (head->spec->max_ids > 0)
         status = mr_merge_count_ids(r->merge, &r->ids, err);
-    if (status == MR_OK && head->spec.n_segments > 0)
+    if (status == MR_OK && head->spec->n_segments > 0)
         status = mr_merge_count_segments(r->merge, &r->segments, err);
     if (status != MR_OK)
         return status;
     return mr_kpis_compute(mr_merge_cells(r->merge), r->tally[0],
-        &head->coverage, sketch, head->spec.sketch_bits, &r->kpis, err);
+        &head->coverage, sketch, head->spec->sketch_bits, &r->kpis, err);
 }
 
 /* ---- output ---- */
@@ -312,7 +315,7 @@ static void note_days(const struct reduction *r)
 static void note_further(const struct reduction *r)
 {
     const struct mr_cells *cells = mr_merge_cells(r->merge);
-    const struct mr_spec *spec = &mr_merge_head(r->merge)->spec;
+    const struct mr_spec *spec = mr_merge_head(r->merge)->spec;
 
     for (size_t i = 0; i < cells->n_figures; i++) {
         const struct mr_span *text = &cells->figure[i];
@@ -356,13 +359,13 @@ static enum mr_status report(struct reduction *r, const struct mr_sink *sink,
     struct mr_result *result, struct mr_error *err)
 {
     const struct mr_state_head *head = mr_merge_head(r->merge);
-    struct mr_report report = {.spec = &head->spec,
+    struct mr_report report = {.spec = head->spec,
         .cells = mr_merge_cells(r->merge),
         .kpis = &r->kpis,
         .coverage = &head->coverage,
         .totals = &r->totals,
-        .ids = head->spec.max_ids > 0 ? &r->ids : NULL,
-        .segments = head->spec.n_segments > 0 ? &r->segments : NULL,
+        .ids = head->spec->max_ids > 0 ? &r->ids : NULL,
+        .segments = head->spec->n_segments > 0 ? &r->segments : NULL,
         .users = r->users,
         .states = r->list.n,
         .day_first = r->day_first,

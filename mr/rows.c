@@ -29,6 +29,7 @@
 #include <stdlib.h>
 
 #include "mr/coverage.h"
+#include "mr/cutter.h"
 #include "mr/digestset.h"
 #include "mr/mapper.h"
 #include "mr/publish.h"
@@ -118,7 +119,7 @@ struct job {
     /* Of who is busy: */
     struct mr_container *container;
     struct mr_stream *stream; /* the partition, or NULL */
-    struct mr_lines lines;
+    struct mr_cutter cutter;
     struct mr_preface preface;
     struct mr_buffer folders; /* the preface's */
     bool failed;
@@ -361,9 +362,8 @@ static enum mr_status next_partition(
     job->line = 0;
     job->failed = false;
     job->start = spool_bytes(&job->rows);
-    mr_lines_init(&job->lines, job->stream,
-        mr_plan_is_csv(&r->plan) ? &r->plan.spec.csv : NULL,
-        r->plan.spec.max_line_bytes, true);
+    if (mr_cutter_init(&job->cutter, &r->plan, job->stream, err) != MR_OK)
+        return err->status;
     return open_preface(t, job) == MR_OK ? MR_OK : mr_fail_nomem(err);
 }
 
@@ -372,7 +372,7 @@ static enum mr_status next_partition(
 static enum mr_status read_block(struct thread *t, struct job *job,
     struct mr_line_block *block, bool *at_end, struct mr_error *why)
 {
-    enum mr_status status = mr_lines_next(&job->lines, &t->text, block, why);
+    enum mr_status status = mr_cutter_next(&job->cutter, &t->text, block, why);
 
     *at_end = status != MR_OK || block->text.n == 0;
     if (*at_end || !mr_mapper_needs_header(&t->mapper, &job->preface))
@@ -475,7 +475,7 @@ static enum mr_status end_partition(struct job *job, struct mr_error *err)
     enum mr_status status =
         job->failed ? drop_partition(job, err) : keep_partition(job, err);
 
-    mr_lines_release(&job->lines);
+    mr_cutter_release(&job->cutter);
     mr_stream_close(job->stream);
     job->stream = NULL;
     mr_batch_clear(&job->sum);
@@ -584,7 +584,7 @@ static void job_clear(struct job *job)
 static void job_release(struct job *job)
 {
     if (job->stream != NULL) {
-        mr_lines_release(&job->lines);
+        mr_cutter_release(&job->cutter);
         mr_stream_close(job->stream);
     }
     if (job->container != NULL)
@@ -874,10 +874,6 @@ static enum mr_status open_plan(struct run *r, struct mr_error *err)
 
     if (status != MR_OK)
         return status;
-    if (r->plan.spec.format == MR_INPUT_JSON_VALUES ||
-        r->plan.spec.format == MR_INPUT_JSON_ARRAY)
-        return mr_fail(err, MR_USAGE, MR_NOWHERE, NULL,
-            "rows cannot do JSON that is not one value a line");
     return mr_types_new(&r->types) != MR_OK ? mr_fail_nomem(err) : MR_OK;
 }
 
@@ -949,7 +945,7 @@ static enum mr_status finish(
 static enum mr_status fill_result(
     struct run *r, struct mr_result *result, struct mr_error *err)
 {
-    struct mr_state_head head = {.spec = r->plan.spec};
+    struct mr_state_head head = {.spec = &r->plan.spec};
     enum mr_status status = MR_OK;
 
     for (size_t i = 0; i < r->listing.n_unlisted && status == MR_OK; i++)

@@ -388,48 +388,39 @@ enum mr_status mr_spec_text(const struct mr_spec *spec, struct mr_buffer *out)
 
 /* The text is read as any spec; that the spec's own text is byte for byte
  * the one that was read is what makes the reading strict. */
-static enum mr_status parse_strictly(
-    struct mr_span text, struct mr_spec *spec, struct mr_error *err)
+enum mr_status mr_spec_parse(
+    struct mr_span text, struct mr_spec *spec_out, struct mr_error *err)
 {
     struct mr_buffer again = {0};
     struct mr_error inner = {0};
-    enum mr_status status = mr_spec_read(text, "", true, spec, &inner);
+    enum mr_status status;
+    struct mr_spec *spec;
     bool same;
 
+    if (text.n > MR_SPEC_MAX_BYTES)
+        return mr_fail(err, MR_FORMAT, MR_NOWHERE, NULL,
+            "the spec's text is larger than 1 MiB");
+    spec = malloc(sizeof(*spec));
+    if (spec == NULL)
+        return mr_fail_nomem(err);
+    status = mr_spec_read(text, "", true, spec, &inner);
+    if (status == MR_OK)
+        status = mr_spec_text(spec, &again);
+    same = again.n == text.n && memcmp(again.p, text.p, text.n) == 0;
+    mr_buffer_release(&again);
+    if (status == MR_OK && same)
+        *spec_out = *spec;
+    free(spec);
     if (status == MR_NOMEM)
         return mr_fail_nomem(err);
     if (status != MR_OK)
         return mr_fail(err, MR_FORMAT, MR_NOWHERE, NULL,
             "the spec's text is damaged or unknown to this version: %s",
             inner.cause);
-    status = mr_spec_text(spec, &again);
-    same = again.n == text.n && memcmp(again.p, text.p, text.n) == 0;
-    mr_buffer_release(&again);
-    if (status != MR_OK)
-        return mr_fail_nomem(err);
     if (!same)
         return mr_fail(err, MR_FORMAT, MR_NOWHERE, NULL,
             "the spec's text is not in its canonical form");
     return MR_OK;
-}
-
-enum mr_status mr_spec_parse(
-    struct mr_span text, struct mr_spec *spec_out, struct mr_error *err)
-{
-    struct mr_spec *spec;
-    enum mr_status status;
-
-    if (text.n > MR_SPEC_MAX_BYTES)
-        return mr_fail(err, MR_FORMAT, MR_NOWHERE, NULL,
-            "the spec's text is larger than 1 MiB");
-    spec = malloc(sizeof(*spec));
-    if (!spec)
-        return mr_fail_nomem(err);
-    status = parse_strictly(text, spec, err);
-    if (status == MR_OK)
-        *spec_out = *spec;
-    free(spec);
-    return status;
 }
 
 enum mr_status mr_spec_difference(

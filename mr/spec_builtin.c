@@ -138,8 +138,9 @@ enum mr_status mr_spec_builtin(
 enum mr_status mr_spec_check(const char *name_or_path, struct mr_error *err)
 {
     struct mr_spec *spec = malloc(sizeof(*spec));
-    enum mr_status status =
-        spec ? mr_spec_load(name_or_path, spec, err) : mr_fail_nomem(err);
+    enum mr_status status = spec == NULL
+                                ? mr_fail_nomem(err)
+                                : mr_spec_load(name_or_path, spec, err);
 
     free(spec);
     return status;

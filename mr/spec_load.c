@@ -267,16 +267,17 @@ static enum mr_status load_limits(struct mr_spec_loader *l)
 enum mr_status mr_spec_read(struct mr_span text, const char *folder,
     bool is_canonical, struct mr_spec *spec_out, struct mr_error *err)
 {
-    struct mr_spec_loader l = {.spec = malloc(sizeof(*l.spec)),
+    struct mr_spec *spec = malloc(sizeof(*spec)); /* too large for a stack */
+    struct mr_spec_loader l = {.spec = spec,
         .folder = folder,
         .is_canonical = is_canonical,
         .err = err};
     struct mr_yaml yaml;
     enum mr_status status;
 
-    if (!l.spec)
+    if (spec == NULL)
         return mr_fail_nomem(err);
-    *l.spec = defaults;
+    *spec = defaults;
     status = mr_yaml_read(text, &yaml, err);
     if (status == MR_OK)
         status = mr_spec_keys_of(&l, yaml.root, MR_KEY_COUNT, MR_KEYS_TOP);
@@ -296,8 +297,8 @@ enum mr_status mr_spec_read(struct mr_span text, const char *folder,
         status = mr_spec_load_figures(&l);
     mr_yaml_release(&yaml);
     if (status == MR_OK)
-        *spec_out = *l.spec;
-    free(l.spec);
+        *spec_out = *spec;
+    free(spec);
     return status;
 }
 

@@ -15,6 +15,7 @@ void mr_spool_release(struct mr_spool *s)
     if (s->overflow != NULL)
         (void)fclose(s->overflow);
     s->overflow = NULL;
+    s->overflow_bytes = 0;
 }
 
 static enum mr_status no_overflow(struct mr_error *err)

@@ -19,8 +19,8 @@
 #define MR_STATE_VERSION 2
 
 struct mr_state_head {
-    struct mr_spec spec;
-    struct mr_span *type; /* ascending; bytes are in type_bytes */
+    const struct mr_spec *spec; /* not the head's own */
+    struct mr_span *type;       /* ascending; bytes are in type_bytes */
     size_t n_types;
     struct mr_buffer type_bytes;
     struct mr_cell *cell; /* ascending by day, then type; all with events */
@@ -36,6 +36,17 @@ struct mr_state_head {
 };
 
 void mr_state_head_release(struct mr_state_head *head);
+
+/** mr_head_odd_rollup(head): Of which rollup there are more groups than its
+ * max_groups, or fewer beside the group of all further ones; the spec's
+ * n_rollups where there is none.  The figures are of the spec's kinds. */
+unsigned mr_head_odd_rollup(const struct mr_state_head *head);
+
+/** mr_head_check_folders(head, err): MR_MISMATCH where a partition has two
+ * names that differ in a folder that a rollup takes values from: its events
+ * are in one group by one name, and in another by the other. */
+MR_MUST_CHECK enum mr_status mr_head_check_folders(
+    const struct mr_state_head *head, struct mr_error *err);
 
 /** How many numbers cells and figures have. */
 static inline size_t mr_head_numbers(const struct mr_state_head *head)
@@ -117,6 +128,10 @@ struct mr_state;
 MR_MUST_CHECK enum mr_status mr_state_open(
     const char *path, struct mr_state **state_out, struct mr_error *err);
 void mr_state_close(struct mr_state *state);
+/** mr_state_share_spec(state, like): If both have the same spec, give up
+ * state's own, which is large, for that of like, another state, which must
+ * stay open as long as state is used. */
+void mr_state_share_spec(struct mr_state *state, const struct mr_state *like);
 const char *mr_state_path(const struct mr_state *state);
 /** The head stays the state's. */
 const struct mr_state_head *mr_state_get_head(const struct mr_state *state);

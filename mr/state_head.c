@@ -7,6 +7,9 @@
 #include <stdlib.h>
 
 #include "mr/calendar.h"
+#include "mr/derive.h"
+#include "mr/groupkey.h"
+#include "mr/text.h"
 
 /*
  * The sections of a state's head as bytes, each writer beside its reader.
@@ -476,7 +479,7 @@ static enum mr_status decode_sketch(
     head->sketch[i] = calloc(1, sizeof(**head->sketch));
     if (!head->sketch[i])
         return MR_NOMEM;
-    status = mr_hll_decode(head->sketch[i], r, head->spec.sketch_bits);
+    status = mr_hll_decode(head->sketch[i], r, head->spec->sketch_bits);
     if (status == MR_OK && is_empty_sketch(head->sketch[i]))
         status = MR_FORMAT;
     return status;
@@ -524,13 +527,38 @@ static enum mr_status encode_figures(
 /* Whether a text's kind is known, and its length one of that kind's. */
 static bool is_figure(struct mr_span text)
 {
-    if (text.n < 1 || text.p[0] == MR_TEXT_TYPE || text.p[0] >= MR_TEXT_KINDS)
-        return false;
-    if (text.p[0] >= MR_TEXT_ROLLUP)
-        return text.n <= 1 + MR_TEXT_MAX_BYTES;
-    return text.p[0] <= MR_TEXT_ATTRIBUTE &&
-           text.n > 1 + (size_t)(text.p[0] == MR_TEXT_ATTRIBUTE) &&
+    return text.n >= 1 && text.p[0] != MR_TEXT_TYPE &&
            text.n <= 1 + MR_TYPE_MAX_BYTES;
+}
+
+/* Whether a spec has what a text says. */
+static bool spec_has(const struct mr_spec *spec, struct mr_span text)
+{
+    struct mr_span value[MR_ROLLUP_FIELDS_MAX];
+    unsigned rollup = text.p[0] - (unsigned)MR_TEXT_ROLLUP;
+
+    if (text.p[0] == MR_TEXT_IDENTITY) {
+        for (unsigned i = 0; spec->n_users > 1 && i < spec->n_users; i++)
+            if (mr_span_compare(mr_text_span(spec->user[i]),
+                    (struct mr_span){text.p + 1, text.n - 1}) == 0)
+                return true;
+        return false;
+    }
+    if (text.p[0] == MR_TEXT_UNKNOWN)
+        return spec->users_table.given && text.n > 1;
+    if (text.p[0] == MR_TEXT_ATTRIBUTE)
+        return text.n > 2 && text.p[1] >= 1 && text.p[1] <= spec->n_segments_by;
+    return text.p[0] >= MR_TEXT_ROLLUP && rollup < spec->n_rollups &&
+           mr_group_decode(text, spec->rollup[rollup].n_by, value) !=
+               MR_GROUP_BAD;
+}
+
+static bool are_of_spec(const struct mr_state_head *head)
+{
+    for (size_t i = 0; i < head->n_figures; i++)
+        if (!spec_has(head->spec, head->figure[i]))
+            return false;
+    return mr_head_odd_rollup(head) == head->spec->n_rollups;
 }
 
 /* No partition has more of a figure than of all its events. */
@@ -552,6 +580,88 @@ static enum mr_status decode_figure_counts(
                 return MR_FORMAT;
     }
     return MR_OK;
+}
+
+unsigned mr_head_odd_rollup(const struct mr_state_head *head)
+{
+    size_t end;
+
+    for (size_t first = 0; first < head->n_figures; first = end) {
+        unsigned kind = head->figure[first].p[0];
+        bool has_further = head->figure[first].n == 1;
+        size_t n, most;
+
+        for (end = first;
+             end < head->n_figures && head->figure[end].p[0] == kind; end++)
+            continue;
+        if (kind < MR_TEXT_ROLLUP)
+            continue;
+        n = end - first - has_further;
+        most = head->spec->rollup[kind - MR_TEXT_ROLLUP].max_groups;
+        if (n > most || (has_further && n < most))
+            return kind - MR_TEXT_ROLLUP;
+    }
+    return head->spec->n_rollups;
+}
+
+/* Whether two names have the same value, or none, in the folders of a key. */
+static enum mr_status compare_folders(const char *a, const char *b,
+    const char *key, struct mr_buffer *scratch, bool *same_out)
+{
+    bool has_a = false, has_b = false;
+    enum mr_status status = mr_folder_value(a, key, &scratch[0], &has_a);
+
+    if (status == MR_OK)
+        status = mr_folder_value(b, key, &scratch[1], &has_b);
+    *same_out = has_a == has_b &&
+                mr_span_compare((struct mr_span){scratch[0].p, scratch[0].n},
+                    (struct mr_span){scratch[1].p, scratch[1].n}) == 0;
+    return status;
+}
+
+/* The names of a partition, by one folder. */
+static enum mr_status check_names(const struct mr_partition *p,
+    const struct mr_rollup *rollup, const char *key, struct mr_buffer *scratch,
+    struct mr_error *err)
+{
+    for (size_t i = 1; i < p->n_names; i++) {
+        bool same;
+
+        if (compare_folders(p->name[0], p->name[i], key, scratch, &same) !=
+            MR_OK)
+            return mr_fail_nomem(err);
+        if (!same)
+            return mr_fail(err, MR_MISMATCH, MR_NOWHERE,
+                "keep one of the two, or take that folder out of the rollup, "
+                "and map again",
+                "rollup '%s' takes values from folder '%s', which differs in "
+                "two names of the same bytes: '%.80s' and '%.80s'",
+                rollup->name, key, p->name[0], p->name[i]);
+    }
+    return MR_OK;
+}
+
+enum mr_status mr_head_check_folders(
+    const struct mr_state_head *head, struct mr_error *err)
+{
+    const struct mr_coverage *c = &head->coverage;
+    struct mr_buffer scratch[2] = {{0}, {0}};
+    enum mr_status status = MR_OK;
+
+    for (unsigned r = 0; r < head->spec->n_rollups; r++) {
+        const struct mr_rollup *rollup = &head->spec->rollup[r];
+
+        for (unsigned k = 0; k < rollup->n_by; k++)
+            for (size_t i = 0; rollup->by[k].from == MR_FROM_FOLDER &&
+                               i < c->n_partitions && status == MR_OK;
+                 i++)
+                if (c->partition[i].n_names > 1)
+                    status = check_names(&c->partition[i], rollup,
+                        rollup->by[k].text, scratch, err);
+    }
+    mr_buffer_release(&scratch[0]);
+    mr_buffer_release(&scratch[1]);
+    return status;
 }
 
 static enum mr_status decode_figures(
@@ -576,6 +686,10 @@ static enum mr_status decode_figures(
     head->sketch = sketch;
     for (size_t i = head->n_cells; i < mr_head_numbers(head); i++)
         sketch[i] = NULL;
+    if (!are_of_spec(head)) {
+        *why = "its texts are not of its spec's figures";
+        return MR_FORMAT;
+    }
     status = decode_figure_counts(head, r);
     for (size_t i = head->n_cells; i < mr_head_numbers(head) && status == MR_OK;
          i++)
@@ -590,7 +704,7 @@ enum mr_status mr_head_encode(const struct mr_state_head *head,
 {
     switch (chunk) {
     case MR_CHUNK_SPEC:
-        return mr_spec_text(&head->spec, out);
+        return mr_spec_text(head->spec, out);
     case MR_CHUNK_TYPE:
         return encode_types(head, out);
     case MR_CHUNK_CELL:

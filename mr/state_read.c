@@ -33,6 +33,7 @@ struct mr_state {
     size_t n_chunks;
     struct place place[MR_STATE_CHUNKS_MAX]; /* of each chunk */
     size_t at[MR_CHUNK_COUNT]; /* where in the table; 0 also: nowhere */
+    struct mr_spec *own_spec;  /* NULL once it is shared */
     struct mr_state_head head;
     struct block_place *block;
     size_t n_blocks;
@@ -324,7 +325,11 @@ static enum mr_status read_spec(
     digest = mr_digest_bytes(text.p, text.n);
     if (memcmp(digest.b, state->spec_digest.b, MR_DIGEST_BYTES) != 0)
         return fail_section(place, "it differs from its digest", err);
-    status = mr_spec_parse(text, &state->head.spec, &inner);
+    state->own_spec = malloc(sizeof(*state->own_spec));
+    if (!state->own_spec)
+        return mr_fail_nomem(err);
+    state->head.spec = state->own_spec;
+    status = mr_spec_parse(text, state->own_spec, &inner);
     if (status == MR_NOMEM)
         return mr_fail_nomem(err);
     if (status != MR_OK)
@@ -339,7 +344,7 @@ static enum mr_status read_section(struct mr_state *state, enum mr_chunk chunk,
     enum mr_status status;
     struct mr_span plain;
 
-    if (!mr_state_has_chunk(&state->head.spec, chunk))
+    if (!mr_state_has_chunk(state->head.spec, chunk))
         return MR_OK;
     status = read_chunk(state, state->at[chunk], u, &plain, err);
     if (status != MR_OK)
@@ -380,7 +385,7 @@ static const char *read_entry(
         return "its blocks are longer than the section they are in";
     if (info->plain_bytes / MR_STATE_MAX_RATIO > info->stored_bytes)
         return "a block would unpack to more than 200 times its size";
-    why = mr_block_info_check(info, state->head.spec.session_gap_ms);
+    why = mr_block_info_check(info, state->head.spec->session_gap_ms);
     if (why)
         return why;
     if (state->n_blocks > 0 && info->first_hash <= block[-1].info.last_hash)
@@ -438,12 +443,12 @@ static enum mr_status read_kept_index(struct mr_state *state,
     struct mr_error *err)
 {
     const struct place *place = &state->place[state->at[blocks]];
-    struct mr_idset_rule rule = mr_state_id_rule(&state->head.spec);
+    struct mr_idset_rule rule = mr_state_id_rule(state->head.spec);
     const char *why = NULL;
     enum mr_status status;
     struct mr_span plain;
 
-    if (!mr_state_has_chunk(&state->head.spec, index))
+    if (!mr_state_has_chunk(state->head.spec, index))
         return MR_OK;
     if (place->plain_bytes != place->stored_bytes)
         return fail_section(place, "it is not packed but has two lengths", err);
@@ -520,7 +525,7 @@ static enum mr_status check_sections(
 
     for (int chunk = MR_CHUNKS_ALWAYS; chunk < MR_CHUNK_COUNT; chunk++) {
         bool wanted =
-            mr_state_has_chunk(&state->head.spec, (enum mr_chunk)chunk);
+            mr_state_has_chunk(state->head.spec, (enum mr_chunk)chunk);
 
         if (wanted != (state->at[chunk] != 0) ||
             (wanted && state->at[chunk] != i++))
@@ -550,7 +555,7 @@ static enum mr_status read_chunks(
         status = read_kept_index(state, MR_CHUNK_DUPS, MR_CHUNK_DIDX, u, err);
     if (status == MR_OK)
         status = read_kept_index(state, MR_CHUNK_SEGM, MR_CHUNK_SIDX, u, err);
-    mr_segment_types_of(&state->head.spec, &state->types);
+    mr_segment_types_of(state->head.spec, &state->types);
     for (i = MR_CHUNKS_ALWAYS; status == MR_OK && i < state->n_chunks; i++) {
         /* Unknown and not needed; still no byte of it may have changed. */
         if (!state->chunk[i].known &&
@@ -590,9 +595,19 @@ void mr_state_close(struct mr_state *state)
     mr_idset_index_release(&state->ids);
     mr_segment_index_release(&state->segments);
     mr_state_head_release(&state->head);
+    free(state->own_spec);
     free(state->block);
     free(state->path);
     free(state);
+}
+
+void mr_state_share_spec(struct mr_state *state, const struct mr_state *like)
+{
+    if (memcmp(state->spec_digest.b, like->spec_digest.b, MR_DIGEST_BYTES) != 0)
+        return;
+    state->head.spec = like->head.spec;
+    free(state->own_spec);
+    state->own_spec = NULL;
 }
 
 static struct mr_state *new_state(const char *path)
@@ -724,7 +739,7 @@ static enum mr_status read_block(const struct mr_state *state, size_t i,
 {
     const struct block_place *block = &state->block[i];
     const struct mr_block_frame frame = {block->info,
-        mr_head_numbers(&state->head), state->head.spec.session_gap_ms};
+        mr_head_numbers(&state->head), state->head.spec->session_gap_ms};
     const char *why = NULL;
     enum mr_status status;
     struct mr_span plain;

@@ -325,7 +325,7 @@ static enum mr_status write_head(struct mr_state_writer *w,
         header_bytes(w), w->plain_bytes, 0);
     for (chunk = MR_CHUNK_UIDX; chunk < MR_CHUNK_COUNT && status == MR_OK;
          chunk++)
-        if (mr_state_has_chunk(&head->spec, (enum mr_chunk)chunk))
+        if (mr_state_has_chunk(head->spec, (enum mr_chunk)chunk))
             status =
                 mr_chunk_is_blocks((enum mr_chunk)chunk)
                     ? write_stream(w, (enum mr_chunk)chunk, err)

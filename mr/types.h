@@ -30,9 +30,6 @@ enum {
     MR_TEXT_KINDS = 32
 };
 
-/* Longest text behind the byte of its kind. */
-#define MR_TEXT_MAX_BYTES 4096
-
 /* Numbers fit into the bits that a tuple has for them (mr/batch.h). */
 #define MR_TYPES_MAX (UINT32_C(1) << 21)
 

@@ -701,12 +701,10 @@ static enum mr_status take_header(struct thread *t, struct job *job,
 static enum mr_status read_blocks(struct thread *t, struct job *job,
     struct mr_stream *stream, struct mr_error *err)
 {
-    struct mr_lines lines;
-    enum mr_status status = MR_OK;
+    struct mr_cutter cutter;
+    enum mr_status status =
+        mr_cutter_init(&cutter, &t->work->plan, stream, err);
 
-    mr_lines_init(&lines, stream,
-        mr_plan_is_csv(&t->work->plan) ? &t->work->plan.spec.csv : NULL,
-        t->work->plan.spec.max_line_bytes, true);
     while (status == MR_OK && !job_failed(job) && !stopping(t->work)) {
         struct mr_work_unit *u = unit_take(t);
 
@@ -714,9 +712,9 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
             status = mr_fail_nomem(err);
             break;
         }
-        status = mr_lines_next(&lines, &u->buffer, &u->block, err);
+        status = mr_cutter_next(&cutter, &u->buffer, &u->block, err);
         if (status != MR_OK || u->block.text.n == 0) {
-            /* A byte-order mark and nothing else. */
+            /* A byte-order mark, white space, the end of a document. */
             t->batch.text_bytes = status == MR_OK ? u->block.bytes : 0;
             unit_give(t, u);
             if (status == MR_OK)
@@ -733,7 +731,7 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
         count_passed(t, job, stream);
         place_unit(t, job, u);
     }
-    mr_lines_release(&lines);
+    mr_cutter_release(&cutter);
     return status;
 }
 
@@ -770,9 +768,10 @@ static void read_partition(
 
     /* What a run of frames rejects could only wait in memory for those
      * before it, and a run can be long. */
-    /* Nor can a run of frames tell whether it begins within quotes. */
+    /* Nor can a run of frames tell whether it begins within quotes, or how
+     * deep. */
     job->split = mr_stream_is_split(stream) && t->work->rejects == NULL &&
-                 !mr_plan_is_csv(&t->work->plan);
+                 t->work->plan.spec.format == MR_INPUT_JSON;
     job->ordered = job->split || t->work->rejects != NULL;
     status = job->split ? read_parts(t, job, stream, &err)
                         : read_blocks(t, job, stream, &err);

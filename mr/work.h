@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "mr/cells.h"
+#include "mr/cutter.h"
 #include "mr/found.h"
 #include "mr/mapper.h"
 #include "mr/mr.h"

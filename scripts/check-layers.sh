@@ -14,22 +14,22 @@ bad=0
 # One line a rank, from the base up.  A header includes only headers that
 # stand before it; a source file none of a rank above its own.
 ranks=(
-    "status bytes text hash calendar zone csv_rules ascending kernels
+    "status bytes text hash calendar zone csv_rules ascending digestset kernels
      kernels_csv kernels_template kernels_wide kernels_x86 kernels_arm"
     "source source_list publish spill stream stream_private stream_gzip
      stream_isal stream_zstd stream_archive lines"
-    "rows_kind digestset spec spec_builtin spec_private spec_words spec_yaml
-     spec_values spec_load
-     spec_figures timeform fields fields_private fields_plan shapes
-     fields_json json_check jsonwalk csv dialect derive guess groupkey usertable event"
+    "rows_kind spec spec_builtin spec_private spec_words spec_yaml spec_values
+     spec_load spec_figures timeform fields fields_private fields_plan shapes
+     fields_json json_check jsonwalk jsonvalues jsonpeek csv dialect derive guess
+     groupkey usertable event"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate idset idset_private idset_merge idset_block idset_figures
      segments segments_private segments_merge segments_block segments_count"
     "state state_private state_block state_head state_read state_write statelist"
     "kpi merge merge_private merge_count merge_kept report report_private
      report_figures report_kept report_grid report_retention"
-    "mr result spool rejects figures plan kept found
-     rows_format mapper work map rows reduce inspect init_text init"
+    "mr result spool rejects figures plan cutter kept found rows_format mapper work
+     map rows reduce inspect init_text init"
 )
 declare -A rank place
 n=0
@@ -119,9 +119,9 @@ check_faces() {
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
         mr/report.c | mr/report_*.c) included=mr/report_private.h ;;
         mr/merge_count.c | mr/merge_kept.c) included=mr/merge_private.h ;;
-        mr/map.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c)
-            included=mr/mr.h
-            ;;
+        mr/map.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
+        mr/merge_count.c) included=mr/merge_private.h ;;
+        mr/map.c | mr/reduce.c | mr/inspect.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
         *) included=${file%.c}.h ;;
         esac

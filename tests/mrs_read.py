@@ -17,10 +17,13 @@ import math
 import re
 import subprocess
 import sys
+import zoneinfo
 
 M64 = 2**64 - 1
 MAGIC = b"\x8dMRS\r\n\x1a\n"
 CHUNKS = ("USER", "UIDX", "SPEC", "TYPE", "CELL", "PART", "FAIL", "SKET")
+OPTIONAL = ("FIGU",)  # behind them, with specs that have figures
+IDENTITY, UNKNOWN, ROLLUP = 1, 2, 16  # kinds of figures
 REQUIRED, PACKED, BLOCKS = 1, 2, 4
 MAX_RATIO = 200
 END_OF_TIME = 7258118400000
@@ -248,7 +251,8 @@ def unpack(stored, plain_length, what):
 
 State = collections.namedtuple(
     "State",
-    "name spec types cells partitions failures sketches users members",
+    "name spec types cells partitions failures sketches users members"
+    " figures",
 )
 
 
@@ -286,7 +290,7 @@ def read_chunks(entries):
         if id_ == "USER":
             demand(flags == REQUIRED | BLOCKS, "USER: flags %d", flags)
             continue
-        known = id_ in CHUNKS
+        known = id_ in CHUNKS + OPTIONAL
         demand(known or not flags & REQUIRED, "%s is not known", id_)
         demand(not known or flags in (1, 3), "%s: flags %d", id_, flags)
         if flags & BLOCKS:
@@ -303,12 +307,13 @@ def read_chunks(entries):
 
 def read_spec(text, digest):
     demand(xxh3_128(text) == digest, "SPEC: its digest differs")
-    spec = {}
+    spec = {"n_users": 1}
     for line in text.decode("utf-8").splitlines():
         key, value = line.split(": ", 1)
         # Of a list of users' ids the first names what is wrong with them.
         if key == "user" and value.startswith("["):
-            value = re.match(r'\[("(?:[^"\\]|\\.)*"|[^",\]]+)', value).group(1)
+            users = re.findall(r'"(?:[^"\\]|\\.)*"|[^",\] \[]+', value)
+            spec["n_users"], value = len(users), users[0]
         if value.startswith('"'):
             value = json.loads(value)
         spec[key] = value
@@ -392,9 +397,43 @@ def read_failures(data, partitions):
     return failures
 
 
-def read_sketches(data, n_cells, p):
+def has_figures(spec):
+    """By the canonical text of a spec."""
+    return (
+        spec["rollups"] != "[]"
+        or spec["users_table"] != "null"
+        or spec["n_users"] > 1
+    )
+
+
+def read_figures(data, partitions, n_cells, p):
+    """Texts; each partition's counts are added to its cells."""
+    r = Bytes(data, "FIGU")
+    texts = [r.string() for _ in range(r.varint())]
+    demand(ascends(texts) and all(texts), "FIGU: texts")
+    kinds = {x[0] for x in texts}
+    demand(
+        kinds <= {IDENTITY, UNKNOWN, *range(ROLLUP, ROLLUP + 16)},
+        "FIGU: kinds %s",
+        kinds,
+    )
+    seen = set()
+    for partition in partitions:
+        figure, counts = -1, []
+        for _ in range(r.varint()):
+            figure = r.gap(figure)
+            events, without_user = r.varint(), r.varint()
+            demand(1 <= events >= without_user, "FIGU: events")
+            demand(events <= partition["events"], "FIGU: too many events")
+            counts.append((n_cells + figure, events, without_user))
+            seen.add(figure)
+        partition["figures"] = counts
+    demand(seen == set(range(len(texts))), "FIGU: texts without events")
+    return texts, read_sketches(r, len(texts), p)
+
+
+def read_sketches(r, n_cells, p):
     """A dictionary of registers for each cell, None where it has no user."""
-    r = Bytes(data, "SKET")
     sketches = []
     for _ in range(n_cells):
         if r.number(1) == 0:
@@ -538,17 +577,25 @@ def read_state(path):
     partitions = read_partitions(chunks["PART"], len(cells))
     failures = read_failures(chunks["FAIL"], partitions)
     p, gap = int(spec["sketch_bits"]), int(spec["session_gap_ms"])
-    sketches = read_sketches(chunks["SKET"], len(cells), p)
-    users, members = read_users(entries[0], chunks["UIDX"], len(cells), gap)
+    sketches = read_sketches(Bytes(chunks["SKET"], "SKET"), len(cells), p)
+    figures = []
+    demand(("FIGU" in chunks) == has_figures(spec), "FIGU: presence")
+    if "FIGU" in chunks:
+        figures, more = read_figures(chunks["FIGU"], partitions, len(cells), p)
+        sketches += more
+    users, members = read_users(
+        entries[0], chunks["UIDX"], len(sketches), gap
+    )
     with_user = collections.Counter()
     for partition in partitions:
-        for cell, events, without_user in partition["cells"]:
+        counts = partition["cells"] + partition.get("figures", [])
+        for cell, events, without_user in counts:
             with_user[cell] += events - without_user
     for cell, registers in enumerate(sketches):
         demand((registers is None) == (with_user[cell] == 0), "SKET: presence")
     return State(
         name.hex(), spec, types, cells, partitions, failures, sketches, users,
-        members,
+        members, figures,
     )  # fmt: skip
 
 
@@ -617,6 +664,52 @@ def merged(sketches):
     return union
 
 
+def day_of(state, time_ms):
+    """The day of a time in the spec's zone."""
+    zone = zoneinfo.ZoneInfo(state.spec["zone"].split(" ")[0])
+    moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    local = (moment + datetime.timedelta(milliseconds=time_ms)).astimezone(zone)
+    return local.toordinal() - datetime.date(1970, 1, 1).toordinal()
+
+
+def table_users(state):
+    """How many users the spec's table has; 0 without one."""
+    found = re.search(r"users: (\d+)}$", state.spec["users_table"])
+    return int(found.group(1)) if found else 0
+
+
+def outsiders(state):
+    """Users who are not in the table; everybody without one."""
+    if state.spec["users_table"] == "null":
+        return set(state.users)
+    first, out = len(state.cells), set()
+    for i, text in enumerate(state.figures):
+        if text[0] == UNKNOWN:
+            out.update(state.members[first + i])
+    return out
+
+
+def figure_counts(state):
+    """Events, distinct users and registers of each figure's text."""
+    first, events = len(state.cells), collections.Counter()
+    for partition in state.partitions:
+        for cell, n, _ in partition.get("figures", ()):
+            events[cell] += n
+    return {
+        text: (events[first + i], len(state.members[first + i]))
+        for i, text in enumerate(state.figures)
+    }
+
+
+def group_values(text):
+    """The values of a rollup's group; None for all further groups."""
+    r, values = Bytes(text[1:], "a group"), []
+    while r.at < len(r.data):
+        n = r.varint()
+        values.append(r.take(n - 1).decode("utf-8") if n else None)
+    return tuple(values) if values else None
+
+
 def kpis(state):
     """The rows of daily.csv and daily_by_type.csv as lists of dictionaries;
     None where a figure is not defined."""
@@ -630,7 +723,7 @@ def kpis(state):
     for i, (day, _) in enumerate(state.cells):
         by_day[day].append(i)
     sessions = collections.Counter(
-        start // MS_PER_DAY
+        day_of(state, start)
         for intervals in state.users.values()
         for start, _ in intervals
     )
@@ -638,7 +731,7 @@ def kpis(state):
     for day, cells in by_day.items():
         for i in cells:
             users[day].update(state.members[i])
-    rows, known = [], set()
+    rows, known, outside = [], set(), outsiders(state)
     first = min(by_day, default=0)
     for day in range(first, max(by_day, default=-1) + 1):
         if day not in by_day and day - 1 not in by_day:
@@ -656,7 +749,8 @@ def kpis(state):
                 merged(state.sketches[i] for i in cells), p
             ),
             "active": len(now & before) if has_before else None,
-            "inactive": len(known - now - before) if has_before else None,
+            "inactive": table_users(state) + len(known & outside)
+            - len(now | before) if has_before else None,
             "churned": len(before - now) if has_before else None,
             "reactivated": len(now - before) if has_before else None,
             "sessions": sessions[day],

@@ -119,17 +119,6 @@ $name: ok" ]
     [[ $stderr == *"no built-in spec 'lakes'"*"'lake'"* ]]
 }
 
-@test "what map cannot do is refused before anything is read: 2" {
-    local name
-    small_lake lake
-    for name in snowplow-pageviews snowplow-enriched clickstream interactions; do
-        run mr map --spec "$name" -o s.mrs lake
-        [ "$status" -eq 2 ]
-        [[ $output == "mr: cannot use spec '$name': map cannot do "* ]]
-        [ ! -e s.mrs ]
-    done
-}
-
 @test "a spec that is wrong is refused with line and column: 2" {
     printf 'id: event_id\nsesion_gap_ms: 5\n' >bad.yaml
     small_lake lake

@@ -159,7 +159,7 @@ static void try_block(const uint8_t *data, size_t size)
 static void check_head(
     const struct mr_state *state, const uint8_t *file, size_t size)
 {
-    const struct mr_spec *spec = &mr_state_get_head(state)->spec;
+    const struct mr_spec *spec = mr_state_get_head(state)->spec;
     const uint8_t *entry = file + MR_STATE_HEADER_BYTES;
 
     for (int chunk = MR_CHUNK_USER; chunk < MR_CHUNK_COUNT; chunk++) {

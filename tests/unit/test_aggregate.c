@@ -605,6 +605,73 @@ static void empty_aggregates(void **state)
     mr_aggregate_free(NULL);
 }
 
+/* Users who are in several groups that are not kept count once. */
+static uint32_t by_text(void *context, int32_t day, uint32_t type)
+{
+    struct mr_span text = mr_types_text(context, type);
+
+    if (day != MR_DAY_END)
+        return 0;
+    return text.n == 1 ? 1 : mr_types_final(context, type) == type ? 2 : 1;
+}
+
+static void dropped_groups_are_one(void **state)
+{
+    struct mr_aggregate_scratch *scratch;
+    struct mr_block_builder *builder;
+    struct mr_user_block block;
+    struct mr_type_cache *cache;
+    struct mr_types *types;
+    struct mr_aggregate *a;
+    struct mr_tuple t[2000];
+    bool is_in[2][100] = {{false}};
+    uint32_t id[20], n[2] = {0, 0};
+    size_t n_blocks;
+
+    (void)state;
+    assert_int_equal(mr_types_new(&types), MR_OK);
+    assert_int_equal(mr_types_limit(types, MR_TEXT_ROLLUP, 1), MR_OK);
+    assert_int_equal(mr_type_cache_new(types, &cache), MR_OK);
+    assert_int_equal(mr_aggregate_new(1000, zone, &a), MR_OK);
+    assert_int_equal(mr_aggregate_scratch_new(&scratch), MR_OK);
+    for (uint8_t k = 0; k < 20; k++) {
+        const uint8_t text[2] = {2, (uint8_t)('a' + k)};
+
+        assert_int_equal(mr_type_id(cache, MR_TEXT_ROLLUP,
+                             (struct mr_span){text, 2}, &id[k]),
+            MR_OK);
+    }
+    for (size_t i = 0; i < 2000; i += 2) {
+        size_t user = any(100), k = any(20);
+        bool kept = mr_types_final(types, id[k]) == id[k] &&
+                    mr_types_text(types, id[k]).n > 1;
+        uint64_t hash = (user + 1) * UINT64_C(0x9e3779b97f4a7c15);
+
+        t[i] = (struct mr_tuple){hash, mr_tuple_pack((int64_t)i, 0)};
+        t[i + 1] =
+            (struct mr_tuple){hash, mr_tuple_pack(MR_TIME_END_MS, id[k])};
+        n[kept] += !is_in[kept][user];
+        is_in[kept][user] = true;
+    }
+    assert_int_equal(mr_aggregate_add(a, t, 2000, scratch), MR_OK);
+    for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s++)
+        assert_int_equal(mr_aggregate_seal(a, s, types, by_text, types), MR_OK);
+    assert_int_equal(mr_aggregate_plan(a, &n_blocks), MR_OK);
+    assert_int_equal(n_blocks, 1);
+    assert_int_equal(mr_block_builder_new(3, &builder), MR_OK);
+    assert_int_equal(mr_aggregate_block(a, 0, builder, &block), MR_OK);
+    assert_int_equal(block.n_sets, 3);
+    assert_int_equal(block.sets[1].cell, 1);
+    assert_int_equal(block.sets[1].n, n[0]);
+    assert_int_equal(block.sets[2].cell, 2);
+    assert_int_equal(block.sets[2].n, n[1]);
+    mr_block_builder_free(builder);
+    mr_aggregate_scratch_free(scratch);
+    mr_aggregate_free(a);
+    mr_type_cache_free(cache);
+    mr_types_free(types);
+}
+
 /* ---- blocks from parts of blocks ---- */
 
 #define CELLS 12
@@ -826,6 +893,7 @@ int main(void)
         cmocka_unit_test(heavy_users_stand_alone),
         cmocka_unit_test(busy_users_share_blocks),
         cmocka_unit_test(empty_aggregates),
+        cmocka_unit_test(dropped_groups_are_one),
         cmocka_unit_test(sets_are_sorted),
         cmocka_unit_test(parts_are_renumbered),
     };

@@ -347,7 +347,7 @@ static void make_head(struct mr_state_head *head, const struct content *c,
     uint32_t *type = room(world.n_types, sizeof *type);
 
     memset(head, 0, sizeof *head);
-    head->spec = *spec;
+    head->spec = spec;
     head->type = room(world.n_types, sizeof *head->type);
     head->cell = room(world.n_cells, sizeof *head->cell);
     head->sketch = room(world.n_cells, sizeof(struct mr_hll *));
@@ -602,7 +602,7 @@ static struct outcome run_merge(struct mr_state *const *state, size_t n,
             mr_kpi_tally_new(mr_merge_cells(m), &tally[t], NULL), MR_OK);
     if (out != NULL)
         assert_int_equal(
-            mr_state_writer_new(out, &mr_merge_head(m)->spec, &writer, NULL),
+            mr_state_writer_new(out, mr_merge_head(m)->spec, &writer, NULL),
             MR_OK);
     o.status = mr_merge_run(m, threads, tally, writer, stop, &o.users, &o.err);
     for (unsigned t = 1; t < threads; t++)
@@ -613,7 +613,7 @@ static struct outcome run_merge(struct mr_state *const *state, size_t n,
         assert_int_equal(
             mr_kpis_compute(mr_merge_cells(m), tally[0], &head->coverage,
                 (const struct mr_hll *const *)head->sketch,
-                head->spec.sketch_bits, &o.kpis, NULL),
+                head->spec->sketch_bits, &o.kpis, NULL),
             MR_OK);
         if (out != NULL)
             assert_int_equal(mr_state_writer_finish(writer, head, final,
