@@ -6,7 +6,7 @@
 tests/seed_data.py makes logs in those shapes.  mr maps each in two shards and
 reduces them, with a built-in spec and a few lines of YAML at most; sqlite3
 answers the same questions from the events as they were made.  Every figure
-must be equal, and every rejected line be told.  Also asked is the sample of
+must be equal, every rejected line be told, and 'mr init' know each shape.  Also asked is the sample of
 ../shared/data/wikiticker, whose answers are known, where it is there.
 
 Prints TAP.  Exit status 1 if anything differs.
@@ -239,6 +239,13 @@ class Questions:
             "source", "events", "users",
         )  # fmt: skip
 
+    def propose(self, name):
+        """A file says itself which built-in spec it needs."""
+        first = sorted(os.listdir(self.log.inputs))[0]
+        run = self.run("init", "-q", os.path.join(self.log.inputs, first))
+        if "built-in spec '%s'" % name not in run.out.decode():
+            self.problems.append("init does not propose '%s'" % name)
+
     def extend(self, name, more):
         """A spec of one's own: a built-in one and a few lines."""
         self.spec = os.path.join(self.work, "spec.yaml")
@@ -251,6 +258,7 @@ class Questions:
 def ask_pageviews(mr, work, seed):
     log = seed_data.pageviews(os.path.join(work, "log"), seed)
     q = Questions(mr, work, log, "snowplow-pageviews")
+    q.propose("snowplow-pageviews")
     q.common()
     q.identity()
     return q.problems
@@ -259,6 +267,7 @@ def ask_pageviews(mr, work, seed):
 def ask_enriched(mr, work, seed):
     log = seed_data.enriched(os.path.join(work, "log"), seed)
     q = Questions(mr, work, log, "snowplow-enriched")
+    q.propose("snowplow-enriched")
     q.common()
     q.identity()
     return q.problems
@@ -267,6 +276,7 @@ def ask_enriched(mr, work, seed):
 def ask_lake(mr, work, seed):
     log = seed_data.lake(os.path.join(work, "log"), seed)
     q = Questions(mr, work, log, "lake")
+    q.propose("lake")
     q.common()
     q.extend("lake", "rollups:\n  - {name: hourly, by: [type, hour]}\n")
     q.common()
@@ -282,6 +292,7 @@ def ask_lake(mr, work, seed):
 def ask_clickstream(mr, work, seed):
     log = seed_data.clickstream(os.path.join(work, "log"), seed)
     q = Questions(mr, work, log, "clickstream")
+    q.propose("clickstream")
     q.common()
     columns = (
         "time_bucket", "url_level1", "url_level2", "activity",
@@ -318,6 +329,7 @@ def ask_clickstream(mr, work, seed):
 def ask_interactions(mr, work, seed):
     log = seed_data.interactions(os.path.join(work, "log"), seed)
     q = Questions(mr, work, log, "interactions")
+    q.propose("interactions")
     # Without the table nobody is known but by events.
     q.db.execute("delete from known")
     q.common()
