@@ -954,9 +954,10 @@ static enum mr_status fill_result(
                 MR_NOWHERE, r->listing.unlisted[i].cause);
     if (status == MR_OK)
         status = mr_coverage_settle(&r->coverage);
-    head.coverage = r->coverage;
-    if (status == MR_OK)
+    if (status == MR_OK) {
+        head.coverage = r->coverage;
         status = mr_result_fill(result, &head, 0);
+    }
     if (status == MR_OK && r->options->output != NULL)
         (void)snprintf(
             result->path, sizeof(result->path), "%s", r->options->output);
@@ -992,26 +993,33 @@ enum mr_status mr_rows(const struct mr_rows_options *options,
 {
     unsigned wanted =
         options->threads > 0 ? options->threads : (unsigned)omp_get_num_procs();
-    struct run r = {.options = options,
-        .observer = observer,
-        .sink = sink,
-        .spill = options->spill == NULL ? "." : options->spill,
-        .threads = mr_threads(wanted),
-        .lock = PTHREAD_MUTEX_INITIALIZER,
-        .changed = PTHREAD_COND_INITIALIZER};
+    struct run *r = calloc(1, sizeof(*r));
     double start = mr_clock();
     enum mr_status status;
 
     memset(result_out, 0, sizeof(*result_out));
-    status = prepare(&r, err);
+    if (r == NULL)
+        return mr_fail_nomem(err);
+    r->options = options;
+    r->observer = observer;
+    r->sink = sink;
+    r->spill = options->spill == NULL ? "." : options->spill;
+    r->threads = mr_threads(wanted);
+    if (pthread_mutex_init(&r->lock, NULL) != 0 ||
+        pthread_cond_init(&r->changed, NULL) != 0) {
+        free(r);
+        return mr_fail_nomem(err);
+    }
+    status = prepare(r, err);
     if (status == MR_OK)
-        status = write_header(&r, err);
+        status = write_header(r, err);
     if (status == MR_OK)
-        status = run_threads(&r, err);
+        status = run_threads(r, err);
     if (status == MR_OK)
-        status = fill_result(&r, result_out, err);
-    status = finish(&r, status, err);
-    release(&r);
+        status = fill_result(r, result_out, err);
+    status = finish(r, status, err);
+    release(r);
+    free(r);
     result_out->seconds = mr_clock() - start;
     return status;
 }

@@ -119,6 +119,31 @@ $name: ok" ]
     [[ $stderr == *"no built-in spec 'lakes'"*"'lake'"* ]]
 }
 
+<<<<<<< HEAD
+=======
+@test "what map cannot do is refused before anything is read: 2" {
+    local format
+    small_lake lake
+    for format in json-values json-array; do
+        echo "format: $format" >own.yaml
+        run mr map --spec own.yaml -o s.mrs lake
+        [ "$status" -eq 2 ]
+        [[ $output == *"map cannot do "* ]]
+        [ ! -e s.mrs ]
+    done
+}
+
+@test "a users table and tagged identities contradict each other: 2" {
+    small_lake lake
+    printf 'id,country\nann,IE\n' >users.csv
+    printf 'user: [a, b]\nidentity: tagged\nusers_table: {file: users.csv, id: id}\n' >own.yaml
+    run mr map --spec own.yaml -o s.mrs lake
+    [ "$status" -eq 2 ]
+    [[ $output == *"users table"*"identity"* ]]
+    [ ! -e s.mrs ]
+}
+
+>>>>>>> i4-tests
 @test "a spec that is wrong is refused with line and column: 2" {
     printf 'id: event_id\nsesion_gap_ms: 5\n' >bad.yaml
     small_lake lake

@@ -672,6 +672,58 @@ static void dropped_groups_are_one(void **state)
     mr_types_free(types);
 }
 
+/* As many groups as would fill two blocks were they not one. */
+static void dropped_groups_weigh_as_one(void **state)
+{
+    const size_t users = 20000;
+    struct mr_tuple *t = room(users, sizeof *t);
+    struct mr_aggregate_scratch *scratch;
+    struct mr_type_cache *cache;
+    struct mr_types *types;
+    struct mr_aggregate *a;
+    size_t n_blocks;
+
+    (void)state;
+    assert_int_equal(mr_types_new(&types), MR_OK);
+    assert_int_equal(mr_types_limit(types, MR_TEXT_ROLLUP, 1000), MR_OK);
+    assert_int_equal(mr_type_cache_new(types, &cache), MR_OK);
+    assert_int_equal(mr_aggregate_new(1000, zone, &a), MR_OK);
+    assert_int_equal(mr_aggregate_scratch_new(&scratch), MR_OK);
+    for (uint32_t g = 0; g < 900; g++) {
+        char text[20];
+        struct mr_span span = {(uint8_t *)text,
+            (size_t)snprintf(text, sizeof text, "g%u", (unsigned)g)};
+        uint32_t id;
+
+        assert_int_equal(mr_type_id(cache, MR_TEXT_ROLLUP, span, &id), MR_OK);
+        for (size_t u = 0; u < users; u++)
+            t[u] = (struct mr_tuple){(u + 1) * UINT64_C(0x9e3779b97f4a7c15),
+                mr_tuple_pack(MR_TIME_END_MS, id)};
+        assert_int_equal(mr_aggregate_add(a, t, users, scratch), MR_OK);
+    }
+    for (size_t u = 0; u < users; u++)
+        t[u].what = mr_tuple_pack(1, 0);
+    assert_int_equal(mr_aggregate_add(a, t, users, scratch), MR_OK);
+    /* So many more that nearly all of the others are left out. */
+    for (uint32_t g = 0; g < 400000; g++) {
+        char text[20];
+        struct mr_span span = {(uint8_t *)text,
+            (size_t)snprintf(text, sizeof text, "h%u", (unsigned)g)};
+        uint32_t id;
+
+        assert_int_equal(mr_type_id(cache, MR_TEXT_ROLLUP, span, &id), MR_OK);
+    }
+    for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s++)
+        assert_int_equal(mr_aggregate_seal(a, s, types, by_text, types), MR_OK);
+    assert_int_equal(mr_aggregate_plan(a, &n_blocks), MR_OK);
+    assert_int_equal(n_blocks, 1);
+    mr_aggregate_scratch_free(scratch);
+    mr_aggregate_free(a);
+    mr_type_cache_free(cache);
+    mr_types_free(types);
+    free(t);
+}
+
 /* ---- blocks from parts of blocks ---- */
 
 #define CELLS 12
@@ -894,6 +946,7 @@ int main(void)
         cmocka_unit_test(busy_users_share_blocks),
         cmocka_unit_test(empty_aggregates),
         cmocka_unit_test(dropped_groups_are_one),
+        cmocka_unit_test(dropped_groups_weigh_as_one),
         cmocka_unit_test(sets_are_sorted),
         cmocka_unit_test(parts_are_renumbered),
     };
