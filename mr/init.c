@@ -476,6 +476,10 @@ static enum mr_status show_csv(struct run *r)
 
 /* ---- shapes that are known ---- */
 
+/* So many columns are a shape by their number; and of so many, several may
+ * look like the id or the time. */
+#define COLUMNS_THAT_TELL 100
+
 /* Whether what was chosen is what a spec of columns says. */
 static bool same_columns(const struct run *r, const struct mr_guess_choice *c,
     const struct mr_spec *spec)
@@ -487,6 +491,8 @@ static bool same_columns(const struct run *r, const struct mr_guess_choice *c,
         (a->quote != b->quote && a->quote != 0) ||
         a->skip_spaces != b->skip_spaces)
         return false;
+    if (r->shape.columns >= COLUMNS_THAT_TELL)
+        return true;
     return c->time != NULL &&
            strcmp(c->time->name, spec->field[MR_FIELD_TIME]) == 0 &&
            (c->type == NULL || type[0] == '=' ||
