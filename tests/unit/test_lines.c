@@ -47,7 +47,9 @@ static const char *path_of(enum way way)
 {
     static char path[WAYS][300];
 
-    snprintf(path[way], sizeof path[way], "%s/%d", folder, (int)way);
+    /* Once, before there is a thread that asks, too. */
+    if (path[way][0] == '\0')
+        snprintf(path[way], sizeof path[way], "%s/%d", folder, (int)way);
     return path[way];
 }
 
