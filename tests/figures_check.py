@@ -4,8 +4,8 @@
 Usage: figures_check.py [--lakes N] [--first SEED] [--keep FOLDER]
 
 Each lake is mapped whole and in two shards; every figure of daily.csv, of
-each rollup, of identity.csv and unknown_users.csv must be the one counted
-here, from one state and from two, and both must merge to the same bytes.
+each rollup, of identity.csv, unknown_users.csv, duplicates.csv and
+segments.csv must be the one counted here, from one state and from two, and both must merge to the same bytes.
 A lake that differs is kept.  Exit status 1 if any does.
 """
 
@@ -83,6 +83,48 @@ def compare_unknown(rows, wanted):
             yield "unknown_users.csv: share %s, not %f" % (row["share"], share)
 
 
+def compare_duplicates(rows, wanted):
+    if sorted(x["day"] for x in rows) != sorted(wanted):
+        yield "duplicates.csv has the days %s, not %s" % (
+            [x["day"] for x in rows], sorted(wanted)
+        )  # fmt: skip
+        return
+    by_rank = sorted(wanted, key=lambda day: (-wanted[day][2], day))
+    ranks = [(x["rank"], x["day"]) for x in rows]
+    if ranks != [(str(i), day) for i, day in enumerate(by_rank, 1)]:
+        yield "duplicates.csv: its ranks are %s" % ranks
+    columns = (
+        "events", "ids", "duplicates", "duplicates_low", "duplicates_high",
+    )  # fmt: skip
+    for row in rows:
+        *figures, kept = wanted[row["day"]]
+        if row["kind"] != ("exact" if kept is None else "estimate"):
+            yield "duplicates.csv %s: kind %s" % (row["day"], row["kind"])
+        for column, figure in zip(columns, figures):
+            # Estimates are shown as the nearest whole numbers.
+            if abs(int(row[column]) - figure) > 0.5 + 1e-6:
+                yield "duplicates.csv %s: %s is %s, not %s" % (
+                    row["day"], column, row[column], figure
+                )  # fmt: skip
+        # Only an impossible estimate may lie outside of its interval.
+        value, low, high = (int(row[x]) for x in columns[2:])
+        most = figures[0] - figures[1] if kept is None else figures[0] - kept - 1
+        if 0 <= figures[2] <= most and not low <= value <= high:
+            yield "duplicates.csv %s: %s" % (row["day"], row)
+
+
+def compare_segments(rows, wanted):
+    keys = ("segment", "day", "attribute", "value")
+    got = {tuple(x[k] for k in keys): int(x["users"]) for x in rows}
+    if len(got) != len(rows):
+        yield "segments.csv has a row twice"
+    for key in sorted(set(got) | set(wanted)):
+        if got.get(key) != wanted.get(key):
+            yield "segments.csv %s: %s, not %s" % (
+                key, got.get(key), wanted.get(key)
+            )  # fmt: skip
+
+
 def compare(folder, lake, truth):
     csv = lambda name: read_csv(os.path.join(folder, name))
     yield from compare_days(csv("daily.csv"), truth["days"])
@@ -91,6 +133,8 @@ def compare(folder, lake, truth):
     for name, key, check in (
         ("identity.csv", "identity", compare_identity),
         ("unknown_users.csv", "unknown", compare_unknown),
+        ("duplicates.csv", "duplicates", compare_duplicates),
+        ("segments.csv", "segments", compare_segments),
     ):
         if truth[key] is not None:
             yield from check(csv(name), truth[key])

@@ -6,7 +6,9 @@ Usage: laws.py [--lakes N] [--first SEED] [--law N]... [--keep FOLDER]
 One line is printed for each law, and one for each comparison that fails; the
 lake of a failure is kept.  Exit status 1 if any fails.  Each law is tried on
 lakes of the built-in spec (random_lake.py), and on as many of random specs
-with all kinds of figures (random_spec.py).
+with all kinds of figures (random_spec.py).  Users' numbers of events, which
+segments need, add up: where these are kept, states that overlap in part must
+be refused, with a partition that they have in common.
 
   1 merging states is a union: any order, grouping, repetition, overlap
   2 mapping parts and merging is mapping all: threads, order, splits, shards
@@ -29,7 +31,9 @@ import tempfile
 
 from mr_program import Run, number, program, read_csv
 from random_lake import make_lake
-from random_spec import make_spec_lake
+from random_spec import identify, make_spec_lake
+
+MISMATCH = 6  # the exit status
 
 
 class Failed(Exception):
@@ -44,6 +48,8 @@ class Lake:
         self.folder, self.lake = folder, os.path.join(folder, "lake")
         self.compared, self.files = 0, 0
         self.spec, self.whole_file = (), whole_file()
+        # Partitions of each state whose numbers of events add up.
+        self.parts, self.adding = {}, set()
         self.make(seed, law, damage)
         os.chdir(self.lake)
 
@@ -72,13 +78,40 @@ class Lake:
         with open(name, "w", encoding="utf-8") as file:
             file.writelines(x + "\n" for x in paths)
         threads = threads or self.rng.choice((1, 2, 7))
-        return self.map("-j", str(threads), "@" + name)
+        state = self.map("-j", str(threads), "@" + name)
+        self.parts[state] = self.adding & set(paths)
+        return state
 
     def merge(self, *states, threads=2):
+        """None of states that must be refused, and are."""
+        if None in states:
+            return None
         merged = self.new_path(".mrs")
-        jobs = ["-j", str(threads)]
-        self.run("reduce", "-q", *jobs, "--merged", merged, *states)
+        run = "reduce", "-q", "-j", str(threads), "--merged", merged, *states
+        shared = self.shared(states)
+        if shared:
+            self.refused(shared, *run)
+            self.refused(shared, "reduce", "-q", *states)
+            self.true("%s is there" % merged, not os.path.exists(merged))
+            return None
+        self.run(*run)
+        parts = [self.parts.get(x, set()) for x in states]
+        self.parts[merged] = set().union(*parts)
         return merged
+
+    def shared(self, states):
+        """Partitions that two of the states have, of which neither has all
+        of the other's, nor a third all of one's."""
+        parts = [self.parts.get(x, set()) for x in states]
+        parts = [a for a in parts if not any(a < b for b in parts)]
+        return set().union(*(a & b for a in parts for b in parts if a != b))
+
+    def refused(self, shared, *args):
+        self.compared += 1
+        run = Run(self.mr, *args)
+        named = any("'%s'" % x in run.said for x in shared)
+        if run.status != MISMATCH or not named:
+            raise Failed("%s; expected 6 and one of %s" % (run, shared))
 
     def reduce(self, *states):
         out = self.new_path(".out")
@@ -97,7 +130,9 @@ class Lake:
         return parts
 
     def same(self, what, a, b):
-        """Two files are alike to the byte."""
+        """Two files are alike to the byte; None has been refused."""
+        if a is None or b is None:
+            return
         self.compared += 1
         with open(a, "rb") as x, open(b, "rb") as y:
             if x.read() != y.read():
@@ -129,6 +164,11 @@ class SpecLake(Lake):
     def make(self, seed, law, _):
         made = make_spec_lake(seed, self.folder, law != 4, law != 5)
         self.lake, self.paths = made.root, made.paths
+        if made.spec["segments"]:
+            identify(made)
+            self.adding = {
+                e["path"] for e in made.events if e["user"] is not None
+            }
         self.spec = "--spec", made.spec_path
         self.whole_file = made.extra
 
@@ -143,7 +183,10 @@ def whole_file():
 
 def law_1(lake):
     parts = lake.split(3)
-    parts.append(lake.rng.sample(lake.paths, (len(lake.paths) + 1) // 2))
+    if lake.adding and lake.rng.random() < 0.5:
+        parts.append(lake.rng.sample(parts[0], (len(parts[0]) + 1) // 2))
+    else:
+        parts.append(lake.rng.sample(lake.paths, (len(lake.paths) + 1) // 2))
     a, b, c, d = states = [lake.map_paths(x) for x in parts]
     whole = lake.merge(*states)
     for order in lake.rng.sample(list(itertools.permutations(states)), 4):
@@ -159,6 +202,9 @@ def law_1(lake):
     lake.same("a alone is settled", a, lake.merge(a))
     lake.same("overlap", whole, lake.merge(ab, bc, cd, d))
     lake.same("repetition", whole, lake.merge(whole, a, whole, d, d))
+    abc = lake.merge(ab, c)
+    lake.same("equal ones", abc, lake.merge(abc, lake.merge(a, bc)))
+    lake.same("contained ones", abc, lake.merge(b, abc, d, bc))
 
 
 def law_2(lake):
@@ -293,6 +339,14 @@ def law_7(lake):
             "%s is neither exact nor an estimate with its error" % name,
             mark.get("kind") == "exact"
             or (mark.get("kind") == "estimate" and mark["standard_error"] > 0),
+        )
+    for row in kpis.get("duplicates", ()):
+        low, high = row["low"], row["high"]
+        lake.true(
+            "duplicates are neither exact nor an estimate with its interval:"
+            " %s" % row,
+            (row["kind"] == "exact" and low == row["duplicates"] == high)
+            or (row["kind"] == "estimate" and low <= high),
         )
     for row, day in zip(days, kpis["days"]):
         for name in figures:

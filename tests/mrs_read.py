@@ -22,14 +22,20 @@ import zoneinfo
 M64 = 2**64 - 1
 MAGIC = b"\x8dMRS\r\n\x1a\n"
 CHUNKS = ("USER", "UIDX", "SPEC", "TYPE", "CELL", "PART", "FAIL", "SKET")
-OPTIONAL = ("FIGU",)  # behind them, with specs that have figures
-IDENTITY, UNKNOWN, ROLLUP = 1, 2, 16  # kinds of figures
+# Behind them, where the spec wants them.
+OPTIONAL = ("FIGU", "DUPS", "DIDX", "SEGM", "SIDX")
+STREAMS = ("USER", "DUPS", "SEGM")  # in blocks that an index describes
+IDENTITY, UNKNOWN, ATTRIBUTE, ROLLUP = 1, 2, 3, 16  # kinds of figures
 REQUIRED, PACKED, BLOCKS = 1, 2, 4
 MAX_RATIO = 200
 END_OF_TIME = 7258118400000
 MS_PER_DAY = 86400000
 BLOCK_USERS = 65536
 BLOCK_WEIGHT = 2**24
+BLOCK_IDS = 16384
+SEGMENT_USERS = 4096
+SEGMENT_WEIGHT = 65536
+MOST_EVENTS = 2**32 - 1
 
 
 class Refused(Exception):
@@ -229,6 +235,26 @@ class Bytes:
         """A number that ascends from one call to the next."""
         return self.varint() + before + 1
 
+    def ascending(self, n, first, last):
+        """n numbers in the code of Elias and Fano."""
+        demand(n >= 1 and (n == 1) == (first == last), "%s: ends", self.what)
+        reach, out = last - first, []
+        demand(reach >= n - 1, "%s: too many numbers", self.what)
+        low_bits = (reach // n).bit_length() - 1 if reach >= n else 0
+        low = self.number((n * low_bits + 7) // 8)
+        n_high = n + (reach >> low_bits)
+        high = self.number((n_high + 7) // 8)
+        demand(low >> n * low_bits == 0, "%s: low bits behind", self.what)
+        demand(high >> n_high == 0, "%s: high bits behind", self.what)
+        for place, bit in enumerate(reversed(bin(high)[2:])):
+            if bit == "1":
+                i = len(out)
+                rest = low >> i * low_bits & (1 << low_bits) - 1
+                out.append(first + (place - i << low_bits | rest))
+        demand(len(out) == n and ascends(out), "%s: its numbers", self.what)
+        demand((out[0], out[-1]) == (first, last), "%s: its ends", self.what)
+        return out
+
     def end(self):
         demand(self.at == len(self.data), "%s: bytes follow", self.what)
 
@@ -252,7 +278,7 @@ def unpack(stored, plain_length, what):
 State = collections.namedtuple(
     "State",
     "name spec types cells partitions failures sketches users members"
-    " figures",
+    " figures ids events",
 )
 
 
@@ -280,15 +306,21 @@ def read_table(data):
     ids = tuple(x[0] for x in entries)
     demand(ids[: len(CHUNKS)] == CHUNKS, "chunks %s", ids)
     demand(len(set(ids)) == len(ids), "a chunk stands twice")
+    optional = [x for x in ids if x in OPTIONAL]
+    demand(optional == [x for x in OPTIONAL if x in ids], "chunks %s", ids)
     return entries, spec_digest, xxh3_128(data[: 64 + 40 * count])
 
 
 def read_chunks(entries):
-    """The plain bytes of all known chunks but USER, by id."""
+    """The plain bytes of all known chunks, by id; of those in blocks the
+    stored ones."""
     chunks = {}
     for id_, flags, stored, plain, checksum in entries:
-        if id_ == "USER":
-            demand(flags == REQUIRED | BLOCKS, "USER: flags %d", flags)
+        if id_ in STREAMS:
+            demand(flags == REQUIRED | BLOCKS, "%s: flags %d", id_, flags)
+            demand(checksum == 0, "%s: a checksum", id_)
+            demand(id_ == "USER" or plain == len(stored), "%s: length", id_)
+            chunks[id_] = stored
             continue
         known = id_ in CHUNKS + OPTIONAL
         demand(known or not flags & REQUIRED, "%s is not known", id_)
@@ -413,7 +445,7 @@ def read_figures(data, partitions, n_cells, p):
     demand(ascends(texts) and all(texts), "FIGU: texts")
     kinds = {x[0] for x in texts}
     demand(
-        kinds <= {IDENTITY, UNKNOWN, *range(ROLLUP, ROLLUP + 16)},
+        kinds <= {IDENTITY, UNKNOWN, ATTRIBUTE, *range(ROLLUP, ROLLUP + 16)},
         "FIGU: kinds %s",
         kinds,
     )
@@ -526,8 +558,7 @@ def read_block(plain, entry, what, n_cells, gap, users, members):
 def read_users(entry, index, n_cells, gap):
     """All users' intervals and all cells' members, and that blocks are cut
     where they must be."""
-    _, _, stored, plain_sum, checksum = entry
-    demand(checksum == 0, "USER: a checksum")
+    _, _, stored, plain_sum, _ = entry
     r = Bytes(index, "UIDX")
     n_blocks, n_users, n_members, n_intervals = (r.varint() for _ in range(4))
     users, members = {}, [[] for _ in range(n_cells)]
@@ -565,6 +596,176 @@ def read_users(entry, index, n_cells, gap):
     return users, members
 
 
+# What is kept of events beside figures.
+
+
+def has_ids(spec):
+    return spec["duplicates"] != "null"
+
+
+def has_segments(spec):
+    return spec["segments"] != "{}"
+
+
+def read_blocks(data, lengths, what):
+    """Cut a chunk into blocks and look at their checksums."""
+    r, blocks = Bytes(data, what), []
+    for length, checksum in lengths:
+        blocks.append(r.take(length))
+        demand(xxh64(blocks[-1]) == checksum, "%s: a checksum differs", what)
+    r.end()
+    return blocks
+
+
+def read_ids(dups, index, spec, cells, partitions):
+    """By day whether it is cut, and its ids."""
+    rule = re.fullmatch(
+        r"{max_ids: (\d+), exact: (true|false)}", spec["duplicates"]
+    )
+    most, exact = int(rule.group(1)), rule.group(2) == "true"
+    r, all_ids, days, day = Bytes(index, "DIDX"), Bytes(dups, "DUPS"), {}, -1
+    for _ in range(r.varint()):
+        day = r.gap(day)
+        n, is_cut = divmod(r.varint(), 2)
+        demand(n >= 1, "DIDX: a day without ids")
+        demand(exact or n <= most, "DIDX: %d ids", n)
+        demand(not is_cut or (not exact and n == most), "DIDX: a cut")
+        ids = []
+        for left in range(n, 0, -BLOCK_IDS):
+            first, last, checksum = (r.number(8) for _ in range(3))
+            at = all_ids.at
+            ids += all_ids.ascending(min(left, BLOCK_IDS), first, last)
+            block = dups[at : all_ids.at]
+            demand(xxh64(block) == checksum, "DUPS: a checksum differs")
+        demand(len(ids) == n and ascends(ids), "DUPS: ids")
+        days[day] = bool(is_cut), ids
+    r.end()
+    all_ids.end()
+    events = collections.Counter()
+    for partition in partitions:
+        for cell, n, _ in partition["cells"]:
+            events[cells[cell][0]] += n
+    demand(set(days) == set(events), "DIDX: its days")
+    for day, (is_cut, ids) in days.items():
+        demand(len(ids) + is_cut <= events[day], "DIDX: more ids than events")
+    return days
+
+
+def segments(spec):
+    """By name a list of conditions: type, comparison, number."""
+    out, r = {}, spec["segments"]
+    word = r'("(?:[^"\\]|\\.)*"|[^",:{} ]+)'
+    plain = lambda x: json.loads(x) if x.startswith('"') else x
+    for name, conditions in re.findall(
+        word + r": {((?:" + word[1:-1] + r"|[:, ])*)}", r
+    ):
+        out[plain(name)] = [
+            (plain(type_).encode("utf-8"), *read_condition(plain(condition)))
+            for type_, condition in re.findall(word + ": " + word, conditions)
+        ]
+    return out
+
+
+def read_condition(text):
+    found = re.fullmatch(r"(>=|>|=|<|<=)(\d+)", text)
+    demand(found, "SPEC: the condition %s", text)
+    return found.group(1), int(found.group(2))
+
+
+def holds(condition, n):
+    _, word, limit = condition
+    return {
+        ">=": n >= limit, ">": n > limit, "=": n == limit, "<": n < limit,
+        "<=": n <= limit,
+    }[word]  # fmt: skip
+
+
+def in_segment(conditions, events):
+    """By a counter of types."""
+    return all(holds(c, events[c[0]]) for c in conditions)
+
+
+def read_user_events(r, types, keeps_seen):
+    """By day a counter of types; and the weight."""
+    days, day, weight = {}, -1, 0
+    for _ in range(r.varint() + 1):
+        day, mask = r.gap(day), r.varint()
+        demand(mask >> len(types) == 0, "%s: types", r.what)
+        demand(mask or keeps_seen, "%s: a day without events", r.what)
+        events = collections.Counter()
+        for i, type_ in enumerate(types):
+            if mask >> i & 1:
+                events[type_] = r.varint() + 1
+                demand(events[type_] <= MOST_EVENTS, "%s: events", r.what)
+        days[day] = events
+        weight += max(len(events), 1)
+    return days, weight
+
+
+def read_events(segm, index, spec):
+    """By user and day a counter of types that segments name."""
+    wanted = segments(spec).values()
+    types = sorted({c[0] for conditions in wanted for c in conditions})
+    nothing = collections.Counter()
+    keeps_seen = any(in_segment(x, nothing) for x in wanted)
+    r, users, entries, last = Bytes(index, "SIDX"), {}, [], -1
+    for _ in range(r.varint()):
+        entry = tuple(r.number(size) for size in (8, 8, 4, 8, 8))
+        demand(entry[0] > last, "SIDX: users do not ascend")
+        last = entry[1]
+        entries.append(entry)
+    r.end()
+    blocks = read_blocks(segm, [x[3:] for x in entries], "SEGM")
+    before = before_users = None
+    for (first, last, n, _, _), data in zip(entries, blocks):
+        r = Bytes(data, "a block of SEGM")
+        demand(1 <= n <= SEGMENT_USERS, "SIDX: users")
+        weights = []
+        for h in r.ascending(n, first, last):
+            users[h], weight = read_user_events(r, types, keeps_seen)
+            weights.append(weight)
+        r.end()
+        demand(n == 1 or sum(weights) <= SEGMENT_WEIGHT, "SEGM: weight")
+        demand(
+            before is None
+            or before_users == SEGMENT_USERS
+            or before + weights[0] > SEGMENT_WEIGHT,
+            "SEGM: cut early",
+        )
+        before, before_users = sum(weights), n
+    return users, types, keeps_seen
+
+
+def check_events(events, types, keeps_seen, names, cells, members, partitions):
+    """Against the sets of users, and against the partitions' numbers."""
+    wanted = collections.defaultdict(set)
+    for (day, type_), hashes in zip(cells, members):
+        for h in hashes:
+            if names[type_] in types:
+                wanted[h, day].add(names[type_])
+            elif keeps_seen:
+                wanted[h, day].update()
+    got, sums = {}, collections.Counter()
+    for h, days in events.items():
+        for day, counts in days.items():
+            got[h, day] = set(counts)
+            for type_, n in counts.items():
+                sums[day, type_] += n
+    demand(got == wanted, "SEGM: its users, days or types")
+    in_cells = collections.Counter()
+    for partition in partitions:
+        for cell, n, without_user in partition["cells"]:
+            day, type_ = cells[cell]
+            if names[type_] in types:
+                in_cells[day, names[type_]] += n - without_user
+    for key in set(sums) | set(in_cells):
+        demand(
+            sums[key] == in_cells[key]
+            or sums[key] < in_cells[key] > MOST_EVENTS,
+            "SEGM: its numbers of events",
+        )
+
+
 def read_state(path):
     """The whole content of a state file, or Refused."""
     with open(path, "rb") as file:
@@ -593,9 +794,21 @@ def read_state(path):
             with_user[cell] += events - without_user
     for cell, registers in enumerate(sketches):
         demand((registers is None) == (with_user[cell] == 0), "SKET: presence")
+    ids, events = {}, {}
+    for chunk in ("DUPS", "DIDX"):
+        demand((chunk in chunks) == has_ids(spec), "%s: presence", chunk)
+    if has_ids(spec):
+        ids = read_ids(
+            chunks["DUPS"], chunks["DIDX"], spec, cells, partitions
+        )
+    for chunk in ("SEGM", "SIDX"):
+        demand((chunk in chunks) == has_segments(spec), "%s: presence", chunk)
+    if has_segments(spec):
+        events, *rule = read_events(chunks["SEGM"], chunks["SIDX"], spec)
+        check_events(events, *rule, types, cells, members, partitions)
     return State(
         name.hex(), spec, types, cells, partitions, failures, sketches, users,
-        members, figures,
+        members, figures, ids, events,
     )  # fmt: skip
 
 
@@ -699,6 +912,38 @@ def figure_counts(state):
         text: (events[first + i], len(state.members[first + i]))
         for i, text in enumerate(state.figures)
     }
+
+
+def attributes(state):
+    """By number of the attribute, from 0 on, each user's value."""
+    out, first = collections.defaultdict(dict), len(state.cells)
+    for i, text in enumerate(state.figures):
+        if text[0] == ATTRIBUTE:
+            values = out[text[1] - 1]
+            for h in state.members[first + i]:
+                demand(h not in values, "FIGU: a user of two values")
+                values[h] = text[2:].decode("utf-8")
+    return out
+
+
+def segment_users(state):
+    """Users by (segment, day, attribute, value); no day: all of them together,
+    no attribute: all users."""
+    values, counts = attributes(state), collections.Counter()
+    names = re.findall(
+        r"[\[ ]{(.*?): users\.", state.spec["segments_by"]
+    )
+    for h, days in state.events.items():
+        groups = [("", "")] + [
+            (name, values[i].get(h, "")) for i, name in enumerate(names)
+        ]
+        by_day = {date(day): events for day, events in days.items()}
+        by_day[""] = sum(days.values(), collections.Counter())
+        for name, conditions in segments(state.spec).items():
+            for day, events in by_day.items():
+                if in_segment(conditions, events):
+                    counts.update((name, day, *group) for group in groups)
+    return counts
 
 
 def group_values(text):
@@ -810,6 +1055,17 @@ def as_json(state):
             for n, offset, cause in state.failures
         ],
         "intervals": {hexadecimal(h): x for h, x in state.users.items()},
+        "ids": {
+            date(day): {"cut": is_cut, "ids": [hexadecimal(h) for h in ids]}
+            for day, (is_cut, ids) in state.ids.items()
+        },
+        "events": {
+            hexadecimal(h): {
+                date(day): {text(t): n for t, n in counts.items()}
+                for day, counts in days.items()
+            }
+            for h, days in state.events.items()
+        },
     }
 
 

@@ -12,6 +12,8 @@ import datetime
 import gzip
 import io
 import json
+import math
+import operator
 import os
 import random
 import subprocess
@@ -42,6 +44,10 @@ FIELDS = (
     "users.country", "users.age", "k",
 )  # fmt: skip
 TABLE_FIELDS = ("users.country", "users.age")
+COMPARISONS = {
+    ">=": operator.ge, ">": operator.gt, "=": operator.eq, "<": operator.lt,
+    "<=": operator.le,
+}  # fmt: skip
 
 
 class SpecLake:
@@ -86,6 +92,32 @@ def make_spec(lake, folders, small):
         }
         for i in range(rng.choice((0, 1, 2, 3)))
     ]
+    make_kept_spec(lake)
+
+
+def make_kept_spec(lake):
+    """Duplicates, of days that are cut or not, and segments."""
+    rng, spec = lake.rng, lake.spec
+    spec["duplicates"], spec["segments"], spec["segments_by"] = None, {}, []
+    if rng.random() < 0.6:
+        spec["duplicates"] = {
+            "max_ids": rng.choice((2, 3, 8, 30, 1000000)),
+            "exact": rng.random() < 0.3,
+        }
+    if rng.random() < 0.5:
+        return
+    for name in rng.sample(("b", "a", "Z-1", "0"), rng.randint(1, 3)):
+        types = rng.sample(TYPES + ("never",), rng.choice((1, 1, 2, 3)))
+        spec["segments"][name] = {x: make_condition(rng) for x in types}
+    if spec["table"]:
+        n = rng.randint(0, len(TABLE_FIELDS))
+        spec["segments_by"] = rng.sample(TABLE_FIELDS, n)
+
+
+def make_condition(rng):
+    word = rng.choice(tuple(COMPARISONS))
+    # No number is below 0: that is no condition.
+    return word, rng.choice((1, 2, 3, 4294967295 if word[0] == "<" else 0))
 
 
 COLUMNS = ("id", "type", "t", "uid", "alt_id", "u", "k")
@@ -133,6 +165,14 @@ def spec_text(spec):
             {**x, "by": [{f: name("k") if f == "k" else f} for f in x["by"]]}
             for x in spec["rollups"]
         ]
+    if spec["duplicates"]:
+        lines["duplicates"] = spec["duplicates"]
+    if spec["segments"]:
+        lines["segments"] = {
+            name: {x: "%s%d" % condition for x, condition in conditions.items()}
+            for name, conditions in spec["segments"].items()
+        }
+        lines["segments_by"] = spec["segments_by"]
     return "".join("%s: %s\n" % (k, json.dumps(v)) for k, v in lines.items())
 
 
@@ -216,7 +256,9 @@ def make_event(lake, users, first):
     alt = rng.choice(users) if rng.random() < 0.6 else None
     url, host, steps = make_url(rng)
     return {
-        "id": "%016x" % rng.getrandbits(64),
+        "id": rng.choice(lake.ids)
+        if rng.random() < 0.8
+        else "%016x" % rng.getrandbits(64),
         "type": rng.choice(TYPES),
         "time_ms": make_time(lake, first),
         "uid": user,
@@ -314,13 +356,14 @@ def make_spec_lake(seed, folder, folders=True, small=True):
     start = datetime.datetime(*rng.choice(STARTS), tzinfo=UTC)
     first = int(start.timestamp()) * 1000
     lake.root = os.path.join(folder, "lake")
+    lake.ids = ["id %d" % i for i in range(rng.choice((2, 30, 300)))]
     for number in range(rng.choice((2, 4, 7))):
         path, site = make_path(rng, number)
         events = [
             make_event(lake, users, first) for _ in range(rng.randint(1, 60))
         ]
         for event in events:
-            event["path.site"] = site
+            event["path.site"], event["path"] = site, path
         lake.events += events
         lake.paths.append(path)
         whole = os.path.join(lake.root, path)
@@ -461,6 +504,64 @@ def daily_truth(lake):
     return rows
 
 
+def interval(k, u, events):
+    """The least and the largest number of ids, of those that are possible,
+    for which the k-th least being u is not too much of a surprise."""
+
+    def fewer(n):
+        """The chance that of n ids fewer than k lie up to u."""
+        return sum(
+            math.comb(n, i) * u**i * (1 - u) ** (n - i) for i in range(k)
+        )
+
+    possible = range(k + 1, events + 1)
+    low = next((n for n in possible if 1 - fewer(n) >= 0.025), events)
+    high = next((n for n in reversed(possible) if fewer(n) >= 0.025), k + 1)
+    return low, high
+
+
+def duplicates_truth(lake):
+    """By day (events, ids, duplicates, least, most, ids kept); None where all
+    are."""
+    rule, by_day, out = lake.spec["duplicates"], {}, {}
+    for e in lake.events:
+        by_day.setdefault(e["date"].isoformat(), []).append(e["id"])
+    for day, ids in by_day.items():
+        n, k, distinct = len(ids), rule["max_ids"], len(set(ids))
+        if rule["exact"] or distinct <= k:
+            out[day] = (n, distinct, *3 * (n - distinct,), None)
+            continue
+        kept = sorted(xxh64(x.encode("utf-8")) for x in set(ids))[:k]
+        u = (kept[-1] + 0.5) / 2**64
+        low, high = interval(k, u, n)
+        ids = (k - 1) / u
+        out[day] = (n, ids, n - ids, n - high, n - low, k)
+    return out
+
+
+def segments_truth(lake):
+    """Users by (segment, day, attribute, value); no day: all days, no
+    attribute: all of them."""
+    counts, out = {}, {}
+    for e in lake.events:
+        for day in ("", e["date"].isoformat()):
+            if e["user"] is not None:
+                types = counts.setdefault((e["user"], day), {})
+                types[e["type"]] = types.get(e["type"], 0) + 1
+    for (user, day), types in counts.items():
+        attributes = lake.table.get(user, {})
+        groups = [(x, attributes.get(x) or "") for x in lake.spec["segments_by"]]
+        for name, conditions in lake.spec["segments"].items():
+            if all(
+                COMPARISONS[word](types.get(x, 0), n)
+                for x, (word, n) in conditions.items()
+            ):
+                for by, value in [("", "")] + groups:
+                    key = name, day, by, value
+                    out[key] = out.get(key, 0) + 1
+    return out
+
+
 def truth_of(lake):
     identify(lake)
     name = lambda column: path_of(lake.spec, column)
@@ -476,6 +577,10 @@ def truth_of(lake):
         "identity": tally(
             (name(e["source"]), e["user"]) for e in lake.events if e["source"]
         ) if lake.spec["chain"] else None,
+        "duplicates": duplicates_truth(lake)
+        if lake.spec["duplicates"]
+        else None,
+        "segments": segments_truth(lake) if lake.spec["segments"] else None,
         "unknown": {
             key: (n, types[key][0], users)
             for key, (n, users) in unknown.items()

@@ -114,6 +114,8 @@ def compare_figures(state, csv):
         elif kind == mrs_read.UNKNOWN:
             name = "unknown_users.csv"
             columns = "unknown_events", "unknown_users"
+        elif kind == mrs_read.ATTRIBUTE:
+            continue
         else:
             name = rollup_name(state, kind - mrs_read.ROLLUP) + ".csv"
             columns = "events", "users"
@@ -126,6 +128,28 @@ def compare_figures(state, csv):
     for text in state.figures:
         if text[0] >= mrs_read.ROLLUP:
             mrs_read.group_values(text)
+
+
+def compare_ids(state, rows):
+    got = {x["day"]: (x["kind"], int(x["ids"])) for x in rows}
+    wanted = {}
+    for day, (is_cut, ids) in state.ids.items():
+        n, kind = len(ids), "exact"
+        if is_cut:
+            kind = "estimate"
+            n = round((n - 1) / ((ids[-1] + 0.5) / 2**64))
+        wanted[mrs_read.date(day)] = kind, n
+    if got != wanted:
+        yield "duplicates.csv has %s, not %s" % (got, wanted)
+
+
+def compare_segments(state, rows):
+    keys = "segment", "day", "attribute", "value"
+    got = {tuple(x[k] for k in keys): int(x["users"]) for x in rows}
+    wanted = mrs_read.segment_users(state)
+    if got != wanted:
+        unlike = sorted(set(got.items()) ^ set(wanted.items()))
+        yield "segments.csv: %s" % unlike[:6]
 
 
 def compare(path, folder):
@@ -147,6 +171,10 @@ def compare(path, folder):
         "partitions.csv (sorted)", partitions, partition_rows(state)
     )
     yield from compare_figures(state, csv)
+    if mrs_read.has_ids(state.spec):
+        yield from compare_ids(state, csv("duplicates.csv"))
+    if mrs_read.has_segments(state.spec):
+        yield from compare_segments(state, csv("segments.csv"))
     yield from compare_sketches(state)
     yield from compare_users(state)
     stem, ending = os.path.splitext(os.path.basename(path))
