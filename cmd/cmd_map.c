@@ -42,18 +42,6 @@ static void say_summary(struct console *c, const struct mr_result *r)
     console_say(c, "state of %s: %s", state, r->path);
 }
 
-static void say_too_many_bad(
-    struct console *c, const struct mr_totals *t, struct option_percent limit)
-{
-    uint64_t lines = t->events + t->rejected;
-
-    console_error(c,
-        "%" PRIu64 " of %" PRIu64 " lines were rejected (%.3f %%), more than "
-        "--max-bad %.9g; 'mr map --rejects FILE' shows them",
-        t->rejected, lines, 100.0 * (double)t->rejected / (double)lines,
-        limit.millionths / (double)OPTION_PERCENT_SCALE);
-}
-
 int cmd_map(const struct options *options, struct console *console)
 {
     const struct mr_map_options map = {
@@ -69,7 +57,6 @@ int cmd_map(const struct options *options, struct console *console)
     struct mr_result result = {0};
     struct mr_error err = {0};
     enum mr_status status = mr_map(&map, &console->observer, &result, &err);
-    const struct mr_totals *totals = &result.totals;
     int code = EXIT_DONE;
 
     if (status != MR_OK) {
@@ -82,11 +69,8 @@ int cmd_map(const struct options *options, struct console *console)
     console_print(console, "\n");
     if (console_partial(console, &result, true))
         code = EXIT_PARTIAL;
-    if (options_percent_exceeded(options->max_bad, totals->rejected,
-            totals->events + totals->rejected)) {
-        say_too_many_bad(console, totals, options->max_bad);
+    if (command_bad_lines(console, "map", &result.totals, options->max_bad))
         code = EXIT_BAD_LINES;
-    }
     mr_result_release(&result);
     return code;
 }

@@ -7,6 +7,7 @@
 /* Exit statuses; docs/mr.1 tells what each is for. */
 enum exit_status {
     EXIT_DONE = 0,
+    EXIT_NEGATIVE = 1,
     EXIT_USAGE = 2,
     EXIT_PARTIAL = 3,
     EXIT_BAD_LINES = 4,
@@ -21,10 +22,18 @@ enum exit_status {
 int cmd_map(const struct options *options, struct console *console);
 int cmd_reduce(const struct options *options, struct console *console);
 int cmd_inspect(const struct options *options, struct console *console);
+int cmd_rows(const struct options *options, struct console *console);
+int cmd_init(const struct options *options, struct console *console);
+int cmd_spec(const struct options *options, struct console *console);
 
 /** command_failed(console, status, err): Say why the library gave up and
  * return the exit status that belongs to it. */
 int command_failed(
     struct console *console, enum mr_status status, const struct mr_error *err);
+
+/** command_bad_lines(console, verb, totals, limit): Whether more lines were
+ * rejected than --max-bad allows; if so, say it. */
+bool command_bad_lines(struct console *console, const char *verb,
+    const struct mr_totals *totals, struct option_percent limit);
 
 #endif

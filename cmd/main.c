@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -42,6 +43,22 @@ int command_failed(
     }
 }
 
+bool command_bad_lines(struct console *console, const char *verb,
+    const struct mr_totals *totals, struct option_percent limit)
+{
+    uint64_t lines = totals->events + totals->rejected;
+
+    if (!options_percent_exceeded(limit, totals->rejected, lines))
+        return false;
+    console_error(console,
+        "%" PRIu64 " of %" PRIu64 " lines were rejected (%.3f %%), more than "
+        "--max-bad %.9g; 'mr %s --rejects FILE' shows them",
+        totals->rejected, lines,
+        100.0 * (double)totals->rejected / (double)lines,
+        limit.millionths / (double)OPTION_PERCENT_SCALE, verb);
+    return true;
+}
+
 static int print_help(struct console *console, enum verb verb)
 {
     char *text = options_help(verb);
@@ -74,6 +91,12 @@ static int run(const struct options *options, struct console *console)
         return cmd_map(options, console);
     case VERB_REDUCE:
         return cmd_reduce(options, console);
+    case VERB_ROWS:
+        return cmd_rows(options, console);
+    case VERB_INIT:
+        return cmd_init(options, console);
+    case VERB_SPEC:
+        return cmd_spec(options, console);
     default:
         return cmd_inspect(options, console);
     }

@@ -17,7 +17,8 @@ enum kind {
     KIND_SHARD,
     KIND_PERCENT,
     KIND_DAYS,
-    KIND_FORMAT
+    KIND_FORMAT,
+    KIND_WORD
 };
 
 struct verb_row {
@@ -256,6 +257,24 @@ static bool parse_format(
     return false;
 }
 
+/* The place of a word in a list, as 1 for tsv in csv|tsv|jsonl. */
+static bool parse_word(const char *text, const char *words, unsigned *place_out)
+{
+    size_t n = strlen(text);
+
+    for (unsigned i = 0;; i++) {
+        size_t m = strcspn(words, "|");
+
+        if (n == m && strncmp(text, words, n) == 0) {
+            *place_out = i;
+            return true;
+        }
+        if (words[m] == '\0')
+            return false;
+        words += m + 1;
+    }
+}
+
 /* What a value of the row must be, for the complaint about one that is not. */
 static void describe(const struct option_row *row, char *out, size_t size)
 {
@@ -276,6 +295,7 @@ static void describe(const struct option_row *row, char *out, size_t size)
             "earlier first");
         break;
     case KIND_FORMAT:
+    case KIND_WORD:
         snprintf(out, size, "one of %s", row->argument);
         break;
     case KIND_FLAG:
@@ -316,6 +336,9 @@ static bool store(
         break;
     case KIND_FORMAT:
         good = parse_format(text, row->argument, member);
+        break;
+    case KIND_WORD:
+        good = parse_word(text, row->argument, member);
         break;
     }
     if (good)

@@ -8,7 +8,16 @@
  * options.def; this unit reads arguments by it and writes help from it.
  */
 
-enum verb { VERB_ANY, VERB_MAP, VERB_REDUCE, VERB_INSPECT, VERB_COUNT };
+enum verb {
+    VERB_ANY,
+    VERB_MAP,
+    VERB_REDUCE,
+    VERB_INSPECT,
+    VERB_SPEC,
+    VERB_ROWS,
+    VERB_INIT,
+    VERB_COUNT
+};
 
 /** Part k of n; 0 of 0 when not asked for. */
 struct option_shard {
@@ -35,8 +44,11 @@ struct options {
     struct option_shard shard;
     struct option_percent max_bad;
     struct option_days days;
+    bool new_users, rolling;
+    unsigned retention; /* 0 when not given */
     enum mr_format format;
-    char **operand; /* within the argv that was parsed */
+    unsigned rows_kind; /* enum mr_rows_kind */
+    char **operand;     /* within the argv that was parsed */
     size_t n_operands;
 };
 

@@ -58,6 +58,7 @@
  * about nine minutes, as many as there are in a day and a half. */
 #define SORT_BITS_MAX 12
 #define TIME_SHIFT (MR_TUPLE_TYPE_BITS + 19)
+#define TIME_BITS 8
 
 /* The members of a cell among the 65,536 numbers of a chunk. */
 struct cell_set {
@@ -69,6 +70,7 @@ struct cell_set {
 
 struct shard {
     pthread_mutex_t lock;
+    const struct mr_zone *zone;
     struct mr_tuple *waiting;
     uint32_t n_waiting, cap_waiting;
     /* Where the next will wait; read without the lock, as a hint. */
@@ -98,8 +100,8 @@ struct mr_aggregate_scratch {
     struct mr_tuple sorting[WAITING_MAX];
 };
 
-enum mr_status mr_aggregate_new(
-    uint64_t session_gap_ms, struct mr_aggregate **aggregate_out)
+enum mr_status mr_aggregate_new(uint64_t session_gap_ms,
+    const struct mr_zone *zone, struct mr_aggregate **aggregate_out)
 {
     struct mr_aggregate *a = calloc(1, sizeof(*a));
 
@@ -107,6 +109,7 @@ enum mr_status mr_aggregate_new(
         return MR_NOMEM;
     for (unsigned i = 0; i < SHARDS; i++) {
         pthread_mutex_init(&a->shard[i].lock, NULL);
+        a->shard[i].zone = zone;
         a->shard[i].sessions =
             (struct mr_sessions){session_gap_ms, &a->shard[i].pool};
     }
@@ -300,14 +303,15 @@ static void fetch_users(const struct shard *s, struct run *run, size_t n)
 }
 
 /* Add one user's tuples.  Those that are near to each other in time, as most
- * in order of time are, reach the user's sessions as one stretch. */
+ * in order of time are, reach the user's sessions as one stretch.  What is
+ * only counted has no time. */
 static enum mr_status add_run(
     struct shard *s, const struct run *run, uint32_t number)
 {
     const uint64_t gap_ms = s->sessions.gap_ms;
     uint64_t *slot = s->users.user[number].slot;
-    uint64_t start = mr_tuple_time(run->tuple->what), end = start;
-    uint64_t day = start / (uint64_t)MR_MS_PER_DAY;
+    uint64_t start = MR_TIME_END_MS, end = start;
+    struct mr_zone_span day = {0};
     enum mr_status status = MR_OK;
 
     for (size_t i = 0; i < run->n && status == MR_OK; i++) {
@@ -315,11 +319,19 @@ static enum mr_status add_run(
         uint64_t first = time_ms < start ? time_ms : start;
         uint64_t last = time_ms > end ? time_ms : end;
 
-        if (time_ms - day * MR_MS_PER_DAY >= (uint64_t)MR_MS_PER_DAY)
-            day = time_ms / (uint64_t)MR_MS_PER_DAY;
-        status = add_member(s, day, mr_tuple_type(run->tuple[i].what), number);
-        if (time_ms + gap_ms - start > end - start + 2 * gap_ms ||
-            last - first > MR_SESSIONS_LENGTH_MAX) {
+        if (time_ms == MR_TIME_END_MS) {
+            status = add_member(
+                s, MR_DAY_END, mr_tuple_type(run->tuple[i].what), number);
+            continue;
+        }
+        if (!mr_zone_span_has(&day, (int64_t)time_ms))
+            mr_zone_day_span(s->zone, (int64_t)time_ms, &day);
+        status = add_member(
+            s, (uint64_t)day.day, mr_tuple_type(run->tuple[i].what), number);
+        if (start == MR_TIME_END_MS) {
+            start = end = time_ms;
+        } else if (time_ms + gap_ms - start > end - start + 2 * gap_ms ||
+                   last - first > MR_SESSIONS_LENGTH_MAX) {
             if (status == MR_OK)
                 status = mr_sessions_add(&s->sessions, slot, start, end);
             start = end = time_ms;
@@ -328,7 +340,7 @@ static enum mr_status add_run(
             end = last;
         }
     }
-    if (status == MR_OK)
+    if (status == MR_OK && start != MR_TIME_END_MS)
         status = mr_sessions_add(&s->sessions, slot, start, end);
     return status;
 }
@@ -362,25 +374,39 @@ static enum mr_status add_sorted(
 
 /* ---- waiting ---- */
 
-/* Deal out by some bits of the user or of the time. */
-static void deal(const struct mr_tuple *from, struct mr_tuple *to, size_t n,
-    bool by_time, unsigned shift, unsigned bits)
+/* Where each of n groups begins, from how many are in each. */
+static void begin_groups(uint32_t *group, size_t n)
 {
-    uint32_t end[1 << SORT_BITS_MAX], mask = (UINT32_C(1) << bits) - 1;
     uint32_t sum = 0;
 
-    memset(end, 0, (mask + 1) * sizeof(*end));
-    for (size_t i = 0; i < n; i++)
-        end[(by_time ? from[i].what : from[i].user) >> shift & mask]++;
-    for (uint32_t k = 0; k <= mask; k++) {
-        uint32_t count = end[k];
+    for (size_t k = 0; k < n; k++) {
+        uint32_t count = group[k];
 
-        end[k] = sum;
+        group[k] = sum;
         sum += count;
     }
+}
+
+/* Sort roughly: stably by bits of the time, then by bits of the user.  How
+ * many each has is counted for both at once. */
+static void sort_roughly(
+    struct mr_tuple *tuple, struct mr_tuple *sorting, size_t n, unsigned bits)
+{
+    uint32_t time[1 << TIME_BITS] = {0}, user[1 << SORT_BITS_MAX];
+    const unsigned shift = 56 - bits;
+    const uint32_t mask = (UINT32_C(1) << bits) - 1;
+
+    memset(user, 0, (mask + 1) * sizeof(*user));
+    for (size_t i = 0; i < n; i++) {
+        time[(uint8_t)(tuple[i].what >> TIME_SHIFT)]++;
+        user[tuple[i].user >> shift & mask]++;
+    }
+    begin_groups(time, 1 << TIME_BITS);
+    begin_groups(user, mask + 1);
     for (size_t i = 0; i < n; i++)
-        to[end[(by_time ? from[i].what : from[i].user) >> shift & mask]++] =
-            from[i];
+        sorting[time[(uint8_t)(tuple[i].what >> TIME_SHIFT)]++] = tuple[i];
+    for (size_t i = 0; i < n; i++)
+        tuple[user[sorting[i].user >> shift & mask]++] = sorting[i];
 }
 
 /* Add the waiting tuples.  First they are roughly sorted, by user and time:
@@ -393,8 +419,7 @@ static enum mr_status add_waiting(struct shard *s, struct mr_tuple *sorting)
     s->n_waiting = 0;
     while (bits < SORT_BITS_MAX && UINT32_C(1) << bits < 2 * n)
         bits++;
-    deal(s->waiting, sorting, n, true, TIME_SHIFT, 8);
-    deal(sorting, s->waiting, n, false, 56 - bits, bits);
+    sort_roughly(s->waiting, sorting, n, bits);
     return add_sorted(s, s->waiting, n);
 }
 
@@ -725,15 +750,76 @@ static enum mr_status weigh_intervals(struct shard *s)
     return MR_OK;
 }
 
+/* The members of a set, noted. */
+struct noted {
+    uint16_t *number;
+    uint32_t n;
+};
+
+static enum mr_status note_member(void *context, uint32_t number)
+{
+    struct noted *noted = context;
+
+    noted->number[noted->n++] = (uint16_t)number;
+    return MR_OK;
+}
+
+/* Move the members of one set to that of another text of its day. */
+static enum mr_status move_members(
+    struct shard *s, uint64_t key, uint32_t type, struct noted *noted)
+{
+    struct cell_set *set = find_set(s, key);
+    enum mr_status status;
+
+    noted->n = 0;
+    mr_bitmap_settle(&s->pool, &set->members);
+    status = mr_bitmap_each(&s->pool, &set->members, note_member, noted);
+    /* What its memory was stays the pool's, which is about to end. */
+    memset(&set->members, 0, sizeof(set->members));
+    for (uint32_t i = 0; i < noted->n && status == MR_OK; i++)
+        status = add_member(
+            s, (uint64_t)key_day(key), type, key_first(key) + noted->number[i]);
+    return status;
+}
+
+/* Make one group of all that are not kept. */
+static enum mr_status join_dropped(
+    struct shard *s, const struct mr_types *types)
+{
+    uint32_t n = s->set == NULL ? 0 : s->set_mask + 1;
+    uint64_t *key1 = malloc((n + 1) * sizeof(*key1));
+    struct noted noted = {
+        .number = malloc(MR_BITMAP_NUMBERS * sizeof(*noted.number))};
+    enum mr_status status =
+        key1 != NULL && noted.number != NULL ? MR_OK : MR_NOMEM;
+
+    /* The table moves as it grows. */
+    for (uint32_t k = 0; k < n && status == MR_OK; k++)
+        key1[k] = s->set[k].key1;
+    for (uint32_t k = 0; k < n && status == MR_OK; k++) {
+        uint32_t type = key_type(key1[k] - 1);
+
+        if (key1[k] != 0 && key_day(key1[k] - 1) == MR_DAY_END &&
+            mr_types_final(types, type) != type)
+            status = move_members(
+                s, key1[k] - 1, mr_types_final(types, type), &noted);
+    }
+    free(key1);
+    free(noted.number);
+    return status;
+}
+
 enum mr_status mr_aggregate_seal(struct mr_aggregate *a, unsigned shard,
-    mr_cell_number *number, void *context)
+    const struct mr_types *types, mr_cell_number *number, void *context)
 {
     struct shard *s = &a->shard[shard];
     enum mr_status status = finish_waiting(s);
 
     if (status != MR_OK || s->users.n == 0)
         return status;
-    status = rank_users(s);
+    status = join_dropped(s, types);
+    if (status == MR_OK)
+        status = rank_users(s);
     if (status == MR_OK)
         status = weigh_sets(s);
     if (status == MR_OK)

@@ -2,6 +2,7 @@
 #define MR_AGGREGATE_H
 
 #include "mr/batch.h"
+#include "mr/types.h"
 #include "mr/userblock.h"
 
 /*
@@ -13,8 +14,9 @@
 
 struct mr_aggregate;
 
-MR_MUST_CHECK enum mr_status mr_aggregate_new(
-    uint64_t session_gap_ms, struct mr_aggregate **aggregate_out);
+/** Days are the zone's, which is the caller's. */
+MR_MUST_CHECK enum mr_status mr_aggregate_new(uint64_t session_gap_ms,
+    const struct mr_zone *zone, struct mr_aggregate **aggregate_out);
 void mr_aggregate_free(struct mr_aggregate *a);
 
 /** mr_aggregate_fail(status, err): Say what a failure of mr_aggregate_add or
@@ -53,8 +55,11 @@ MR_MUST_CHECK enum mr_status mr_aggregate_merge(
 /** The number of a cell of that day and type; called for cells with users. */
 typedef uint32_t mr_cell_number(void *context, int32_t day, uint32_t type);
 
+/** types: the table that types are numbered by, to which no thread adds any
+ * more: users of groups that it has not kept become those of one. */
 MR_MUST_CHECK enum mr_status mr_aggregate_seal(struct mr_aggregate *a,
-    unsigned shard, mr_cell_number *number, void *context);
+    unsigned shard, const struct mr_types *types, mr_cell_number *number,
+    void *context);
 MR_MUST_CHECK enum mr_status mr_aggregate_plan(
     struct mr_aggregate *a, size_t *n_blocks_out);
 uint64_t mr_aggregate_users(const struct mr_aggregate *a);

@@ -10,6 +10,8 @@ void mr_batch_release(struct mr_batch *b)
 {
     free(b->tuple);
     free(b->cell);
+    mr_buffer_release(&b->ids);
+    mr_buffer_release(&b->events);
     memset(b, 0, sizeof(*b));
 }
 
@@ -21,6 +23,9 @@ void mr_batch_clear(struct mr_batch *b)
         memset(b->cell, 0, (b->cell_mask + 1) * sizeof(*b->cell));
     empty.cell = b->cell;
     empty.cell_mask = b->cell_mask;
+    empty.ids = b->ids;
+    empty.events = b->events;
+    empty.ids.n = empty.events.n = 0;
     *b = empty;
 }
 
@@ -74,19 +79,64 @@ static enum mr_status grow_cells(struct mr_batch *b)
     return MR_OK;
 }
 
-enum mr_status mr_batch_cell(struct mr_batch *b, int32_t day, uint32_t type)
+/* The tally of a cell, new or known.  The table may move, and b->last with
+ * it. */
+static enum mr_status get_cell(
+    struct mr_batch *b, uint64_t key, struct mr_cell_tally **cell_out)
 {
-    uint64_t key = mr_cell_key(day, type);
+    uint64_t last_key1 = b->last != NULL ? b->last->key1 : 0;
+    const struct mr_cell_tally *before = b->cell;
+    struct mr_cell_tally *cell;
 
     if (grow_cells(b) != MR_OK)
         return MR_NOMEM;
-    b->last = find(b->cell, b->cell_mask, key);
-    b->last_start_ms = (uint64_t)day * (uint64_t)MR_MS_PER_DAY;
-    b->last_type = type;
-    if (b->last->key1 == 0) {
-        b->last->key1 = key + 1;
+    if (last_key1 != 0 && b->cell != before)
+        b->last = find(b->cell, b->cell_mask, last_key1 - 1);
+    cell = find(b->cell, b->cell_mask, key);
+    if (cell->key1 == 0) {
+        cell->key1 = key + 1;
         b->n_cells++;
     }
+    *cell_out = cell;
+    return MR_OK;
+}
+
+enum mr_status mr_batch_cell(struct mr_batch *b, int32_t day, uint32_t type)
+{
+    /* The span of the last day is not this one's. */
+    b->last_type = UINT32_MAX;
+    return get_cell(b, mr_cell_key(day, type), &b->last);
+}
+
+enum mr_status mr_batch_turn(struct mr_batch *b, const struct mr_zone *zone,
+    int64_t time_ms, uint32_t type)
+{
+    enum mr_status status;
+
+    mr_zone_day_span(zone, time_ms, &b->last_day);
+    status = mr_batch_cell(b, b->last_day.day, type);
+    if (status == MR_OK)
+        b->last_type = type;
+    return status;
+}
+
+enum mr_status mr_batch_figure(
+    struct mr_batch *b, uint32_t text, uint64_t user, bool has_user)
+{
+    struct mr_cell_tally *cell;
+
+    if (get_cell(b, mr_cell_key(MR_DAY_END, text), &cell) != MR_OK)
+        return MR_NOMEM;
+    cell->events++;
+    if (!has_user) {
+        cell->without_user++;
+        return MR_OK;
+    }
+    if (b->n_tuples == b->cap_tuples &&
+        mr_batch_grow(b, b->n_tuples + 1) != MR_OK)
+        return MR_NOMEM;
+    b->tuple[b->n_tuples].user = user;
+    b->tuple[b->n_tuples++].what = mr_tuple_pack(MR_TIME_END_MS, text);
     return MR_OK;
 }
 

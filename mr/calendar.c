@@ -33,7 +33,7 @@ static void put_digits(char *out, int value, int n)
     }
 }
 
-void mr_day_format(int32_t day, char out[MR_DAY_TEXT])
+void mr_day_to_civil(int32_t day, int *y_out, int *m_out, int *d_out)
 {
     int z = day + DAYS_TO_1970;
     int era = z / DAYS_OF_ERA, of_era = z % DAYS_OF_ERA;
@@ -42,9 +42,19 @@ void mr_day_format(int32_t day, char out[MR_DAY_TEXT])
     int of_year = of_era - (365 * year + year / 4 - year / 100);
     int month = (5 * of_year + 2) / 153; /* from March = 0 */
 
-    put_digits(out + 8, of_year - (153 * month + 2) / 5 + 1, 2);
-    put_digits(out + 5, month < 10 ? month + 3 : month - 9, 2);
-    put_digits(out, year + 400 * era + (month >= 10), 4);
+    *d_out = of_year - (153 * month + 2) / 5 + 1;
+    *m_out = month < 10 ? month + 3 : month - 9;
+    *y_out = year + 400 * era + (month >= 10);
+}
+
+void mr_day_format(int32_t day, char out[MR_DAY_TEXT])
+{
+    int y, m, d;
+
+    mr_day_to_civil(day, &y, &m, &d);
+    put_digits(out + 8, d, 2);
+    put_digits(out + 5, m, 2);
+    put_digits(out, y, 4);
     out[4] = out[7] = '-';
     out[10] = '\0';
 }
@@ -207,33 +217,67 @@ static bool are_digits(uint64_t x)
                    4) == UINT64_C(0x3333333333333333);
 }
 
-bool mr_time_parse_ms(const char *text, size_t n, int64_t *time_ms_out)
+/* What nearly every line holds: nine to fifteen digits and nothing else.  Of
+ * the last eight, those that the first eight have, too, become 0. */
+static inline bool short_integer(const char *text, size_t n, int64_t *value_out)
+{
+    static const uint32_t power[] = {
+        0, 10, 100, 1000, 10000, 100000, 1000000, 10000000};
+    uint64_t head, tail, seen;
+
+    if (n <= 8 || n >= 16 || text[0] == '0')
+        return false;
+    head = mr_get_u64((const uint8_t *)text);
+    tail = mr_get_u64((const uint8_t *)text + n - 8);
+    seen = (UINT64_C(1) << (8 * (16 - n))) - 1;
+    if (!are_digits(head) || !are_digits(tail))
+        return false;
+    *value_out = (int64_t)(eight_digits(head) * power[n - 8] +
+                           eight_digits(tail & ~seen));
+    return true;
+}
+
+/* Any number, digit by digit. */
+static bool parse_number(
+    const char *text, size_t n, int exponent, int64_t *time_ms_out)
 {
     struct number number;
     int64_t value;
 
-    /* What nearly every line holds: nine to fifteen digits and nothing else.
-     * Of the last eight, those that the first eight have, too, become 0. */
-    if (n > 8 && n < 16 && text[0] != '0') {
-        static const uint32_t power[] = {
-            0, 10, 100, 1000, 10000, 100000, 1000000, 10000000};
-        uint64_t head = mr_get_u64((const uint8_t *)text);
-        uint64_t tail = mr_get_u64((const uint8_t *)text + n - 8);
-        uint64_t seen = (UINT64_C(1) << (8 * (16 - n))) - 1;
-
-        if (are_digits(head) && are_digits(tail)) {
-            value = (int64_t)(eight_digits(head) * power[n - 8] +
-                              eight_digits(tail & ~seen));
-            if (value >= MR_TIME_END_MS)
-                return false;
-            *time_ms_out = value;
-            return true;
-        }
-    }
     if (!split_number(text, n, &number))
         return false;
+    number.exponent += exponent;
     value = cut_number(text, &number);
     if (value < 0)
+        return false;
+    *time_ms_out = value;
+    return true;
+}
+
+bool mr_time_parse_ms(const char *text, size_t n, int64_t *time_ms_out)
+{
+    int64_t value;
+
+    if (!short_integer(text, n, &value))
+        return parse_number(text, n, 0, time_ms_out);
+    if (value >= MR_TIME_END_MS)
+        return false;
+    *time_ms_out = value;
+    return true;
+}
+
+bool mr_time_parse(
+    const char *text, size_t n, int exponent, int64_t *time_ms_out)
+{
+    size_t cut = exponent < 0 ? (size_t)-exponent : 0;
+    int64_t value;
+
+    if (n <= cut || skip_digits(text, n - cut, n) != n ||
+        !short_integer(text, n - cut, &value))
+        return parse_number(text, n, exponent, time_ms_out);
+    for (; exponent > 0; exponent--)
+        value *= 10;
+    if (value >= MR_TIME_END_MS)
         return false;
     *time_ms_out = value;
     return true;

@@ -23,13 +23,17 @@ static inline int32_t mr_day_of(int64_t time_ms)
 }
 
 #define MR_DAY_TEXT 11
-/** Write YYYY-MM-DD and a NUL for a day in [0, MR_DAY_END). */
+/** Write YYYY-MM-DD and a NUL for a day that mr_day_to_civil knows. */
 void mr_day_format(int32_t day, char out[MR_DAY_TEXT]);
 
 /** mr_day_from_civil(y, m, d, &day): Day number of a real date of the years 0
  * to 9999, negative before 1970; false, leaving day unchanged, for 30 February
  * and the like. */
 bool mr_day_from_civil(int y, int m, int d, int32_t *day_out);
+
+/** mr_day_to_civil(day, &y, &m, &d): The date of a day from 0000-03-01 to
+ * 9999-12-31. */
+void mr_day_to_civil(int32_t day, int *y_out, int *m_out, int *d_out);
 
 /** mr_day_parse(text, n, &day): Read YYYY-MM-DD or YYYYMMDD, nothing else
  * around it.  False, leaving day unchanged, when it is no such date. */
@@ -45,5 +49,10 @@ bool mr_day_parse(const char *text, size_t n, int32_t *day_out);
  * "-0" is 0.
  */
 bool mr_time_parse_ms(const char *text, size_t n, int64_t *time_ms_out);
+
+/** mr_time_parse(text, n, exponent, &time_ms): The same of a number that
+ * counts 10^exponent ms: 3 for seconds, -3 for us, -6 for ns. */
+bool mr_time_parse(
+    const char *text, size_t n, int exponent, int64_t *time_ms_out);
 
 #endif

@@ -6,12 +6,15 @@
 
 #include <stdlib.h>
 
+#include "mr/calendar.h"
+
 void mr_cellbook_release(struct mr_cellbook *b)
 {
     free(b->cell);
     free(b->number_of);
     free(b->final);
     free(b->type);
+    free(b->figure);
     free(b->sorted);
     memset(b, 0, sizeof(*b));
 }
@@ -92,31 +95,38 @@ static bool is_used(const struct mr_cellbook *b, size_t number)
     return b->used == NULL || b->used[number];
 }
 
-/* The types that occur, sorted; order_of[id] becomes the place of each. */
-static enum mr_status sort_types(
+/* The texts that occur, sorted; order_of[id] becomes the place of each.  The
+ * types come first, as their kind is the least. */
+static enum mr_status sort_texts(
     struct mr_cellbook *b, const struct mr_types *types, uint32_t *order_of)
 {
-    uint32_t n = mr_types_count(types);
+    uint32_t n = mr_types_count(types), n_used = 0;
     struct numbered_type *used = malloc((n + 1) * sizeof(*used));
 
     b->type = malloc((n + 1) * sizeof(*b->type));
-    if (used == NULL || b->type == NULL) {
+    b->figure = malloc((n + 1) * sizeof(*b->figure));
+    if (used == NULL || b->type == NULL || b->figure == NULL) {
         free(used);
         return MR_NOMEM;
     }
     for (size_t i = 0; i < b->n; i++)
         if (is_used(b, i))
-            order_of[b->cell[i].type] = 1;
-    b->n_types = 0;
+            order_of[mr_types_final(types, b->cell[i].type)] = 1;
     for (uint32_t id = 0; id < n; id++)
         if (order_of[id] != 0)
-            used[b->n_types++] =
+            used[n_used++] =
                 (struct numbered_type){mr_types_text(types, id), id};
-    if (b->n_types > 0)
-        qsort(used, b->n_types, sizeof(*used), compare_types);
-    for (size_t i = 0; i < b->n_types; i++) {
-        b->type[i] = used[i].text;
-        order_of[used[i].id] = (uint32_t)i;
+    if (n_used > 0)
+        qsort(used, n_used, sizeof(*used), compare_types);
+    b->n_types = b->n_figures = 0;
+    for (uint32_t i = 0; i < n_used; i++) {
+        struct mr_span text = used[i].text;
+
+        order_of[used[i].id] = i;
+        if (text.p[0] == MR_TEXT_TYPE)
+            b->type[b->n_types++] = (struct mr_span){text.p + 1, text.n - 1};
+        else
+            b->figure[b->n_figures++] = text;
     }
     free(used);
     return MR_OK;
@@ -136,8 +146,16 @@ static int compare_cells(const void *a, const void *b)
     return x->cell.type < y->cell.type ? -1 : x->cell.type > y->cell.type;
 }
 
-static enum mr_status sort_cells(
-    struct mr_cellbook *b, const uint32_t *order_of)
+/* Whether a cell has a number in the state: if it is used; and a figure as
+ * soon as one that it stands for is, which order, its text's place, tells. */
+static bool is_sorted(const struct mr_cellbook *b, size_t i, uint32_t order)
+{
+    return is_used(b, i) ||
+           (b->cell[i].day == MR_DAY_END && order > 0 && order >= b->n_types);
+}
+
+static enum mr_status sort_cells(struct mr_cellbook *b,
+    const struct mr_types *types, const uint32_t *order_of)
 {
     struct numbered_cell *cell = malloc((b->n + 1) * sizeof(*cell));
     size_t n = 0;
@@ -148,19 +166,38 @@ static enum mr_status sort_cells(
         free(cell);
         return MR_NOMEM;
     }
-    for (size_t i = 0; i < b->n; i++)
-        if (is_used(b, i))
-            cell[n++] = (struct numbered_cell){
-                {b->cell[i].day, order_of[b->cell[i].type]}, (uint32_t)i};
+    for (size_t i = 0; i < b->n; i++) {
+        uint32_t order = order_of[mr_types_final(types, b->cell[i].type)];
+
+        if (is_sorted(b, i, order))
+            cell[n++] =
+                (struct numbered_cell){{b->cell[i].day, order}, (uint32_t)i};
+    }
     if (n > 0)
         qsort(cell, n, sizeof(*cell), compare_cells);
-    b->n_sorted = n;
+    b->n_sorted = 0;
     for (size_t i = 0; i < n; i++) {
-        b->sorted[i] = cell[i].cell;
-        b->final[cell[i].number] = (uint32_t)i;
+        if (i == 0 || compare_cells(&cell[i - 1], &cell[i]) != 0)
+            b->sorted[b->n_sorted++] = cell[i].cell;
+        b->final[cell[i].number] = (uint32_t)b->n_sorted - 1;
     }
+    b->n_sorted -= b->n_figures;
     free(cell);
     return MR_OK;
+}
+
+enum mr_status mr_cellbook_join(
+    struct mr_cellbook *b, const struct mr_types *types)
+{
+    enum mr_status status = MR_OK;
+
+    for (size_t i = 0, n = b->n; i < n && status == MR_OK; i++) {
+        uint32_t final = mr_types_final(types, b->cell[i].type), unused;
+
+        if (final != b->cell[i].type)
+            status = mr_cellbook_number(b, b->cell[i].day, final, &unused);
+    }
+    return status;
 }
 
 enum mr_status mr_cellbook_sort(
@@ -171,9 +208,9 @@ enum mr_status mr_cellbook_sort(
     enum mr_status status = order_of != NULL ? MR_OK : MR_NOMEM;
 
     if (status == MR_OK)
-        status = sort_types(b, types, order_of);
+        status = sort_texts(b, types, order_of);
     if (status == MR_OK)
-        status = sort_cells(b, order_of);
+        status = sort_cells(b, types, order_of);
     free(order_of);
     return status;
 }

@@ -5,7 +5,8 @@
 #include "mr/types.h"
 
 /*
- * Numbers for cells, which are pairs of a day and a type, while mapping: in
+ * Numbers for cells, which are pairs of a day and a type, and for figures,
+ * whose day is MR_DAY_END, while mapping: in
  * order of first sight, then, once all are known, in the order of a state.
  * One thread at a time.
  */
@@ -15,10 +16,12 @@ struct mr_cellbook {
     size_t n, cap;
     uint32_t *number_of; /* open-addressed: number + 1 */
     size_t mask;
-    const bool *used;     /* by number; NULL: all of them */
-    uint32_t *final;      /* sorted: number in the state by number here */
-    struct mr_span *type; /* sorted: texts, still the table's */
-    size_t n_types;
+    const bool *used; /* by number; NULL: all of them */
+    uint32_t *final;  /* sorted: number in the state by number here */
+    /* Sorted: types, without the byte of their kind; figures, with it; and
+     * cells of days and types.  Texts are still the table's. */
+    struct mr_span *type, *figure;
+    size_t n_types, n_figures;
     struct mr_cell *sorted;
     size_t n_sorted;
 };
@@ -35,10 +38,15 @@ MR_MUST_CHECK enum mr_status mr_cellbook_number(
 uint32_t mr_cellbook_find(
     const struct mr_cellbook *b, int32_t day, uint32_t type);
 
-/** mr_cellbook_sort(b, types): Fill final, type, n_types, sorted, n_sorted:
- * the used cells by day and type, and their types in byte order.  A cell may
+/** mr_cellbook_join(b, types): Give those figures a number that stand for
+ * groups which types has not kept.  Before used is set, and sorting. */
+MR_MUST_CHECK enum mr_status mr_cellbook_join(
+    struct mr_cellbook *b, const struct mr_types *types);
+
+/** mr_cellbook_sort(b, types): Fill final, type, figure and sorted: the used
+ * cells by day and type, and texts in byte order.  A cell may
  * be unused because all its events turned out not to count; its final number
- * means nothing. */
+ * means nothing.  Groups that types has not kept have one final number. */
 MR_MUST_CHECK enum mr_status mr_cellbook_sort(
     struct mr_cellbook *b, const struct mr_types *types);
 

@@ -5,6 +5,7 @@
 #include "mr/coverage.h"
 
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 /*
@@ -47,7 +48,7 @@ enum mr_status mr_partition_copy(
     const struct mr_partition *from, struct mr_partition *to_out)
 {
     size_t names = from->n_names * sizeof(*from->name);
-    size_t cells = from->n_cells * sizeof(*from->cell);
+    size_t cells = (from->n_cells + from->n_figures) * sizeof(*from->cell);
     size_t reasons = from->n_reasons * sizeof(*from->reason);
     size_t texts = 0, i, n;
     struct mr_partition to = *from;
@@ -149,6 +150,46 @@ enum mr_status mr_coverage_add_failure(
     return MR_OK;
 }
 
+enum mr_status mr_coverage_fail(
+    struct mr_coverage *c, const char *name, const struct mr_error *why)
+{
+    char cause[sizeof(why->cause) + sizeof(why->advice) + 2];
+    bool usual = why->advice[0] == '\0' ||
+                 strncmp(why->advice, "fetch it again", 14) == 0;
+
+    (void)snprintf(cause, sizeof(cause), "%s%s%s", why->cause,
+        usual ? "" : "; ", usual ? "" : why->advice);
+    return mr_coverage_add_failure(c, name, why->offset, cause);
+}
+
+enum mr_status mr_coverage_spoil(
+    struct mr_coverage *c, const struct mr_error *why)
+{
+    struct mr_coverage seen = *c;
+    enum mr_status status = MR_OK;
+
+    memset(c, 0, sizeof(*c));
+    for (size_t i = 0; i < seen.n_partitions && status == MR_OK; i++)
+        status = mr_coverage_fail(c, seen.partition[i].name[0], why);
+    for (size_t i = 0; i < seen.n_failures && status == MR_OK; i++)
+        status = mr_coverage_fail(c, seen.failure[i].name, why);
+    mr_coverage_release(&seen);
+    return status;
+}
+
+enum mr_status mr_coverage_move(
+    struct mr_coverage *into, struct mr_coverage *from)
+{
+    enum mr_status status = MR_OK;
+
+    for (size_t i = 0; i < from->n_partitions && status == MR_OK; i++)
+        status = mr_coverage_add(into, &from->partition[i]);
+    for (size_t i = 0; i < from->n_failures && status == MR_OK; i++)
+        status = mr_coverage_add_failure(into, from->failure[i].name,
+            from->failure[i].offset, from->failure[i].cause);
+    return status;
+}
+
 /* Settling. */
 
 static int compare_numbers(uint64_t a, uint64_t b)
@@ -170,13 +211,41 @@ static int compare_reasons(
     return c;
 }
 
+static int compare_counts(const void *left, const void *right)
+{
+    const struct mr_cell_count *a = left, *b = right;
+
+    return compare_numbers(a->cell, b->cell);
+}
+
+void mr_partition_renumber(struct mr_partition *p, const uint32_t *number)
+{
+    size_t n = p->n_cells + p->n_figures, kept = 0;
+
+    for (size_t i = 0; i < n; i++)
+        p->cell[i].cell = number[p->cell[i].cell];
+    if (n > 1)
+        qsort(p->cell, n, sizeof(*p->cell), compare_counts);
+    for (size_t i = 0; i < n; i++) {
+        if (kept == 0 || p->cell[kept - 1].cell != p->cell[i].cell) {
+            p->cell[kept++] = p->cell[i];
+            continue;
+        }
+        p->cell[kept - 1].events += p->cell[i].events;
+        p->cell[kept - 1].without_user += p->cell[i].without_user;
+    }
+    p->n_figures = kept - p->n_cells;
+}
+
 static int compare_cells(
     const struct mr_partition *a, const struct mr_partition *b)
 {
     int c = compare_numbers(a->n_cells, b->n_cells);
     size_t i;
 
-    for (i = 0; c == 0 && i < a->n_cells; i++) {
+    if (c == 0)
+        c = compare_numbers(a->n_figures, b->n_figures);
+    for (i = 0; c == 0 && i < a->n_cells + a->n_figures; i++) {
         const struct mr_cell_count *x = &a->cell[i], *y = &b->cell[i];
 
         c = compare_numbers(x->cell, y->cell);

@@ -17,7 +17,9 @@
  * Without them joining would not be associative.
  */
 
-/** A day and an event type; cells are ordered by day, then type. */
+/** A day and an event type; cells are ordered by day, then type.  What events
+ * are counted by besides, a figure, has a cell's number, too: those of
+ * figures follow those of cells, in the order of their texts (mr/types.h). */
 struct mr_cell {
     int32_t day;
     uint32_t type; /* index into the types at hand */
@@ -42,10 +44,12 @@ struct mr_partition {
     uint64_t text_bytes; /* unpacked */
     uint64_t lines;      /* = events + rejected + blank */
     uint64_t blank;
-    uint64_t other_day;         /* events whose folder names another day */
-    uint64_t other_type;        /* or another type */
-    struct mr_cell_count *cell; /* ascending by cell */
-    size_t n_cells;
+    uint64_t other_day;  /* events whose folder names another day */
+    uint64_t other_type; /* or another type */
+    /* Ascending by cell: n_cells of days and types, whose events add up to
+     * the partition's, then n_figures of figures. */
+    struct mr_cell_count *cell;
+    size_t n_cells, n_figures;
     struct mr_reason_count *reason; /* ascending by reason */
     size_t n_reasons;
     /* All that this points to lies in one block of memory, which begins with
@@ -83,6 +87,11 @@ static inline void mr_coverage_prefetch(const struct mr_coverage *c, size_t i)
 void mr_coverage_release(struct mr_coverage *c);
 void mr_partition_release(struct mr_partition *p);
 
+/** mr_partition_renumber(p, number): Give each of p's cells the number that
+ * number[] has for it, put them in order, and add up those that got the same
+ * one.  Cells of days and types stay before figures. */
+void mr_partition_renumber(struct mr_partition *p, const uint32_t *number);
+
 /** mr_partition_copy(from, to): A copy of from in one block of memory, which
  * is quicker to make, to go through and to free where there are many. */
 MR_MUST_CHECK enum mr_status mr_partition_copy(
@@ -97,6 +106,23 @@ MR_MUST_CHECK enum mr_status mr_coverage_add(
 /** mr_coverage_add_failure(c, name, offset, cause): Strings are copied. */
 MR_MUST_CHECK enum mr_status mr_coverage_add_failure(struct mr_coverage *c,
     const char *name, uint64_t offset, const char *cause);
+
+/** mr_coverage_fail(c, name, why): The same of an error: its offset and cause,
+ * and what to do about it, unless it is what can be said of any damaged file:
+ * fetch it again. */
+MR_MUST_CHECK enum mr_status mr_coverage_fail(
+    struct mr_coverage *c, const char *name, const struct mr_error *why);
+
+/** mr_coverage_spoil(c, why): What has been read of a file that changed
+ * meanwhile counts for nothing, and what seemed wrong with it may have come
+ * from the change: all that c has failed, and this is why. */
+MR_MUST_CHECK enum mr_status mr_coverage_spoil(
+    struct mr_coverage *c, const struct mr_error *why);
+
+/** mr_coverage_move(into, from): Add all of from, which is then to be
+ * released. */
+MR_MUST_CHECK enum mr_status mr_coverage_move(
+    struct mr_coverage *into, struct mr_coverage *from);
 
 /**
  * mr_coverage_settle(c): Sort; join partitions of one digest (counting

@@ -27,7 +27,8 @@ enum mr_kind {
 struct mr_value {
     struct mr_span text;
     enum mr_kind kind;
-    bool escaped; /* a string with at least one backslash */
+    bool escaped; /* a string that is not what it stands for: JSON with a
+                   * backslash, CSV with doubled quotes or backslashes */
 };
 
 enum mr_verdict {

@@ -9,6 +9,7 @@ void mr_found_release(struct mr_found *f)
     mr_batch_release(&f->sum);
     mr_aggregate_free(f->staged);
     mr_spool_release(&f->rejects);
+    mr_kept_release(&f->kept);
     memset(f, 0, sizeof(*f));
 }
 
@@ -25,10 +26,12 @@ static void swap_tuples(struct mr_batch *a, struct mr_batch *b)
     b->cap_tuples = cap;
 }
 
-static enum mr_status need_staged(struct mr_found *f, uint64_t session_gap_ms)
+static enum mr_status need_staged(
+    struct mr_found *f, const struct mr_plan *plan)
 {
     return f->staged != NULL ? MR_OK
-                             : mr_aggregate_new(session_gap_ms, &f->staged);
+                             : mr_aggregate_new(plan->spec.session_gap_ms,
+                                   plan->zone, &f->staged);
 }
 
 /* Move tuples to the aggregate. */
@@ -43,7 +46,7 @@ static enum mr_status stage(struct mr_found *f, struct mr_batch *from,
 }
 
 enum mr_status mr_found_add(struct mr_found *f, const struct mr_batch *batch,
-    size_t most, uint64_t session_gap_ms, struct mr_batch *over,
+    size_t most, const struct mr_plan *plan, struct mr_batch *over,
     struct mr_error *err)
 {
     enum mr_status status = mr_batch_count(&f->sum, batch);
@@ -51,10 +54,12 @@ enum mr_status mr_found_add(struct mr_found *f, const struct mr_batch *batch,
     if (status == MR_OK)
         status = mr_batch_append(&f->sum, batch);
     if (status == MR_OK && f->sum.n_tuples >= most) {
-        status = need_staged(f, session_gap_ms);
+        status = need_staged(f, plan);
         swap_tuples(&f->sum, over);
     }
-    return status != MR_OK ? mr_aggregate_fail(status, err) : MR_OK;
+    if (status != MR_OK)
+        return mr_aggregate_fail(status, err);
+    return plan->keeps ? mr_kept_add(&f->kept, batch, err) : MR_OK;
 }
 
 enum mr_status mr_found_stage(struct mr_found *f, struct mr_batch *over,
@@ -66,7 +71,7 @@ enum mr_status mr_found_stage(struct mr_found *f, struct mr_batch *over,
 }
 
 enum mr_status mr_found_take(struct mr_found *into, struct mr_found *from,
-    uint64_t session_gap_ms, struct mr_aggregate_scratch *scratch,
+    const struct mr_plan *plan, struct mr_aggregate_scratch *scratch,
     struct mr_error *err)
 {
     enum mr_status status = MR_OK;
@@ -77,7 +82,7 @@ enum mr_status mr_found_take(struct mr_found *into, struct mr_found *from,
         status = mr_batch_append(&into->sum, &from->sum);
     from->sum.n_tuples = 0;
     if (status == MR_OK && into->sum.n_tuples >= MR_FOUND_TUPLES) {
-        status = need_staged(into, session_gap_ms);
+        status = need_staged(into, plan);
         if (status == MR_OK)
             status = stage(into, &into->sum, scratch);
     }
@@ -91,5 +96,7 @@ enum mr_status mr_found_take(struct mr_found *into, struct mr_found *from,
     }
     if (status != MR_OK)
         return mr_aggregate_fail(status, err);
-    return mr_spool_append(&into->rejects, &from->rejects, err);
+    status = mr_spool_append(&into->rejects, &from->rejects, err);
+    return status != MR_OK ? status
+                           : mr_kept_take(&into->kept, &from->kept, err);
 }

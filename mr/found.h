@@ -2,6 +2,7 @@
 #define MR_FOUND_H
 
 #include "mr/aggregate.h"
+#include "mr/kept.h"
 #include "mr/rejects.h"
 
 /*
@@ -18,6 +19,7 @@ struct mr_found {
     struct mr_batch sum;
     struct mr_aggregate *staged;
     struct mr_spool rejects;
+    struct mr_kept kept;
 };
 
 /* All zero is empty. */
@@ -30,7 +32,7 @@ void mr_found_release(struct mr_found *f);
  * threads that share f under a lock hold it only for a copy.
  */
 MR_MUST_CHECK enum mr_status mr_found_add(struct mr_found *f,
-    const struct mr_batch *batch, size_t most, uint64_t session_gap_ms,
+    const struct mr_batch *batch, size_t most, const struct mr_plan *plan,
     struct mr_batch *over, struct mr_error *err);
 
 /** mr_found_stage(f, over, scratch, err): Add the tuples of over, which then
@@ -40,10 +42,11 @@ MR_MUST_CHECK enum mr_status mr_found_stage(struct mr_found *f,
     struct mr_batch *over, struct mr_aggregate_scratch *scratch,
     struct mr_error *err);
 
-/** mr_found_take(into, from, ...): Move events and rejects of from to into;
+/** mr_found_take(into, from, ...): Move events, what is kept of them,
+ * and rejects of from to into;
  * from's counts stay. */
 MR_MUST_CHECK enum mr_status mr_found_take(struct mr_found *into,
-    struct mr_found *from, uint64_t session_gap_ms,
+    struct mr_found *from, const struct mr_plan *plan,
     struct mr_aggregate_scratch *scratch, struct mr_error *err);
 
 #endif

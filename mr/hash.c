@@ -4,18 +4,32 @@
 
 #include "mr/hash.h"
 
-#include <stdlib.h>
 #include <string.h>
 
+/*
+ * What is compiled here is for any processor of its kind; the library can have
+ * several forms of the hash of long texts, and takes the fastest that the
+ * processor at hand can run.
+ */
+#ifdef HAVE_XXH_DISPATCH
+#include <xxhash.h>
+#define XXH_DISPATCH_DISABLE_REPLACE
+#include <xxh_x86dispatch.h>
+#define DIGEST_UPDATE XXH3_128bits_update_dispatch
+#else
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+#define DIGEST_UPDATE XXH3_128bits_update
+#endif
 
 _Static_assert(sizeof(XXH128_canonical_t) == MR_DIGEST_BYTES,
     "a digest is XXH3-128's canonical form");
 
-struct mr_digester {
-    XXH3_state_t state; /* wants an alignment of 64 bytes */
-};
+/* A digester is a state of the library's. */
+static XXH3_state_t *state_of(struct mr_digester *d)
+{
+    return (XXH3_state_t *)(void *)d;
+}
 
 uint64_t mr_hash64(const void *p, size_t n)
 {
@@ -44,37 +58,37 @@ struct mr_digest mr_digest_bytes(const void *p, size_t n)
 
 struct mr_digester *mr_digester_new(void)
 {
-    /* sizeof is a multiple of the alignment, as aligned_alloc demands. */
-    struct mr_digester *d =
-        aligned_alloc(_Alignof(struct mr_digester), sizeof *d);
+    XXH3_state_t *state = XXH3_createState();
+    struct mr_digester *d = (struct mr_digester *)(void *)state;
 
-    if (d) {
-        XXH3_INITSTATE(&d->state);
+    if (d != NULL)
         mr_digester_reset(d);
-    }
     return d;
 }
 
 void mr_digester_free(struct mr_digester *d)
 {
-    free(d);
+    /* Never fails. */
+    (void)XXH3_freeState(state_of(d));
 }
 
 void mr_digester_reset(struct mr_digester *d)
 {
     /* Fails only for a null state. */
-    (void)XXH3_128bits_reset(&d->state);
+    (void)XXH3_128bits_reset(state_of(d));
 }
 
 void mr_digester_add(struct mr_digester *d, const void *p, size_t n)
 {
     /* Fails only for null input of some length. */
-    (void)XXH3_128bits_update(&d->state, p, n);
+    (void)DIGEST_UPDATE(state_of(d), p, n);
 }
 
 struct mr_digest mr_digester_value(const struct mr_digester *d)
 {
-    return digest_of(XXH3_128bits_digest(&d->state));
+    const void *state = d;
+
+    return digest_of(XXH3_128bits_digest(state));
 }
 
 void mr_digest_format(const struct mr_digest *d, char out[MR_DIGEST_TEXT])
@@ -87,4 +101,23 @@ void mr_digest_format(const struct mr_digest *d, char out[MR_DIGEST_TEXT])
         out[2 * i + 1] = digit[d->b[i] & 15];
     }
     out[2 * MR_DIGEST_BYTES] = '\0';
+}
+
+bool mr_digest_parse(const char *text, size_t n, struct mr_digest *digest_out)
+{
+    static const char digits[] = "0123456789abcdef";
+    struct mr_digest digest;
+
+    if (n != MR_DIGEST_TEXT - 1)
+        return false;
+    for (size_t i = 0; i < MR_DIGEST_BYTES; i++) {
+        const char *high = memchr(digits, text[2 * i], 16);
+        const char *low = memchr(digits, text[2 * i + 1], 16);
+
+        if (high == NULL || low == NULL)
+            return false;
+        digest.b[i] = (uint8_t)((high - digits) << 4 | (low - digits));
+    }
+    *digest_out = digest;
+    return true;
 }

@@ -1,6 +1,7 @@
 #ifndef MR_HASH_H
 #define MR_HASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,5 +45,8 @@ struct mr_digest mr_digester_value(const struct mr_digester *d);
 #define MR_DIGEST_TEXT (2 * MR_DIGEST_BYTES + 1)
 /** Write 32 lower-case hexadecimal digits and a NUL. */
 void mr_digest_format(const struct mr_digest *d, char out[MR_DIGEST_TEXT]);
+/** mr_digest_parse(text, n, digest): Read what mr_digest_format writes, and
+ * nothing else; false, leaving the digest unchanged, when it is not that. */
+bool mr_digest_parse(const char *text, size_t n, struct mr_digest *digest_out);
 
 #endif

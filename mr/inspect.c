@@ -54,6 +54,7 @@ struct subject {
     struct mr_state *state;
     const struct mr_state_head *head;
     struct mr_coverage_totals totals;
+    struct mr_zone *zone;
     struct mr_cells cells;
     struct mr_kpi_tally *tally;
     struct mr_kpis kpis;
@@ -96,6 +97,32 @@ static enum mr_status read_blocks(
     return status;
 }
 
+/* Read what is kept of ids and users' numbers of events: it is checked by
+ * being read. */
+static enum mr_status read_kept(struct subject *s, struct mr_error *err)
+{
+    const struct mr_segment_entry *entry;
+    struct mr_segment_stream *segments = NULL;
+    struct mr_id_stream *ids = NULL;
+    struct mr_idset_index index = {.n_days = 0};
+    enum mr_status status = MR_OK;
+    size_t n = 1;
+
+    if (s->head->spec->max_ids > 0) {
+        status = mr_state_ids(s->state, &ids, err);
+        if (status == MR_OK)
+            status = mr_idset_write(ids, NULL, NULL, &index, err);
+    }
+    if (status == MR_OK && s->head->spec->n_segments > 0)
+        status = mr_state_segments(s->state, &segments, err);
+    while (status == MR_OK && segments && n > 0)
+        status = mr_segment_stream_next(segments, &entry, &n, err);
+    mr_idset_index_release(&index);
+    mr_id_stream_free(ids);
+    mr_segment_stream_free(segments);
+    return status;
+}
+
 /* Compare the file's name with its content; "other" is no such name. */
 static const char *judge_name(const char *path, const char *digest)
 {
@@ -108,37 +135,53 @@ static const char *judge_name(const char *path, const char *digest)
     return memcmp(name, digest, n) == 0 ? "agrees" : "differs";
 }
 
+/* Whether a spec is the built-in one that is the default. */
+static enum mr_status compare_lake(const struct mr_spec *spec, bool *is_lake)
+{
+    struct mr_spec *lake = malloc(sizeof(*lake));
+    struct mr_buffer difference = {0};
+    enum mr_status status = lake == NULL ? MR_NOMEM : MR_OK;
+
+    if (status == MR_OK)
+        status = mr_spec_builtin("lake", lake, NULL);
+    if (status == MR_OK)
+        status = mr_spec_difference(lake, spec, &difference);
+    *is_lake = difference.n == 0;
+    mr_buffer_release(&difference);
+    free(lake);
+    return status;
+}
+
 static enum mr_status read_subject(struct subject *s, const char *path,
     const volatile int *stop, struct mr_error *err)
 {
-    struct mr_buffer difference = {0};
     struct mr_digest digest;
     enum mr_status status;
-    struct mr_spec lake;
     size_t i;
 
     status = mr_state_open(path, &s->state, err);
     if (status != MR_OK)
         return status;
     s->head = mr_state_get_head(s->state);
-    s->cells = (struct mr_cells){
-        s->head->type, s->head->n_types, s->head->cell, s->head->n_cells};
+    status = mr_kpi_zone(s->head->spec, &s->zone, err);
+    if (status != MR_OK)
+        return status;
+    s->cells = mr_cells_of(s->head, s->zone);
     digest = mr_state_name_digest(s->state);
     mr_digest_format(&digest, s->digest);
     s->name_verdict = judge_name(path, s->digest);
     status = read_blocks(s, stop, err);
+    if (status == MR_OK)
+        status = read_kept(s, err);
     if (status != MR_OK)
         return status;
     if (mr_coverage_sum(&s->head->coverage, &s->totals) != MR_OK ||
-        mr_spec_builtin("lake", &lake, NULL) != MR_OK ||
-        mr_spec_difference(&lake, &s->head->spec, &difference) != MR_OK)
+        compare_lake(s->head->spec, &s->is_lake) != MR_OK)
         status = mr_fail_nomem(err);
-    s->is_lake = difference.n == 0;
-    mr_buffer_release(&difference);
     if (status == MR_OK)
         status = mr_kpis_compute(&s->cells, s->tally, &s->head->coverage,
             (const struct mr_hll *const *)s->head->sketch,
-            s->head->spec.sketch_bits, &s->kpis, err);
+            s->head->spec->sketch_bits, &s->kpis, err);
     for (i = 0; status == MR_OK && i < s->kpis.n_days; i++)
         s->n_days += s->kpis.day[i].events > 0;
     return status;
@@ -149,6 +192,7 @@ static void release_subject(struct subject *s)
     mr_kpis_release(&s->kpis);
     mr_kpi_tally_free(s->tally);
     mr_state_close(s->state);
+    mr_zone_free(s->zone);
 }
 
 /* A chunk's share of the file in tenths of a percent. */
@@ -188,7 +232,7 @@ static void table_spec(struct writer *w, const struct subject *s)
         return;
     }
     if (w->status == MR_OK)
-        w->status = mr_spec_text(&s->head->spec, &text);
+        w->status = mr_spec_text(s->head->spec, &text);
     for (i = 0; i < text.n; i++) {
         if (text.p[i] != '\n')
             continue;
@@ -260,7 +304,7 @@ static void table_rejects(struct writer *w, const struct subject *s)
     for (i = 0; i < MR_REASON_COUNT; i++) {
         if (s->totals.reason[i] == 0)
             continue;
-        mr_spec_reason(&s->head->spec, i, reason, sizeof(reason));
+        mr_spec_reason(s->head->spec, i, reason, sizeof(reason));
         PUT(w, "  rejected    %" PRIu64 " ", s->totals.reason[i]);
         put_masked(w, mr_text_span(reason));
         PUT(w, "\n");
@@ -313,8 +357,8 @@ static void put_table(struct writer *w, const struct subject *s)
     else if (strcmp(s->name_verdict, "other") == 0)
         verdict = "the file has a name of its own";
     table_title(w, mr_state_path(s->state), "");
-    PUT(w, "  file        version 1, %" PRIu64 " bytes, sound to the last\n",
-        mr_state_bytes(s->state));
+    PUT(w, "  file        version %d, %" PRIu64 " bytes, sound to the last\n",
+        MR_STATE_VERSION, mr_state_bytes(s->state));
     PUT(w, "  content     %s (%s)\n", s->digest, verdict);
     table_spec(w, s);
     table_counts(w, s);
@@ -333,7 +377,7 @@ static void json_spec(struct writer *w, const struct subject *s)
     struct mr_buffer text = {0};
 
     if (w->status == MR_OK)
-        w->status = mr_spec_text(&s->head->spec, &text);
+        w->status = mr_spec_text(s->head->spec, &text);
     PUT(w, ",\n   \"spec\": {\"builtin\": %s, \"text\": ",
         s->is_lake ? "\"lake\"" : "null");
     put_json(w, (struct mr_span){text.p, text.n});
@@ -375,7 +419,7 @@ static void json_rejects(struct writer *w, const struct subject *s)
     for (i = 0; i < MR_REASON_COUNT; i++) {
         if (s->totals.reason[i] == 0)
             continue;
-        mr_spec_reason(&s->head->spec, i, reason, sizeof(reason));
+        mr_spec_reason(s->head->spec, i, reason, sizeof(reason));
         PUT(w, "%s", comma);
         put_json(w, mr_text_span(reason));
         PUT(w, ": %" PRIu64, s->totals.reason[i]);
@@ -463,7 +507,7 @@ static void put_subject_json(struct writer *w, const struct subject *s)
 {
     PUT(w, "  {\"file\": ");
     put_json(w, mr_text_span(mr_state_path(s->state)));
-    PUT(w, ", \"sound\": true, \"version\": 1");
+    PUT(w, ", \"sound\": true, \"version\": %d", MR_STATE_VERSION);
     PUT_NUMBER(w, "bytes", mr_state_bytes(s->state));
     PUT(w, ",\n   \"content\": \"%s\", \"name\": \"%s\", \"status\": \"%s\"",
         s->digest, s->name_verdict,

@@ -293,6 +293,136 @@ static inline size_t emit_each(struct mr_tokens *t, size_t n,
     return n + n_new;
 }
 
+/* Append the offsets of a set's members, byte 0 being at base, to a list
+ * behind which there is room for 64. */
+static inline size_t append_offsets_each(
+    uint32_t *list, size_t n, uint64_t set, size_t base)
+{
+    size_t n_new = (size_t)__builtin_popcountll(set);
+    size_t i;
+
+    /* By eights, as in emit_each. */
+    for (i = 0; i < n_new; i += 8) {
+        size_t j;
+
+        for (j = i; j < i + 8; j++) {
+            list[n + j] =
+                (uint32_t)(base + (unsigned)__builtin_ctzll(set | 1ULL << 63));
+            set &= set - 1;
+        }
+    }
+    return n + n_new;
+}
+
+/* What 64 bytes of CSV are asked for: all that look like it. */
+struct csv_marks {
+    uint64_t stop; /* delimiters and line feeds */
+    uint64_t newline;
+    uint64_t quote;
+    uint64_t cr;
+    uint64_t backslash; /* that escape within quotes */
+    uint64_t space;     /* that are skipped before fields */
+};
+
+/* And what is found: those that are it. */
+struct csv_found {
+    uint64_t stop;
+    uint64_t end; /* of records */
+    uint64_t bad; /* text behind a closing quote */
+};
+
+/* What a byte of CSV stands behind. */
+enum csv_place {
+    CSV_START,   /* the begin of a field, and spaces to be skipped */
+    CSV_PLAIN,   /* some of a field that is not quoted, or rubbish */
+    CSV_QUOTED,  /* an opening quote */
+    CSV_ESCAPED, /* and a backslash */
+    CSV_CLOSED,  /* a quote that closes, unless another follows */
+    CSV_CLOSED_CR
+};
+
+static enum csv_place place_of(const struct mr_csv_carry *c)
+{
+    if (c->quoted)
+        return c->escaped ? CSV_ESCAPED : CSV_QUOTED;
+    if (c->closed | c->closed_cr)
+        return c->closed ? CSV_CLOSED : CSV_CLOSED_CR;
+    return c->begun ? CSV_PLAIN : CSV_START;
+}
+
+static void set_place(struct mr_csv_carry *c, enum csv_place place)
+{
+    c->begun = place != CSV_START;
+    c->quoted = 0 - (uint64_t)(place == CSV_QUOTED || place == CSV_ESCAPED);
+    c->escaped = place == CSV_ESCAPED;
+    c->closed = place == CSV_CLOSED;
+    c->closed_cr = place == CSV_CLOSED_CR;
+}
+
+/* A stop that counts. */
+static enum csv_place take_stop(
+    const struct csv_marks *m, uint64_t bit, struct csv_found *found)
+{
+    found->stop |= bit;
+    found->end |= bit & m->newline;
+    return CSV_START;
+}
+
+/* Behind a quote that may have closed a field, or such a quote and a CR. */
+static enum csv_place behind_quote(const struct csv_marks *m, bool backslash,
+    enum csv_place place, uint64_t bit, struct csv_found *found)
+{
+    if (place == CSV_CLOSED && !backslash && (m->quote & bit))
+        return CSV_QUOTED;
+    if (place == CSV_CLOSED && (m->cr & bit))
+        return CSV_CLOSED_CR;
+    if ((place == CSV_CLOSED ? m->stop : m->newline) & bit)
+        return take_stop(m, bit, found);
+    found->bad |= bit;
+    return m->stop & bit ? take_stop(m, bit, found) : CSV_PLAIN;
+}
+
+/*
+ * 64 bytes of CSV with quotes where the parity of quotes does not tell what is
+ * quoted, mark by mark.
+ */
+static __attribute__((noinline)) struct csv_found walk_csv(
+    const struct csv_marks *m, bool backslash, struct mr_csv_carry *carry)
+{
+    struct csv_found found = {0, 0, 0};
+    enum csv_place place = place_of(carry);
+    uint64_t left = UINT64_MAX;
+
+    while (left != 0) {
+        uint64_t set = left;
+        uint64_t bit;
+
+        /* The next byte that matters. */
+        if (place == CSV_START)
+            set &= ~m->space;
+        else if (place == CSV_PLAIN)
+            set &= m->stop;
+        else if (place == CSV_QUOTED)
+            set &= m->quote | m->backslash;
+        bit = set & (~set + 1);
+        if (bit == 0)
+            break;
+        left &= ~(bit | (bit - 1));
+        if (place == CSV_START && (m->quote & bit))
+            place = CSV_QUOTED;
+        else if (place == CSV_START || place == CSV_PLAIN)
+            place = m->stop & bit ? take_stop(m, bit, &found) : CSV_PLAIN;
+        else if (place == CSV_QUOTED)
+            place = m->quote & bit ? CSV_CLOSED : CSV_ESCAPED;
+        else if (place == CSV_ESCAPED)
+            place = CSV_QUOTED;
+        else
+            place = behind_quote(m, backslash, place, bit, &found);
+    }
+    set_place(carry, place);
+    return found;
+}
+
 /* Bit i of the result is the parity of bits 0 to i of x. */
 static inline uint64_t prefix_xor_by_shifts(uint64_t x)
 {
@@ -421,11 +551,24 @@ static inline const uint8_t *load_portable(const uint8_t *p)
     return p;
 }
 
+/* The top bits of eight bytes, brought together by a multiplication. */
+static inline uint64_t top_bits(uint64_t x)
+{
+    return (x >> 7 & UINT64_C(0x0101010101010101)) *
+               UINT64_C(0x0102040810204080) >>
+           56;
+}
+
 static uint64_t range_portable(const uint8_t *p, uint8_t from, uint8_t to)
 {
     uint64_t set = 0;
     unsigned i;
 
+    if (from == 0x80 && to == 0xFF) {
+        for (i = 0; i < 64; i += 8)
+            set |= top_bits(mr_get_u64(p + i)) << i;
+        return set;
+    }
     for (i = 0; i < 64; i++)
         set |= (uint64_t)((uint8_t)(p[i] - from) <= to - from) << i;
     return set;
@@ -433,7 +576,18 @@ static uint64_t range_portable(const uint8_t *p, uint8_t from, uint8_t to)
 
 static uint64_t equal_portable(const uint8_t *p, uint8_t c)
 {
-    return range_portable(p, c, c);
+    const uint64_t low = UINT64_C(0x7F7F7F7F7F7F7F7F);
+    uint64_t all = UINT64_C(0x0101010101010101) * c;
+    uint64_t set = 0;
+    unsigned i;
+
+    for (i = 0; i < 64; i += 8) {
+        uint64_t x = mr_get_u64(p + i) ^ all;
+
+        /* Those that do not differ from c get their top bit. */
+        set |= top_bits(~(((x & low) + low) | x)) << i;
+    }
+    return set;
 }
 
 static bool has_high(const uint8_t *p)

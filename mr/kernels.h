@@ -5,11 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mr/csv_rules.h"
+
 /*
  * The loops over bytes that are worth a version for each instruction set:
- * finding the tokens of JSON text, sorting them by kind, and the arithmetic
- * of sketches and bitmaps.  Every level computes the same results; the best
- * one that the processor has is chosen once, at run time.
+ * finding the tokens of JSON text, sorting them by kind, finding where fields
+ * of CSV end, and the arithmetic of sketches and bitmaps.  Every level computes
+ * the same results; the best one that the processor has is chosen once, at run
+ * time.
  *
  * No kernel reads memory beyond the lengths it is given, and none allocates
  * or fails.
@@ -143,6 +146,45 @@ struct mr_nesting {
     uint8_t level[64]; /* of wanted tokens, and maybe of others */
 };
 
+/** What a text of CSV must know of the text before it; all zero is the state
+ * at the begin of a record.  Only the kernels look inside. */
+struct mr_csv_carry {
+    uint64_t begun;     /* 1: the next byte begins no field */
+    uint64_t quoted;    /* all ones: it is quoted */
+    uint64_t escaped;   /* 1: and behind a backslash */
+    uint64_t closed;    /* 1: behind a quote that closes, or is doubled */
+    uint64_t closed_cr; /* 1: behind such a quote and a CR */
+    uint64_t lead;      /* as in mr_token_carry */
+    uint64_t last;
+};
+
+/* Text of CSV is looked through by chunks of at most this. */
+#define MR_CSV_SCAN_BYTES 16384
+/* Stops that may be kept from chunk to chunk. */
+#define MR_CSV_KEPT_MAX 65535
+
+/**
+ * Where fields end ("stops"): at each delimiter and line feed that is not
+ * quoted.  Offsets are from the begin of what is held of the text.
+ */
+struct mr_csv_stops {
+    size_t n;
+    size_t n_ends;
+    size_t n_bad;
+    size_t n_suspect;
+    struct mr_csv_carry carry;
+    /* Of the last chunk: numbers of the stops that end records. */
+    uint32_t end[MR_CSV_SCAN_BYTES + 64];
+    /* Of the last chunk: text behind a closing quote, which spoils a record,
+     * and where something may be wrong with UTF-8, or NUL stands.  A fault is
+     * marked within its line, the line feed included; more may be marked than
+     * is at fault, never less. */
+    uint32_t bad[MR_CSV_SCAN_BYTES + 64];
+    uint32_t suspect[MR_CSV_SCAN_BYTES + 64];
+    /* Stop i is at offset pos[i + 1]; pos[0] is for readers. */
+    uint32_t pos[1 + MR_CSV_KEPT_MAX + MR_CSV_SCAN_BYTES + 64];
+};
+
 struct mr_kernels {
     enum mr_kernel_level level;
     const char *name;
@@ -183,6 +225,28 @@ struct mr_kernels {
      */
     void (*nest)(const struct mr_token_sets *sets, size_t n, int32_t limit,
         struct mr_nesting *nesting);
+
+    /**
+     * csv_stops(rules, stops, text, at, n): Append the stops of the next
+     * chunk: of text[at] up to, and without, text[min(n, at +
+     * MR_CSV_SCAN_BYTES)], at <= n; there are at most MR_CSV_KEPT_MAX yet.
+     * n is how much text there is in all, less than 2^32 - 65536; when the
+     * chunk reaches it, it is read as if a line feed stood behind it, which
+     * is a stop unless it is quoted.  The carry is that of the chunk before.
+     */
+    void (*csv_stops)(const struct mr_csv_rules *rules,
+        struct mr_csv_stops *stops, const uint8_t *text, size_t at, size_t n);
+
+    /**
+     * csv_ends(rules, place, text, n, first): Where the first and the last
+     * record end in a text: the offsets behind their line feeds, the last
+     * one's returned; 0 where none ends.  The carry is that of the text
+     * before; afterwards it means nothing unless n is a multiple of 64.  No
+     * look at UTF-8 is taken.
+     */
+    size_t (*csv_ends)(const struct mr_csv_rules *rules,
+        struct mr_csv_carry *carry, const uint8_t *text, size_t n,
+        size_t *first_out);
 
     /** max_u8(dst, src, n): Raise each dst[i] to at least src[i].  The two
      * must not overlap. */

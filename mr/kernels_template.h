@@ -15,7 +15,7 @@
  *   sets(p, sets)   the kinds of the 64 tokens whose kinds are at p
  *
  * or its own outline(), with OWN_OUTLINE; its own sort() and nest(), with
- * OWN_SORT_AND_NEST
+ * OWN_SORT_AND_NEST; its own append_offsets(), with OWN_APPEND_OFFSETS
  *
  * (each but the first three through LEVEL()).
  *
@@ -406,6 +406,8 @@ static TARGET void LEVEL(nest)(const struct mr_token_sets *sets, size_t n,
 }
 #endif
 
+#include "mr/kernels_csv.h"
+
 /* The inner loops below have fixed lengths and restrict pointers so that
  * compilers turn them into vector instructions at -O2 too. */
 
@@ -450,6 +452,8 @@ static const struct mr_kernels LEVEL(kernels) = {
     LEVEL(outline),
     LEVEL(sort),
     LEVEL(nest),
+    LEVEL(csv_stops),
+    LEVEL(csv_ends),
     LEVEL(max_u8),
     LEVEL(or_u64),
     LEVEL(popcount_u64),
@@ -463,3 +467,4 @@ static const struct mr_kernels LEVEL(kernels) = {
 #undef OWN_OUTLINE
 #undef OWN_WIDE_BLOCKS
 #undef OWN_SORT_AND_NEST
+#undef OWN_APPEND_OFFSETS

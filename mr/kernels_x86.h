@@ -251,6 +251,7 @@ static TARGET void outline_avx2(
 #define OWN_WIDE_BLOCKS 512
 #define OWN_OUTLINE
 #define OWN_SORT_AND_NEST
+#define OWN_APPEND_OFFSETS
 
 static inline TARGET __m512i load_avx512(const uint8_t *p)
 {
@@ -322,14 +323,37 @@ static inline TARGET size_t emit_avx512(struct mr_tokens *t, size_t n,
     __m512i kinds = _mm512_mask_blend_epi8(quotes, b,
         _mm512_or_si512(
             _mm512_loadu_si512(p + 1), _mm512_set1_epi8((char)0x80)));
-    _mm512_storeu_si512(t->kind + 1 + n, _mm512_permutexvar_epi8(at, kinds));
+    kinds = _mm512_permutexvar_epi8(at, kinds);
+    _mm256_storeu_si256(
+        (__m256i *)(void *)(t->kind + 1 + n), _mm512_castsi512_si256(kinds));
     _mm512_storeu_si512(
         pos, _mm512_add_epi16(
                  start, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(at))));
-    if (n_new > 32)
+    if (n_new > 32) {
+        _mm256_storeu_si256((__m256i *)(void *)(t->kind + 33 + n),
+            _mm512_extracti64x4_epi64(kinds, 1));
         _mm512_storeu_si512(pos + 32,
             _mm512_add_epi16(
                 start, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(at, 1))));
+    }
+    return n + n_new;
+}
+
+/* Sixteen at a time; more than that are rare. */
+static inline TARGET size_t append_offsets_avx512(
+    uint32_t *list, size_t n, uint64_t set, size_t base)
+{
+    const __m512i start = _mm512_set1_epi32((int)base);
+    __m512i at = _mm512_maskz_compress_epi8(set, _mm512_loadu_si512(count64));
+    size_t n_new = (size_t)_mm_popcnt_u64(set);
+    size_t i;
+
+    for (i = 0; i < n_new; i += 16) {
+        _mm512_storeu_si512(list + n + i,
+            _mm512_add_epi32(
+                start, _mm512_cvtepu8_epi32(_mm512_castsi512_si128(at))));
+        at = _mm512_alignr_epi64(_mm512_setzero_si512(), at, 2);
+    }
     return n + n_new;
 }
 

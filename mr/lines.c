@@ -4,11 +4,14 @@
 
 #include "mr/lines.h"
 
+#include "mr/kernels.h"
+
 void mr_lines_init(struct mr_lines *lines, struct mr_stream *stream,
-    uint64_t max_line_bytes, bool at_start)
+    const struct mr_csv_rules *rules, uint64_t max_line_bytes, bool at_start)
 {
     memset(lines, 0, sizeof(*lines));
     lines->stream = stream;
+    lines->rules = rules != NULL && rules->quote != 0 ? rules : NULL;
     lines->max_line_bytes = max_line_bytes;
     lines->at_start = at_start;
 }
@@ -46,6 +49,12 @@ struct window {
     struct mr_buffer *buffer; /* NULL when in place */
     struct mr_span text;
     struct mr_error *err;
+    uint64_t most;  /* bytes a line can have before its LF and be held: a CR
+                     * may belong to a line end that has not been read yet */
+    size_t seen;    /* that much has been looked through */
+    size_t used;    /* up to the end of the last whole line in it */
+    bool long_next; /* and behind it, a line that is too long begins */
+    struct mr_csv_carry csv;
 };
 
 static enum mr_status more_in_place(struct window *w)
@@ -124,13 +133,13 @@ static enum mr_status keep_rest(struct window *w, size_t used)
 
 /*
  * A line that is too long to be held: give its beginning, and read on to its
- * end without keeping what lies between.
+ * end without keeping what lies between.  No line feed before most counts.
  */
 static enum mr_status long_line(struct window *w, struct mr_line_block *block)
 {
-    uint64_t start = w->lines->offset, passed = 0;
+    uint64_t start = w->lines->offset, passed = w->most + 1;
     const size_t kept = MR_LINES_LONG_KEPT;
-    struct mr_span fresh = w->text;
+    struct mr_span fresh = behind(w->text, (size_t)passed);
     const uint8_t *end;
     enum mr_status status;
     size_t used;
@@ -192,38 +201,67 @@ static enum mr_status begin(struct window *w, uint64_t *dropped)
     return status;
 }
 
+/* Look for the end of the last line in what has not been looked through. */
+static void find_line(struct window *w)
+{
+    const uint8_t *end = mr_lines_last_end(behind(w->text, w->seen));
+
+    if (end != NULL)
+        w->used = (size_t)(end - w->text.p) + 1;
+    w->seen = w->text.n;
+    w->long_next = w->used == 0 && w->text.n > w->most;
+}
+
+/* The same for records, each of which must be held to its length.  A piece is
+ * shorter than what can be held, so that only its first record can be too
+ * long. */
+static void find_record(struct window *w)
+{
+    const struct mr_kernels *kernels = mr_kernels();
+    const size_t piece = MR_LINES_LONG_KEPT / 2;
+
+    while (!w->long_next && w->seen < w->text.n) {
+        size_t n = w->text.n - w->seen, first, last;
+
+        if (n > piece)
+            n = piece;
+        /* Pieces are of whole words of the kernel, but the last. */
+        if (n % 64 != 0 && !w->lines->ended && (n -= n % 64) == 0)
+            break;
+        last = kernels->csv_ends(
+            w->lines->rules, &w->csv, w->text.p + w->seen, n, &first);
+        /* Where the first record's line feed is, or cannot be before. */
+        w->long_next = w->seen + (last > 0 ? first - 1 : n) - w->used > w->most;
+        if (last > 0 && !w->long_next)
+            w->used = w->seen + last;
+        w->seen += n;
+    }
+}
+
 enum mr_status mr_lines_next(struct mr_lines *lines, struct mr_buffer *buffer,
     struct mr_line_block *block_out, struct mr_error *err)
 {
     bool in_place = mr_stream_in_place(lines->stream);
-    struct window w = {
-        .lines = lines, .buffer = in_place ? NULL : buffer, .err = err};
+    struct window w = {.lines = lines,
+        .buffer = in_place ? NULL : buffer,
+        .err = err,
+        .most = mr_lines_held(lines->max_line_bytes) + 1};
     struct mr_line_block block = {.text = {NULL, 0}};
     enum mr_status status = begin(&w, &block.bytes);
-    const uint8_t *end = NULL;
-    /* A CR may belong to a line end that has not been read yet. */
-    uint64_t most = mr_lines_held(lines->max_line_bytes) + 1;
-    size_t seen = 0;
 
     while (status == MR_OK) {
-        struct mr_span fresh = behind(w.text, seen);
-
-        end = mr_lines_last_end(fresh);
-        if ((end != NULL && w.text.n >= MR_LINES_BLOCK / 2) || lines->ended)
+        (lines->rules != NULL ? find_record : find_line)(&w);
+        if (w.long_next || lines->ended ||
+            (w.used > 0 && w.text.n >= MR_LINES_BLOCK / 2))
             break;
-        if (end == NULL && w.text.n > most)
-            break;
-        /* Few bytes and a line end: read on, and look at all of it again. */
-        seen = end != NULL ? 0 : w.text.n;
         status = more(&w);
     }
     if (status != MR_OK)
         return status;
-    if (end == NULL && w.text.n > most) {
+    if (w.long_next && w.used == 0) {
         status = long_line(&w, &block);
     } else {
-        size_t n = lines->ended || end == NULL ? w.text.n
-                                               : (size_t)(end - w.text.p) + 1;
+        size_t n = lines->ended && !w.long_next ? w.text.n : w.used;
 
         block.text = (struct mr_span){w.text.p, n};
         block.offset = lines->offset;

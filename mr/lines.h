@@ -1,6 +1,7 @@
 #ifndef MR_LINES_H
 #define MR_LINES_H
 
+#include "mr/csv_rules.h"
 #include "mr/stream.h"
 
 /*
@@ -8,6 +9,12 @@
  * unit in which lines go to threads.  Blocks of a mapped plain file stand in
  * the mapping; others in a buffer that the caller passes in and may hand on.
  * A byte-order mark (EF BB BF) at the very start is dropped.
+ *
+ * In CSV with quotes "lines" are records, in which line feeds may be quoted.
+ * A record that is too long to be held is most likely one with a quote that
+ * is never closed, so quotes count for nothing then: it ends with the first
+ * line feed behind as many bytes as can be held, and the next record begins
+ * there.  What the records are depends on the text and the limit alone.
  */
 
 #define MR_LINES_BLOCK (256 * 1024)
@@ -30,13 +37,19 @@ struct mr_line_block {
     /* The block is one line of more than mr_lines_held bytes: text is its
      * first MR_LINES_LONG_KEPT. */
     bool too_long;
-    bool has_end;   /* with too_long: the line's end was found */
+    bool has_end; /* with too_long: the line's end was found */
+    /* Of JSON that is not one value a line (mr/jsonvalues.h): where each line
+     * begins in the stream, else NULL; and that the text is one value, which
+     * is not valid, as it stands there, line feeds and all. */
+    const uint64_t *starts;
+    bool whole;
     uint64_t bytes; /* unpacked bytes the block stands for, line ends and a
                      * byte-order mark before it included */
 };
 
 struct mr_lines {
     struct mr_stream *stream;
+    const struct mr_csv_rules *rules; /* NULL: each line feed ends a line */
     uint64_t max_line_bytes;
     struct mr_buffer carry;  /* the beginning of a line, read too early */
     struct mr_span in_place; /* mapped and not yet given */
@@ -44,11 +57,12 @@ struct mr_lines {
     bool at_start, ended;
 };
 
-/** mr_lines_init(lines, stream, max_line_bytes, at_start): at_start: the
- * stream's first byte is the partition's (a mark is dropped only there).  The
- * stream stays the caller's. */
+/** mr_lines_init(lines, stream, rules, max_line_bytes, at_start): rules: of
+ * CSV, or NULL for lines.  at_start: the stream's first byte is the
+ * partition's (a mark is dropped only there); with quotes it must be a
+ * record's in any case.  Stream and rules stay the caller's. */
 void mr_lines_init(struct mr_lines *lines, struct mr_stream *stream,
-    uint64_t max_line_bytes, bool at_start);
+    const struct mr_csv_rules *rules, uint64_t max_line_bytes, bool at_start);
 void mr_lines_release(struct mr_lines *lines);
 
 /**

@@ -24,13 +24,6 @@
 
 /* ---- from what threads left to a head ---- */
 
-static int by_cell(const void *a, const void *b)
-{
-    const struct mr_cell_count *x = a, *y = b;
-
-    return x->cell < y->cell ? -1 : x->cell > y->cell;
-}
-
 static enum mr_status add_unlisted(struct mr_work *w)
 {
     enum mr_status status = MR_OK;
@@ -46,16 +39,18 @@ static enum mr_status add_unlisted(struct mr_work *w)
  * was being read were noted too, but may have none. */
 static enum mr_status sort_cells(struct mr_work *w)
 {
+    enum mr_status status = mr_cellbook_join(&w->cells, w->types);
     bool *used = calloc(w->cells.n + 1, sizeof(*used));
-    enum mr_status status;
 
-    if (used == NULL)
+    if (used == NULL || status != MR_OK) {
+        free(used);
         return MR_NOMEM;
+    }
     for (size_t i = 0; i < w->coverage.n_partitions; i++) {
         const struct mr_partition *p = &w->coverage.partition[i];
 
         mr_coverage_prefetch(&w->coverage, i);
-        for (size_t k = 0; k < p->n_cells; k++)
+        for (size_t k = 0; k < p->n_cells + p->n_figures; k++)
             used[p->cell[k].cell] = true;
     }
     w->cells.used = used;
@@ -70,14 +65,26 @@ static void renumber_cells(struct mr_work *w)
 {
 #pragma omp parallel for schedule(static) num_threads((int)w->threads)
     for (size_t i = 0; i < w->coverage.n_partitions; i++) {
-        struct mr_partition *p = &w->coverage.partition[i];
-
         mr_coverage_prefetch(&w->coverage, i);
-        for (size_t k = 0; k < p->n_cells; k++)
-            p->cell[k].cell = w->cells.final[p->cell[k].cell];
-        if (p->n_cells > 1)
-            qsort(p->cell, p->n_cells, sizeof(*p->cell), by_cell);
+        mr_partition_renumber(&w->coverage.partition[i], w->cells.final);
     }
+}
+
+/* Which groups are kept was decided among all that were met.  Where some of
+ * these turned out not to count, others may be missing. */
+static enum mr_status check_groups(
+    const struct mr_state_head *head, struct mr_error *err)
+{
+    unsigned odd = mr_head_odd_rollup(head);
+
+    if (odd == head->spec->n_rollups)
+        return MR_OK;
+    return mr_fail(err, MR_LIMIT, MR_NOWHERE,
+        "raise its max_groups, or leave out the partitions that cannot be read",
+        "rollup '%s' has more than %u groups, and some were left out for those "
+        "of partitions that could not be read to their ends",
+        head->spec->rollup[odd].name,
+        (unsigned)head->spec->rollup[odd].max_groups);
 }
 
 /* Types and cells in a state's order and numbers, and coverage with these
@@ -86,7 +93,7 @@ static enum mr_status make_head(
     struct mr_work *w, struct mr_state_head *head, struct mr_error *err)
 {
     memset(head, 0, sizeof(*head));
-    head->spec = w->plan.spec;
+    head->spec = &w->plan.spec;
     if (add_unlisted(w) != MR_OK || sort_cells(w) != MR_OK)
         return mr_fail_nomem(err);
     renumber_cells(w);
@@ -96,10 +103,12 @@ static enum mr_status make_head(
     head->n_types = w->cells.n_types;
     head->cell = w->cells.sorted;
     head->n_cells = w->cells.n_sorted;
-    w->cells.type = NULL;
+    head->figure = w->cells.figure;
+    head->n_figures = w->cells.n_figures;
+    w->cells.type = w->cells.figure = NULL;
     w->cells.sorted = NULL;
-    head->sketch = calloc(head->n_cells + 1, sizeof(struct mr_hll *));
-    return head->sketch == NULL ? mr_fail_nomem(err) : MR_OK;
+    head->sketch = calloc(mr_head_numbers(head) + 1, sizeof(struct mr_hll *));
+    return head->sketch == NULL ? mr_fail_nomem(err) : check_groups(head, err);
 }
 
 static uint32_t final_number(void *context, int32_t day, uint32_t type)
@@ -124,8 +133,8 @@ static enum mr_status seal(struct mr_work *w, struct mr_state_head *head,
                  mr_state_writer_encode(writer, head, NULL) != MR_OK;
 #pragma omp for schedule(dynamic, 1)
         for (unsigned shard = 0; shard < MR_AGGREGATE_SHARDS; shard++)
-            if (mr_aggregate_seal(
-                    w->aggregate, shard, final_number, &w->cells) != MR_OK)
+            if (mr_aggregate_seal(w->aggregate, shard, w->types, final_number,
+                    &w->cells) != MR_OK)
                 failed = true;
     }
     if (failed || mr_aggregate_plan(w->aggregate, n_blocks) != MR_OK)
@@ -153,9 +162,9 @@ static enum mr_status maker_init(
     struct maker *m, struct mr_state_head *head, struct sketch_locks *locks)
 {
     *m = (struct maker){.head = head, .locks = locks};
-    if (mr_block_builder_new(head->n_cells, &m->builder) != MR_OK)
+    if (mr_block_builder_new(mr_head_numbers(head), &m->builder) != MR_OK)
         return MR_NOMEM;
-    return mr_packer_new(head->spec.session_gap_ms, &m->packer);
+    return mr_packer_new(head->spec->session_gap_ms, &m->packer);
 }
 
 static void maker_release(struct maker *m)
@@ -204,7 +213,7 @@ static enum mr_status sketch_block(
         struct mr_hll **sketch = &m->head->sketch[set->cell];
 
         pthread_mutex_lock(lock);
-        status = own_sketch(sketch, m->head->spec.sketch_bits);
+        status = own_sketch(sketch, m->head->spec->sketch_bits);
         if (status == MR_OK)
             status = sketch_set(*sketch, block, set);
         pthread_mutex_unlock(lock);
@@ -269,6 +278,9 @@ static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
     enum mr_status status = seal(w, head, writer, &n_blocks, err);
     struct sketch_locks locks;
 
+    if (status == MR_OK)
+        status = mr_head_check_folders(head, err);
+
     if (status != MR_OK)
         return status;
     for (size_t i = 0; i < SKETCH_LOCKS; i++)
@@ -319,23 +331,54 @@ static enum mr_status finish(struct mr_work *w, struct mr_state_writer *writer,
     return status == MR_OK && filled != MR_OK ? mr_fail_nomem(err) : status;
 }
 
+/* Finish with what is kept of ids and segments. */
+static enum mr_status finish_kept(struct mr_work *w,
+    struct mr_state_writer *writer, const struct mr_state_head *head,
+    struct mr_result *result, struct mr_error *err)
+{
+    struct mr_keeper *k = &w->keeper;
+    struct mr_segment_stream *segments = NULL;
+    struct mr_id_stream *ids = NULL;
+    enum mr_status status = MR_OK;
+
+    if (k->ids != NULL)
+        status = mr_idset_read(k->ids, &ids, err);
+    if (status == MR_OK && k->segments != NULL &&
+        mr_segments_read(k->segments, &segments) != MR_OK)
+        status = mr_fail_nomem(err);
+    mr_state_writer_keep(writer, ids, segments);
+    if (status == MR_OK)
+        status = finish(w, writer, head, result, err);
+    else
+        mr_state_writer_abort(writer);
+    mr_id_stream_free(ids);
+    mr_segment_stream_free(segments);
+    return status;
+}
+
 /* Write the state and finish, or abort, the writer. */
 static enum mr_status write_state(struct mr_work *w,
     struct mr_state_writer *writer, struct mr_result *result,
     struct mr_error *err)
 {
-    struct mr_state_head head;
-    enum mr_status status = make_head(w, &head, err);
+    struct mr_state_head *head = malloc(sizeof(*head));
+    enum mr_status status;
 
+    if (head == NULL) {
+        mr_state_writer_abort(writer);
+        return mr_fail_nomem(err);
+    }
+    status = make_head(w, head, err);
     if (status == MR_OK)
-        status = write_users(w, &head, writer, err);
+        status = write_users(w, head, writer, err);
     if (status == MR_OK && is_stopped(w))
         status = mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
     if (status == MR_OK)
-        status = finish(w, writer, &head, result, err);
+        status = finish_kept(w, writer, head, result, err);
     else
         mr_state_writer_abort(writer);
-    mr_state_head_release(&head);
+    mr_state_head_release(head);
+    free(head);
     return status;
 }
 
@@ -344,21 +387,18 @@ static enum mr_status write_state(struct mr_work *w,
 static enum mr_status open_plan(
     struct mr_work *w, const struct mr_map_options *o, struct mr_error *err)
 {
-    const char *path[MR_FIELD_COUNT];
-    struct mr_spec *spec = &w->plan.spec;
-    enum mr_status status =
-        mr_spec_load(o->spec == NULL ? "lake" : o->spec, spec, err);
+    const char *name = o->spec == NULL ? "lake" : o->spec;
+    enum mr_status status = mr_plan_open(name, &w->plan, err);
 
     if (status != MR_OK)
         return status;
-    for (size_t i = 0; i < MR_FIELD_COUNT; i++)
-        path[i] = spec->field[i];
-    w->plan.want_rejects = o->rejects != NULL;
-    status = mr_fields_plan_new(path, MR_FIELD_COUNT, spec->max_line_bytes,
-        spec->max_depth, &w->plan.fields, err);
-    if (status != MR_OK)
-        return status;
-    return mr_types_new(&w->types) != MR_OK ? mr_fail_nomem(err) : MR_OK;
+    if (mr_types_new(&w->types) != MR_OK)
+        return mr_fail_nomem(err);
+    for (unsigned i = 0; i < w->plan.spec.n_rollups; i++)
+        if (mr_types_limit(w->types, MR_TEXT_ROLLUP + i,
+                w->plan.spec.rollup[i].max_groups) != MR_OK)
+            return mr_fail_nomem(err);
+    return MR_OK;
 }
 
 static unsigned count_threads(const struct mr_map_options *o)
@@ -386,11 +426,32 @@ static enum mr_status run_threads(struct mr_work *w, struct mr_error *err)
     return err->status;
 }
 
+/* Begin to keep what the spec wants kept; what does not fit into memory waits
+ * beside the output, which is there by now. */
+static enum mr_status open_keeper(
+    struct mr_work *w, const char *output, struct mr_error *err)
+{
+    size_t n = strlen(output);
+    const char *slash = strrchr(output, '/');
+    char *folder;
+    enum mr_status status;
+
+    if (n >= 4 && strcmp(output + n - 4, ".mrs") == 0)
+        n = slash == NULL ? 0 : (size_t)(slash - output) + 1;
+    folder = n == 0 ? strdup(".") : strndup(output, n);
+    if (folder == NULL)
+        return mr_fail_nomem(err);
+    status = mr_keeper_open(&w->keeper, &w->plan.spec, folder, err);
+    free(folder);
+    return status;
+}
+
 /* Everything that can be refused before the long part begins, the places for
  * the output included. */
 static enum mr_status prepare(struct mr_work *w, const struct mr_map_options *o,
     struct mr_state_writer **writer_out, struct mr_error *err)
 {
+    const char *output = o->output == NULL ? "./mr-state" : o->output;
     enum mr_status status = open_plan(w, o, err);
 
     if (status == MR_OK)
@@ -403,8 +464,12 @@ static enum mr_status prepare(struct mr_work *w, const struct mr_map_options *o,
     if (status == MR_OK)
         status = mr_work_order(w, err);
     if (status == MR_OK)
-        status = mr_state_writer_new(
-            o->output == NULL ? "./mr-state" : o->output, writer_out, err);
+        status = mr_state_writer_new(output, &w->plan.spec, writer_out, err);
+    if (status == MR_OK) {
+        status = open_keeper(w, output, err);
+        if (status != MR_OK)
+            mr_state_writer_abort(*writer_out);
+    }
     return status;
 }
 
@@ -412,30 +477,34 @@ enum mr_status mr_map(const struct mr_map_options *options,
     const struct mr_observer *observer, struct mr_result *result_out,
     struct mr_error *err)
 {
-    struct mr_work w = {.observer = observer};
+    struct mr_work *w = calloc(1, sizeof(*w)); /* large, for the spec in it */
     double start = mr_clock();
     struct mr_state_writer *writer = NULL;
     struct mr_reject_file *rejects;
     enum mr_status status;
 
     memset(result_out, 0, sizeof(*result_out));
-    status = mr_work_init(&w, count_threads(options), err);
+    if (w == NULL)
+        return mr_fail_nomem(err);
+    w->observer = observer;
+    status = mr_work_init(w, count_threads(options), err);
     if (status == MR_OK)
-        status = prepare(&w, options, &writer, err);
+        status = prepare(w, options, &writer, err);
     if (status == MR_OK) {
-        status = run_threads(&w, err);
+        status = run_threads(w, err);
         if (status == MR_OK)
-            status = write_state(&w, writer, result_out, err);
+            status = write_state(w, writer, result_out, err);
         else
             mr_state_writer_abort(writer);
     }
-    rejects = w.rejects;
-    w.rejects = NULL;
+    rejects = w->rejects;
+    w->rejects = NULL;
     if (status == MR_OK && rejects != NULL)
         status = mr_reject_file_finish(rejects, err);
     else
         mr_reject_file_abort(rejects);
-    mr_work_release(&w);
+    mr_work_release(w);
+    free(w);
     result_out->seconds = mr_clock() - start;
     return status;
 }

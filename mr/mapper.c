@@ -5,19 +5,23 @@
 #include "mr/mapper.h"
 
 #include "mr/event.h"
+#include "mr/kept.h"
 #include "mr/rejects.h"
 
-enum mr_status mr_mapper_init(struct mr_mapper *m,
-    const struct mr_map_plan *plan, struct mr_types *types,
-    struct mr_error *err)
+enum mr_status mr_mapper_init(struct mr_mapper *m, const struct mr_plan *plan,
+    bool want_rejects, struct mr_types *types, struct mr_error *err)
 {
     enum mr_status status;
 
     memset(m, 0, sizeof(*m));
     m->plan = plan;
-    status = mr_fields_reader_new(plan->fields, &m->reader, err);
+    m->want_rejects = want_rejects;
+    status = mr_plan_is_csv(plan)
+                 ? mr_csv_reader_new(&m->csv, err)
+                 : mr_fields_reader_new(plan->fields, &m->json, err);
     if (status == MR_OK && mr_type_cache_new(types, &m->types) != MR_OK)
         status = mr_fail_nomem(err);
+    mr_figures_init(&m->figures, &plan->figures, m->types);
     if (status != MR_OK)
         mr_mapper_release(m);
     return status;
@@ -25,97 +29,118 @@ enum mr_status mr_mapper_init(struct mr_mapper *m,
 
 void mr_mapper_release(struct mr_mapper *m)
 {
-    mr_fields_reader_free(m->reader);
+    mr_fields_reader_free(m->json);
+    mr_csv_reader_free(m->csv);
     mr_type_cache_free(m->types);
+    mr_figures_release(&m->figures);
     mr_buffer_release(&m->scratch);
+    mr_buffer_release(&m->folders);
     memset(m, 0, sizeof(*m));
 }
 
-static int hex_digit(uint8_t c)
+/* A folder that tells day or type. */
+static enum mr_status hint_folder(struct mr_mapper *m,
+    const struct mr_folder *folder, struct mr_folder_hint *hint)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Hive writes some characters of a folder's value as %XX. */
-static enum mr_status percent_decode(
-    struct mr_span value, struct mr_buffer *out)
-{
-    enum mr_status status = MR_OK;
-
-    out->n = 0;
-    for (size_t i = 0; i < value.n && status == MR_OK; i++) {
-        uint8_t byte = value.p[i];
-        int high = -1, low = -1;
-
-        if (byte == '%' && value.n - i > 2) {
-            high = hex_digit(value.p[i + 1]);
-            low = hex_digit(value.p[i + 2]);
-        }
-        if (high >= 0 && low >= 0) {
-            byte = (uint8_t)(high << 4 | low);
-            i += 2;
-        }
-        status = mr_buffer_add(out, &byte, 1);
-    }
-    return status;
-}
-
-static bool is_key(const char *folder, size_t n, const char *key)
-{
-    return strlen(key) == n && memcmp(folder, key, n) == 0;
-}
-
-/* One folder of a name, "key=value". */
-static enum mr_status hint_folder(struct mr_mapper *m, const char *folder,
-    size_t n, struct mr_folder_hint *hint)
-{
-    const char *equals = memchr(folder, '=', n);
-    size_t key = equals == NULL ? 0 : (size_t)(equals - folder);
-    struct mr_span value;
+    struct mr_span value = folder->value, type;
     enum mr_status status;
 
-    if (key == 0)
-        return MR_OK;
-    value = (struct mr_span){(const uint8_t *)equals + 1, n - key - 1};
-    if (is_key(folder, key, "date") || is_key(folder, key, "day") ||
-        is_key(folder, key, "dt")) {
+    if (mr_folder_is(folder, "date") || mr_folder_is(folder, "day") ||
+        mr_folder_is(folder, "dt")) {
         if (mr_day_parse((const char *)value.p, value.n, &hint->day))
             hint->has_day = true;
         return MR_OK;
     }
-    if (!is_key(folder, key, "type") && !is_key(folder, key, "event_type"))
+    if (!mr_folder_is(folder, "type") && !mr_folder_is(folder, "event_type"))
         return MR_OK;
-    status = percent_decode(value, &m->scratch);
-    if (status != MR_OK || m->scratch.n == 0 ||
-        m->scratch.n > MR_TYPE_MAX_BYTES)
+    status = mr_buffer_reserve(&m->scratch, value.n + 1);
+    if (status != MR_OK)
         return status;
+    type = mr_percent_decode(value, m->scratch.p);
+    if (type.n == 0 || type.n > MR_TYPE_MAX_BYTES)
+        return MR_OK;
     hint->has_type = true;
-    return mr_type_id(
-        m->types, (struct mr_span){m->scratch.p, m->scratch.n}, &hint->type);
+    return mr_type_id(m->types, MR_TEXT_TYPE, type, &hint->type);
 }
 
-enum mr_status mr_mapper_hint(
-    struct mr_mapper *m, const char *name, struct mr_folder_hint *hint_out)
+/* The values of the folders that the plan wants, one after the other in
+ * m->folders. */
+static enum mr_status want_folders(
+    struct mr_mapper *m, const char *name, struct mr_folder_hint *hint)
 {
-    struct mr_folder_hint hint = {.has_day = false};
+    const struct mr_figures_plan *plan = &m->plan->figures;
+    size_t start[MR_FOLDERS_MAX];
+    bool found[MR_FOLDERS_MAX];
     enum mr_status status = MR_OK;
-    const char *slash;
 
-    for (; status == MR_OK && (slash = strchr(name, '/')) != NULL;
-         name = slash + 1)
-        status = hint_folder(m, name, (size_t)(slash - name), &hint);
-    *hint_out = hint;
+    m->folders.n = 0;
+    for (unsigned i = 0; i < plan->n_folders && status == MR_OK; i++) {
+        start[i] = m->folders.n;
+        status = mr_folder_value(name, plan->folder[i], &m->scratch, &found[i]);
+        if (status == MR_OK)
+            status = mr_buffer_add(&m->folders, m->scratch.p, m->scratch.n);
+    }
+    for (unsigned i = 0; i < plan->n_folders && status == MR_OK; i++) {
+        size_t end = i + 1 < plan->n_folders ? start[i + 1] : m->folders.n;
+
+        if (found[i])
+            hint->value[i] =
+                (struct mr_span){m->folders.p + start[i], end - start[i]};
+    }
     return status;
+}
+
+enum mr_status mr_mapper_open(
+    struct mr_mapper *m, const char *name, struct mr_preface *preface_out)
+{
+    struct mr_folder_hint *hint = &preface_out->folders;
+    enum mr_status status = MR_OK;
+    struct mr_folder folder;
+    const char *rest = name;
+
+    *hint = (struct mr_folder_hint){.has_day = false};
+    preface_out->has_csv = mr_plan_is_csv(m->plan) && !m->plan->spec.csv.header;
+    if (preface_out->has_csv)
+        preface_out->csv = m->plan->csv;
+    while (status == MR_OK && mr_folder_next(&rest, &folder))
+        status = hint_folder(m, &folder, hint);
+    if (status == MR_OK && m->plan->figures.n_folders > 0)
+        status = want_folders(m, name, hint);
+    return status;
+}
+
+enum mr_status mr_mapper_header(struct mr_mapper *m,
+    struct mr_line_block *block, struct mr_preface *preface,
+    struct mr_batch *batch, struct mr_error *err)
+{
+    const struct mr_spec *spec = &m->plan->spec;
+    struct mr_csv_header header;
+    enum mr_status status;
+    size_t n;
+
+    if (block->too_long)
+        return mr_fail(err, MR_FORMAT, block->offset,
+            "check the spec's delimiter, quote and header",
+            "the header row is too long");
+    status = mr_csv_header(m->csv, &spec->csv, m->plan->path, m->plan->n_paths,
+        spec->max_line_bytes, block->text, &header, &preface->csv, err);
+    if (status != MR_OK)
+        return status;
+    n = header.found ? header.bytes : block->text.n;
+    preface->has_csv = header.found;
+    batch->lines += header.blank;
+    batch->blank += header.blank;
+    block->text.p += n;
+    block->text.n -= n;
+    block->offset += n;
+    return MR_OK;
 }
 
 static enum mr_status reject(struct mr_mapper *m, struct mr_batch *batch,
     unsigned reason, struct mr_reject *r, struct mr_buffer *out)
 {
     batch->reason[reason]++;
-    if (!m->plan->want_rejects)
+    if (!m->want_rejects)
         return MR_OK;
     r->reason = reason;
     /* The same as of a line that was too long to be held. */
@@ -132,17 +157,26 @@ static int take_event(struct mr_mapper *m, const struct mr_record *record,
 {
     struct mr_event event;
     uint32_t type;
-    int reason = mr_event_decode(&m->plan->spec, record, &m->scratch, &event);
+    int reason = mr_event_decode(&m->plan->events, record, &m->scratch, &event);
 
     if (reason != MR_EVENT_OK)
         return reason;
-    if (mr_type_id(m->types, event.type, &type) != MR_OK ||
-        mr_batch_event(
-            batch, event.time_ms, type, event.user, event.has_user) != MR_OK)
+    if (m->rows != NULL)
+        return mr_row_add(m->rows, record, &event, hint) == MR_OK
+                   ? MR_EVENT_OK
+                   : MR_EVENT_NOMEM;
+    if (mr_type_id(m->types, MR_TEXT_TYPE, event.type, &type) != MR_OK ||
+        mr_batch_event(batch, m->plan->zone, event.time_ms, type, event.user,
+            event.has_user) != MR_OK)
+        return MR_EVENT_NOMEM;
+    if (m->plan->has_figures &&
+        mr_figures_count(&m->figures, record, &event, hint, batch) != MR_OK)
+        return MR_EVENT_NOMEM;
+    if (m->plan->keeps &&
+        mr_kept_note(m->plan, &event, batch->last_day.day, batch) != MR_OK)
         return MR_EVENT_NOMEM;
     batch->other_type += hint->has_type && type != hint->type;
-    batch->other_day += hint->has_day && (int64_t)batch->last_start_ms !=
-                                             hint->day * MR_MS_PER_DAY;
+    batch->other_day += hint->has_day && batch->last_day.day != hint->day;
     return MR_EVENT_OK;
 }
 
@@ -170,42 +204,68 @@ static int take_record(struct mr_mapper *m, const struct mr_record *record,
 static enum mr_status too_many_types(struct mr_error *err)
 {
     return mr_fail(err, MR_LIMIT, MR_NOWHERE,
-        "check that the spec's type field is not an id",
-        "no memory, or more than %u event types", (unsigned)MR_TYPES_MAX);
+        "check that the spec's type field is not an id; or lower max_groups of "
+        "its rollups",
+        "no memory, or more than %u event types and groups of rollups",
+        (unsigned)MR_TYPES_MAX);
+}
+
+/* A block that is one line, and no event. */
+static enum mr_status reject_block(struct mr_mapper *m,
+    const struct mr_line_block *block, struct mr_batch *batch,
+    struct mr_buffer *rejects, struct mr_error *err)
+{
+    const struct mr_spec *spec = &m->plan->spec;
+    struct mr_reject r = {.line = batch->lines,
+        .offset = block->offset,
+        .text = block->text,
+        .cut = block->too_long};
+    unsigned reason = MR_REASON_TOO_LONG;
+
+    if (!block->too_long && block->text.n <= spec->max_line_bytes)
+        reason = mr_json_check(block->text, spec->max_depth) == MR_LINE_TOO_DEEP
+                     ? MR_REASON_TOO_DEEP
+                     : MR_REASON_JSON;
+    batch->lines++;
+    return reject(m, batch, reason, &r, rejects) != MR_OK ? mr_fail_nomem(err)
+                                                          : MR_OK;
 }
 
 enum mr_status mr_mapper_parse(struct mr_mapper *m,
-    const struct mr_line_block *block, const struct mr_folder_hint *hint,
+    const struct mr_line_block *block, const struct mr_preface *preface,
     struct mr_batch *batch, struct mr_buffer *rejects, struct mr_error *err)
 {
-    struct mr_reject r = {.line = batch->lines, .offset = block->offset};
+    uint64_t first = batch->lines;
+    struct mr_reject r = {.line = first, .offset = block->offset};
     struct mr_record record;
 
     batch->text_bytes += block->bytes;
-    if (block->too_long) {
-        batch->lines++;
-        r.text = block->text;
-        r.cut = true;
-        if (reject(m, batch, MR_REASON_TOO_LONG, &r, rejects) != MR_OK)
-            return mr_fail_nomem(err);
-        return MR_OK;
-    }
-    mr_fields_reader_set(m->reader, block->text);
+    if (block->too_long || block->whole)
+        return reject_block(m, block, batch, rejects, err);
+    if (m->csv != NULL)
+        mr_csv_reader_set(m->csv, &preface->csv, block->text);
+    else
+        mr_fields_reader_set(m->json, block->text);
     for (;;) {
         int reason;
 
-        mr_fields_next(m->reader, &record);
+        if (m->csv != NULL)
+            mr_csv_next(m->csv, &record);
+        else
+            mr_fields_next(m->json, &record);
         if (record.verdict == MR_LINE_END)
             return MR_OK;
         batch->lines++;
-        reason = take_record(m, &record, hint, batch);
+        reason = take_record(m, &record, &preface->folders, batch);
         if (reason == MR_EVENT_NOMEM)
-            return too_many_types(err);
+            return m->rows != NULL ? mr_fail_nomem(err) : too_many_types(err);
         if (reason != MR_EVENT_OK) {
             r.text = record.line;
             r.cut = false;
             r.offset =
-                block->offset + (uint64_t)(record.line.p - block->text.p);
+                block->starts != NULL
+                    ? block->starts[r.line - first]
+                    : block->offset + (uint64_t)(record.line.p - block->text.p);
             if (reject(m, batch, (unsigned)reason, &r, rejects) != MR_OK)
                 return mr_fail_nomem(err);
         }

@@ -27,6 +27,7 @@
 #include <stdlib.h>
 
 #include "mr/hyperloglog.h"
+#include "mr/kernels.h"
 #include "mr/merge_private.h"
 
 /* ---- heads ---- */
@@ -47,8 +48,8 @@ static enum mr_status check_spec(const struct mr_state *first,
     const struct mr_state *other, struct mr_error *err)
 {
     struct mr_buffer lines = {0}, text = {0};
-    enum mr_status status = mr_spec_difference(&mr_state_get_head(other)->spec,
-        &mr_state_get_head(first)->spec, &lines);
+    enum mr_status status = mr_spec_difference(
+        mr_state_get_head(other)->spec, mr_state_get_head(first)->spec, &lines);
 
     if (status == MR_OK)
         status = list_differences(&lines, &text);
@@ -137,7 +138,7 @@ static enum mr_status number_cells(struct mr_merge *m, size_t i)
 {
     const struct mr_state_head *h = mr_state_get_head(m->state[i]);
 
-    m->cell_of[i] = malloc((h->n_cells + 1) * sizeof(**m->cell_of));
+    m->cell_of[i] = malloc((mr_head_numbers(h) + 1) * sizeof(**m->cell_of));
     if (m->cell_of[i] == NULL)
         return MR_NOMEM;
     for (size_t k = 0; k < h->n_cells; k++) {
@@ -177,6 +178,138 @@ static enum mr_status join_cells(struct mr_merge *m)
     return status;
 }
 
+/* ---- figures ---- */
+
+/* A group of a rollup, in the order in which they are kept (mr/types.h). */
+struct group {
+    uint64_t hash;
+    size_t i; /* among the figures */
+    const struct mr_span *text;
+};
+
+static int compare_groups(const void *a, const void *b)
+{
+    const struct group *x = a, *y = b;
+
+    if (x->hash != y->hash)
+        return x->hash < y->hash ? -1 : 1;
+    return mr_span_compare(*x->text, *y->text);
+}
+
+/* Of the groups of a rollup, the figures from first up to end: mark those
+ * beyond the most that are kept as dropped.  Return whether there are any. */
+static bool drop_groups(const struct mr_span *figure, size_t first, size_t end,
+    uint32_t most, struct group *group, bool *dropped)
+{
+    size_t n = 0;
+
+    for (size_t i = first; i < end; i++)
+        if (figure[i].n > 1)
+            group[n++] = (struct group){
+                mr_hash64(figure[i].p + 1, figure[i].n - 1), i, &figure[i]};
+    if (n <= most)
+        return false;
+    qsort(group, n, sizeof(*group), compare_groups);
+    for (size_t k = most; k < n; k++)
+        dropped[group[k].i] = true;
+    return true;
+}
+
+/* Decide which groups the joined head keeps. */
+static enum mr_status limit_figures(struct mr_merge *m)
+{
+    struct mr_state_head *h = &m->head;
+    struct group *group = malloc((h->n_figures + 1) * sizeof(*group));
+    bool *dropped = calloc(h->n_figures + 1, sizeof(*dropped));
+    size_t end, n = 0, n_texts = h->n_figures;
+
+    if (group == NULL || dropped == NULL) {
+        free(group);
+        free(dropped);
+        return MR_NOMEM;
+    }
+    for (size_t first = 0; first < n_texts; first = end) {
+        uint8_t kind = h->figure[first].p[0];
+
+        end = first + 1;
+        while (end < n_texts && h->figure[end].p[0] == kind)
+            end++;
+        if (kind >= MR_TEXT_ROLLUP &&
+            drop_groups(h->figure, first, end,
+                h->spec->rollup[kind - MR_TEXT_ROLLUP].max_groups, group,
+                dropped) &&
+            h->figure[first].n > 1)
+            h->figure[h->n_figures++] = (struct mr_span){h->figure[first].p, 1};
+    }
+    for (size_t i = 0; i < h->n_figures; i++)
+        if (i >= n_texts || !dropped[i])
+            h->figure[n++] = h->figure[i];
+    h->n_figures = n;
+    if (n > 0)
+        qsort(h->figure, n, sizeof(*h->figure), compare_spans);
+    free(group);
+    free(dropped);
+    return MR_OK;
+}
+
+/* The union of the states' figures, their bytes still the states'; and room
+ * for a text more of each rollup. */
+static enum mr_status join_figures(struct mr_merge *m)
+{
+    struct mr_state_head *head = &m->head;
+    size_t n = 0;
+
+    for (size_t i = 0; i < m->n; i++)
+        n += mr_state_get_head(m->state[i])->n_figures;
+    head->figure = malloc((n + MR_TEXT_KINDS + 1) * sizeof(*head->figure));
+    if (head->figure == NULL)
+        return MR_NOMEM;
+    n = 0;
+    for (size_t i = 0; i < m->n; i++) {
+        const struct mr_state_head *h = mr_state_get_head(m->state[i]);
+
+        for (size_t k = 0; k < h->n_figures; k++)
+            head->figure[n++] = h->figure[k];
+    }
+    if (n > 0)
+        qsort(head->figure, n, sizeof(*head->figure), compare_spans);
+    head->n_figures =
+        unique(head->figure, n, sizeof(*head->figure), compare_spans);
+    return limit_figures(m);
+}
+
+/* The number in the joined head of a figure of a state. */
+static uint32_t figure_number(struct mr_merge *m, size_t state, size_t k)
+{
+    const struct mr_span *text = &mr_state_get_head(m->state[state])->figure[k];
+    const struct mr_span *found = bsearch(
+        text, m->head.figure, m->head.n_figures, sizeof(*found), compare_spans);
+    struct mr_span further = {text->p, 1};
+
+    if (found == NULL) {
+        m->drops[state] = true;
+        found = bsearch(&further, m->head.figure, m->head.n_figures,
+            sizeof(*found), compare_spans);
+    }
+    return (uint32_t)(m->head.n_cells + (size_t)(found - m->head.figure));
+}
+
+static enum mr_status number_figures(struct mr_merge *m)
+{
+    m->drops = calloc(m->n, sizeof(*m->drops));
+    if (m->drops == NULL)
+        return MR_NOMEM;
+    for (size_t i = 0; i < m->n; i++) {
+        const struct mr_state_head *h = mr_state_get_head(m->state[i]);
+
+        for (size_t k = 0; k < h->n_figures; k++)
+            m->cell_of[i][h->n_cells + k] = figure_number(m, i, k);
+    }
+    return MR_OK;
+}
+
+/* ---- coverage and sketches ---- */
+
 static enum mr_status join_coverage(struct mr_merge *m)
 {
     enum mr_status status;
@@ -189,8 +322,7 @@ static enum mr_status join_coverage(struct mr_merge *m)
 
             if (mr_partition_copy(&c->partition[k], &copy) != MR_OK)
                 return MR_NOMEM;
-            for (size_t j = 0; j < copy.n_cells; j++)
-                copy.cell[j].cell = m->cell_of[i][copy.cell[j].cell];
+            mr_partition_renumber(&copy, m->cell_of[i]);
             status = mr_coverage_add(&m->head.coverage, &copy);
             if (status != MR_OK) {
                 mr_partition_release(&copy);
@@ -216,7 +348,7 @@ static enum mr_status join_sketch(struct mr_merge *m, size_t i, size_t k)
         *to = malloc(sizeof(**to));
         if (*to == NULL)
             return MR_NOMEM;
-        mr_hll_init(*to, m->head.spec.sketch_bits);
+        mr_hll_init(*to, m->head.spec->sketch_bits);
     }
     return mr_hll_merge(*to, from);
 }
@@ -225,12 +357,14 @@ static enum mr_status join_sketches(struct mr_merge *m)
 {
     enum mr_status status = MR_OK;
 
-    m->head.sketch = calloc(m->head.n_cells + 1, sizeof(*m->head.sketch));
+    m->head.sketch =
+        calloc(mr_head_numbers(&m->head) + 1, sizeof(*m->head.sketch));
     if (m->head.sketch == NULL)
         return MR_NOMEM;
     for (size_t i = 0; i < m->n; i++)
         for (size_t k = 0;
-             k < mr_state_get_head(m->state[i])->n_cells && status == MR_OK;
+             k < mr_head_numbers(mr_state_get_head(m->state[i])) &&
+             status == MR_OK;
              k++)
             status = join_sketch(m, i, k);
     return status;
@@ -254,18 +388,25 @@ enum mr_status mr_merge_new(struct mr_state *const *state, size_t n,
         if (status == MR_OK)
             status = join_cells(m);
         if (status == MR_OK)
+            status = join_figures(m);
+        if (status == MR_OK)
+            status = number_figures(m);
+        if (status == MR_OK)
             status = join_coverage(m);
         if (status == MR_OK)
             status = join_sketches(m);
         if (status != MR_OK)
             status = mr_fail_nomem(err);
     }
+    if (status == MR_OK)
+        status = mr_head_check_folders(&m->head, err);
+    if (status == MR_OK)
+        status = mr_kpi_zone(m->head.spec, &m->zone, err);
     if (status != MR_OK) {
         mr_merge_free(m);
         return status;
     }
-    m->cells = (struct mr_cells){
-        m->head.type, m->head.n_types, m->head.cell, m->head.n_cells};
+    m->cells = mr_cells_of(&m->head, m->zone);
     *merge_out = m;
     return MR_OK;
 }
@@ -277,6 +418,8 @@ void mr_merge_free(struct mr_merge *m)
     for (size_t i = 0; m->cell_of != NULL && i < m->n; i++)
         free(m->cell_of[i]);
     free(m->cell_of);
+    free(m->drops);
+    mr_zone_free(m->zone);
     mr_state_head_release(&m->head);
     free(m);
 }
@@ -293,6 +436,61 @@ const struct mr_cells *mr_merge_cells(const struct mr_merge *m)
 
 /* ---- users ---- */
 
+static int compare_sets(const void *a, const void *b)
+{
+    const struct mr_user_set *x = a, *y = b;
+
+    return x->cell < y->cell ? -1 : x->cell > y->cell;
+}
+
+static void add_set(uint64_t *words, const struct mr_user_set *set)
+{
+    for (uint32_t i = 0; set->list != NULL && i < set->n; i++)
+        words[set->list[i] / 64] |= UINT64_C(1) << (set->list[i] % 64);
+    if (set->words != NULL)
+        mr_kernels()->or_u64(words, set->words, MR_BLOCK_WORDS);
+}
+
+/* Make one set of those that have got the same number, as groups that are not
+ * kept have, and put all in order. */
+static enum mr_status join_sets(
+    struct mr_merge_block *b, struct mr_user_set *set)
+{
+    const size_t bytes = MR_BLOCK_WORDS * sizeof(uint64_t);
+    size_t n = b->block.n_sets, kept = 0, n_joined = 0, next;
+
+    if (mr_buffer_reserve(&b->joined, MR_ROLLUPS_MAX * bytes) != MR_OK)
+        return MR_NOMEM;
+    if (n > 1)
+        qsort(set, n, sizeof(*set), compare_sets);
+    for (size_t k = 0; k < n; k = next) {
+        struct mr_user_set one = set[k];
+
+        next = k + 1;
+        while (next < n && set[next].cell == one.cell)
+            next++;
+        if (next > k + 1) {
+            uint64_t *words = (void *)(b->joined.p + bytes * n_joined++);
+
+            memset(words, 0, bytes);
+            for (size_t i = k; i < next; i++)
+                add_set(words, &set[i]);
+            one.list = NULL;
+            one.words = words;
+            one.n = (uint32_t)mr_kernels()->popcount_u64(words, MR_BLOCK_WORDS);
+        }
+        set[kept++] = one;
+    }
+    b->block.n_sets = kept;
+    return MR_OK;
+}
+
+void mr_merge_block_release(struct mr_merge_block *b)
+{
+    mr_block_memory_release(&b->memory);
+    mr_buffer_release(&b->joined);
+}
+
 enum mr_status mr_merge_block_load(const struct mr_merge *m, size_t state,
     size_t i, struct mr_unpacker *u, struct mr_merge_block *b,
     struct mr_error *err)
@@ -307,6 +505,8 @@ enum mr_status mr_merge_block_load(const struct mr_merge *m, size_t state,
     set = (void *)b->memory.set.p;
     for (size_t k = 0; k < b->block.n_sets; k++)
         set[k].cell = m->cell_of[state][set[k].cell];
+    if (m->drops[state] && join_sets(b, set) != MR_OK)
+        return mr_fail_nomem(err);
     return MR_OK;
 }
 
@@ -371,7 +571,7 @@ static enum mr_status load_block(
 static void users_release(struct users *u)
 {
     for (size_t i = 0; u->cursor != NULL && i < u->m->n; i++) {
-        mr_block_memory_release(&u->cursor[i].own.memory);
+        mr_merge_block_release(&u->cursor[i].own);
         free(u->cursor[i].position);
     }
     mr_unpacker_free(u->unpacker);
@@ -492,7 +692,7 @@ static size_t join_gathered(struct users *u, size_t n)
     sort_intervals(in, n);
     for (size_t i = 0; i < n; i++) {
         if (kept > 0 && in[i].start_ms - in[kept - 1].end_ms <=
-                            (int64_t)u->m->head.spec.session_gap_ms) {
+                            (int64_t)u->m->head.spec->session_gap_ms) {
             if (in[i].end_ms > in[kept - 1].end_ms)
                 in[kept - 1].end_ms = in[i].end_ms;
         } else {
@@ -695,9 +895,11 @@ static struct slot *slots_new(const struct mr_merge *m, unsigned n)
     struct slot *slot = calloc(n, sizeof(*slot));
 
     for (unsigned i = 0; slot != NULL && i < n; i++) {
-        if (mr_block_builder_new(m->head.n_cells, &slot[i].builder) != MR_OK ||
-            mr_block_builder_new(m->head.n_cells, &slot[i].cut) != MR_OK ||
-            mr_packer_new(m->head.spec.session_gap_ms, &slot[i].packer) !=
+        if (mr_block_builder_new(mr_head_numbers(&m->head), &slot[i].builder) !=
+                MR_OK ||
+            mr_block_builder_new(mr_head_numbers(&m->head), &slot[i].cut) !=
+                MR_OK ||
+            mr_packer_new(m->head.spec->session_gap_ms, &slot[i].packer) !=
                 MR_OK) {
             slots_free(slot, n);
             return NULL;

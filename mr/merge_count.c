@@ -176,7 +176,7 @@ void mr_merge_counter_free(struct mr_merge_counter *c)
         return;
     for (size_t i = 0; c->source != NULL && i < c->m->n; i++) {
         for (int k = 0; k < 2; k++) {
-            mr_block_memory_release(&c->source[i].held[k].own.memory);
+            mr_merge_block_release(&c->source[i].held[k].own);
             free(c->source[i].held[k].position);
         }
     }
@@ -247,7 +247,7 @@ static struct run join_all(
 {
     static const struct mr_interval end = {INT64_MAX, INT64_MAX};
     static const struct run none = {(void *)(uintptr_t)&end, 0};
-    uint64_t gap = r->m->head.spec.session_gap_ms;
+    uint64_t gap = r->m->head.spec->session_gap_ms;
     unsigned to = 1;
 
     for (; n > 1; n = (n + 1) / 2, to = 1 - to) {

@@ -13,14 +13,19 @@ struct mr_merge {
     size_t n;
     struct mr_state_head head;
     struct mr_cells cells;
-    uint32_t **cell_of; /* [state][its cell]: number in the joined head */
+    struct mr_zone *zone;
+    /* [state][its cell or figure]: number in the joined head */
+    uint32_t **cell_of;
+    bool *drops; /* [state]: several of its groups have become one */
 };
 
 /** A state's block at hand; all zero owns nothing. */
 struct mr_merge_block {
     struct mr_user_block block; /* sets by their joined numbers */
     struct mr_block_memory memory;
+    struct mr_buffer joined; /* sets of groups that are not kept */
 };
+void mr_merge_block_release(struct mr_merge_block *b);
 
 /** mr_merge_block_load(m, state, i, u, b, err): Unpack block i of a state. */
 MR_MUST_CHECK enum mr_status mr_merge_block_load(const struct mr_merge *m,

@@ -4,12 +4,15 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "mr/rows_kind.h"
+#include "mr/spec_builtin.h"
 #include "mr/status.h"
 
 /*
- * The library's public face.  A program runs one of the three verbs with an
- * options structure and gets a summary or text back.  Nothing here prints,
- * exits, or reads the environment.
+ * The library's public face.  A program runs one of the verbs with an
+ * options structure and gets a summary or text back; what it shows of specs
+ * is in mr/spec_builtin.h.  Nothing here prints, exits, or reads the
+ * environment.
  */
 
 /** Where text goes.  write returns 0, or an errno. */
@@ -92,6 +95,49 @@ MR_MUST_CHECK enum mr_status mr_map(const struct mr_map_options *options,
     const struct mr_observer *observer, struct mr_result *result_out,
     struct mr_error *err);
 
+struct mr_rows_options {
+    const char *spec;   /* name or file; NULL is "lake" */
+    char *const *input; /* INPUT arguments as source.h says */
+    size_t n_inputs;
+    const char *output; /* a file; NULL: the sink */
+    enum mr_rows_kind kind;
+    unsigned threads;    /* 0: one per processor */
+    const char *rejects; /* file for rejected lines, or NULL */
+    const char *spill;   /* folder for what does not fit into memory */
+};
+
+/**
+ * mr_rows(options, sink, observer, result, err): Events as rows, in the order
+ * of the inputs' names, then of lines; partitions and failures as of mr_map.
+ * A partition's rows are passed on once it has been read to its end, those
+ * of equal bytes once.  On failure nothing stands under the output's name,
+ * but the sink may have been given rows.  Release the result in any case.
+ */
+MR_MUST_CHECK enum mr_status mr_rows(const struct mr_rows_options *options,
+    const struct mr_sink *sink, const struct mr_observer *observer,
+    struct mr_result *result_out, struct mr_error *err);
+
+struct mr_init_options {
+    char *const *input; /* INPUT arguments as source.h says */
+    size_t n_inputs;
+    const char *output; /* a file; NULL: the sink */
+};
+
+struct mr_init_result {
+    unsigned time_line; /* of the spec: the form of times, from 1 on */
+    char lacking[64];   /* keys that nothing could be told of; may be empty */
+};
+
+/**
+ * mr_init(options, sink, observer, result, err): Propose a spec, with
+ * comments, from the first records of some files, of which at most 4 MiB are
+ * read.  MR_USAGE where they have no records, or cannot be told from other
+ * text.
+ */
+MR_MUST_CHECK enum mr_status mr_init(const struct mr_init_options *options,
+    const struct mr_sink *sink, const struct mr_observer *observer,
+    struct mr_init_result *result_out, struct mr_error *err);
+
 enum mr_format { MR_FORMAT_TABLE, MR_FORMAT_CSV, MR_FORMAT_JSON };
 
 struct mr_reduce_options {
@@ -100,6 +146,10 @@ struct mr_reduce_options {
     const char *output; /* folder for the CSVs and kpis.json, or NULL */
     const char *merged; /* file for the merged state, or NULL */
     const char *day_first, *day_last; /* YYYY-MM-DD, or NULL for all */
+    /* Besides: users on their first day; users of 7 and of 28 days; of the
+     * users of each first day, who came back up to so many days later. */
+    bool new_users, rolling;
+    unsigned retention; /* 0: none */
     enum mr_format format;
     unsigned width; /* columns of the terminal for tables, 0: no limit */
     bool colour;    /* tables may use ANSI colours */

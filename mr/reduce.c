@@ -26,6 +26,8 @@ struct reduction {
     struct mr_kpi_tally **tally;
     uint64_t users;
     struct mr_kpis kpis;
+    struct mr_idset_index ids;
+    struct mr_segment_counts segments;
     struct mr_coverage_totals totals;
     int32_t day_first, day_last;
 };
@@ -65,13 +67,21 @@ static enum mr_status open_states(struct reduction *r, struct mr_error *err)
     r->state = calloc(r->list.n, sizeof(struct mr_state *));
     if (r->state == NULL)
         return mr_fail_nomem(err);
-    for (size_t i = 0; i < r->list.n && status == MR_OK; i++)
+    for (size_t i = 0; i < r->list.n && status == MR_OK; i++) {
         status = mr_state_open(r->list.path[i], &r->state[i], err);
+        if (status == MR_OK && i > 0)
+            mr_state_share_spec(r->state[i], r->state[0]);
+    }
     return status;
 }
 
 static enum mr_status make_tallies(struct reduction *r, struct mr_error *err)
 {
+    const struct mr_kpi_extras extras = {
+        .new_users = r->options->new_users,
+        .rolling = r->options->rolling,
+        .retention = r->options->retention,
+    };
     enum mr_status status = MR_OK;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -82,8 +92,36 @@ static enum mr_status make_tallies(struct reduction *r, struct mr_error *err)
     r->tally = calloc(r->threads, sizeof(struct mr_kpi_tally *));
     if (r->tally == NULL)
         return mr_fail_nomem(err);
-    for (unsigned i = 0; i < r->threads && status == MR_OK; i++)
+    for (unsigned i = 0; i < r->threads && status == MR_OK; i++) {
         status = mr_kpi_tally_new(mr_merge_cells(r->merge), &r->tally[i], err);
+        if (status == MR_OK)
+            status = mr_kpi_tally_extend(r->tally[i], &extras, err);
+    }
+    return status;
+}
+
+/* Finish a merged file with what is kept of ids and segments. */
+static enum mr_status finish_file(struct reduction *r,
+    struct mr_state_writer *writer, struct mr_result *result,
+    struct mr_error *err)
+{
+    const struct mr_state_head *head = mr_merge_head(r->merge);
+    struct mr_merged_segments segments = {.n = 0};
+    struct mr_merged_ids ids = {.n = 0};
+    enum mr_status status = MR_OK;
+
+    if (head->spec->max_ids > 0)
+        status = mr_merged_ids_open(r->merge, &ids, err);
+    if (status == MR_OK && head->spec->n_segments > 0)
+        status = mr_merged_segments_open(r->merge, &segments, err);
+    mr_state_writer_keep(writer, ids.stream, segments.stream);
+    if (status == MR_OK)
+        status = mr_state_writer_finish(writer, head, result->path,
+            sizeof(result->path), &result->state_bytes, err);
+    else
+        mr_state_writer_abort(writer);
+    mr_merged_segments_free(&segments);
+    mr_merged_ids_free(&ids);
     return status;
 }
 
@@ -95,14 +133,14 @@ static enum mr_status merge_users(
     enum mr_status status = MR_OK;
 
     if (r->options->merged != NULL)
-        status = mr_state_writer_new(r->options->merged, &writer, err);
+        status = mr_state_writer_new(
+            r->options->merged, mr_merge_head(r->merge)->spec, &writer, err);
     if (status != MR_OK)
         return status;
     status = mr_merge_run(r->merge, r->threads, r->tally, writer,
         r->observer->stop, &r->users, err);
     if (status == MR_OK && writer != NULL)
-        return mr_state_writer_finish(writer, mr_merge_head(r->merge),
-            result->path, sizeof(result->path), &result->state_bytes, err);
+        return finish_file(r, writer, result, err);
     if (writer != NULL)
         mr_state_writer_abort(writer);
     return status;
@@ -111,6 +149,7 @@ static enum mr_status merge_users(
 static enum mr_status compute(struct reduction *r, struct mr_error *err)
 {
     const struct mr_state_head *head = mr_merge_head(r->merge);
+    enum mr_status status = MR_OK;
     const struct mr_hll *const *sketch =
         (const struct mr_hll *const *)head->sketch;
 
@@ -118,8 +157,14 @@ static enum mr_status compute(struct reduction *r, struct mr_error *err)
         mr_kpi_tally_merge(r->tally[0], r->tally[i]);
     if (mr_coverage_sum(&head->coverage, &r->totals) != MR_OK)
         return mr_fail_nomem(err);
+    if (head->spec->max_ids > 0)
+        status = mr_merge_count_ids(r->merge, &r->ids, err);
+    if (status == MR_OK && head->spec->n_segments > 0)
+        status = mr_merge_count_segments(r->merge, &r->segments, err);
+    if (status != MR_OK)
+        return status;
     return mr_kpis_compute(mr_merge_cells(r->merge), r->tally[0],
-        &head->coverage, sketch, head->spec.sketch_bits, &r->kpis, err);
+        &head->coverage, sketch, head->spec->sketch_bits, &r->kpis, err);
 }
 
 /* ---- output ---- */
@@ -127,16 +172,63 @@ static enum mr_status compute(struct reduction *r, struct mr_error *err)
 typedef enum mr_status make_text(
     const struct mr_report *report, struct mr_buffer *out);
 
+/* What decides whether there is a file. */
+enum file_when {
+    ALWAYS,
+    WITH_IDENTITY,
+    WITH_TABLE,
+    WITH_DUPLICATES,
+    WITH_SEGMENTS,
+    WITH_RETENTION
+};
+
 static const struct {
     const char *name;
     make_text *make;
+    enum file_when when;
 } files[] = {
-    {"daily.csv", mr_report_daily_csv},
-    {"daily_by_type.csv", mr_report_daily_by_type_csv},
-    {"partitions.csv", mr_report_partitions_csv},
-    {"rejects.csv", mr_report_rejects_csv},
-    {"kpis.json", mr_report_json},
+    {"daily.csv", mr_report_daily_csv, ALWAYS},
+    {"daily_by_type.csv", mr_report_daily_by_type_csv, ALWAYS},
+    {"partitions.csv", mr_report_partitions_csv, ALWAYS},
+    {"rejects.csv", mr_report_rejects_csv, ALWAYS},
+    {"identity.csv", mr_report_identity_csv, WITH_IDENTITY},
+    {"unknown_users.csv", mr_report_unknown_users_csv, WITH_TABLE},
+    {"duplicates.csv", mr_report_duplicates_csv, WITH_DUPLICATES},
+    {"segments.csv", mr_report_segments_csv, WITH_SEGMENTS},
+    {"retention.csv", mr_report_retention_csv, WITH_RETENTION},
+    {"kpis.json", mr_report_json, ALWAYS},
 };
+
+static bool is_wanted(const struct mr_report *report, enum file_when when)
+{
+    const struct mr_spec *spec = report->spec;
+
+    return when == ALWAYS || (when == WITH_IDENTITY && spec->n_users > 1) ||
+           (when == WITH_TABLE && spec->users_table.given) ||
+           (when == WITH_DUPLICATES && spec->max_ids > 0) ||
+           (when == WITH_SEGMENTS && spec->n_segments > 0) ||
+           (when == WITH_RETENTION && report->kpis->extras.retention > 0);
+}
+
+static enum mr_status write_rollups(
+    const struct mr_report *report, const char *folder, struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+    struct mr_buffer text = {0};
+
+    for (unsigned i = 0; i < report->spec->n_rollups && status == MR_OK; i++) {
+        char name[MR_NAME_MAX_BYTES + 5];
+
+        text.n = 0;
+        snprintf(name, sizeof(name), "%s.csv", report->spec->rollup[i].name);
+        if (mr_report_rollup_csv(report, i, &text) != MR_OK)
+            status = mr_fail_nomem(err);
+        if (status == MR_OK)
+            status = mr_publish_bytes(folder, name, text.p, text.n, err);
+    }
+    mr_buffer_release(&text);
+    return status;
+}
 
 static enum mr_status write_files(
     const struct mr_report *report, const char *folder, struct mr_error *err)
@@ -146,6 +238,8 @@ static enum mr_status write_files(
 
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         text.n = 0;
+        if (!is_wanted(report, files[i].when))
+            continue;
         if (status == MR_OK && files[i].make(report, &text) != MR_OK)
             status = mr_fail_nomem(err);
         if (status == MR_OK)
@@ -153,7 +247,7 @@ static enum mr_status write_files(
                 mr_publish_bytes(folder, files[i].name, text.p, text.n, err);
     }
     mr_buffer_release(&text);
-    return status;
+    return status == MR_OK ? write_rollups(report, folder, err) : status;
 }
 
 static enum mr_status print(const struct reduction *r,
@@ -217,6 +311,28 @@ static void note_days(const struct reduction *r)
         one ? "" : "..", one ? "" : last, from, to);
 }
 
+/* Rollups that had more groups than are kept. */
+static void note_further(const struct reduction *r)
+{
+    const struct mr_cells *cells = mr_merge_cells(r->merge);
+    const struct mr_spec *spec = mr_merge_head(r->merge)->spec;
+
+    for (size_t i = 0; i < cells->n_figures; i++) {
+        const struct mr_span *text = &cells->figure[i];
+        const struct mr_rollup *rollup;
+
+        if (text->p[0] < MR_TEXT_ROLLUP || text->n > 1)
+            continue;
+        rollup = &spec->rollup[text->p[0] - MR_TEXT_ROLLUP];
+        mr_note(r->observer,
+            "rollup '%s' has more than %lu groups; the others, with %llu "
+            "events, are counted as one: raise its max_groups and map again "
+            "to tell them apart",
+            rollup->name, (unsigned long)rollup->max_groups,
+            (unsigned long long)r->kpis.figure[i].events);
+    }
+}
+
 /* What the one who reads the figures should know besides. */
 static void remark(const struct reduction *r, const struct mr_result *result)
 {
@@ -234,6 +350,7 @@ static void remark(const struct reduction *r, const struct mr_result *result)
             "map again",
             (unsigned long long)t->renamed,
             t->renamed == 1 ? " stands" : "s stand");
+    note_further(r);
     if (has_no_row(r))
         note_days(r);
 }
@@ -242,11 +359,13 @@ static enum mr_status report(struct reduction *r, const struct mr_sink *sink,
     struct mr_result *result, struct mr_error *err)
 {
     const struct mr_state_head *head = mr_merge_head(r->merge);
-    struct mr_report report = {.spec = &head->spec,
+    struct mr_report report = {.spec = head->spec,
         .cells = mr_merge_cells(r->merge),
         .kpis = &r->kpis,
         .coverage = &head->coverage,
         .totals = &r->totals,
+        .ids = head->spec->max_ids > 0 ? &r->ids : NULL,
+        .segments = head->spec->n_segments > 0 ? &r->segments : NULL,
         .users = r->users,
         .states = r->list.n,
         .day_first = r->day_first,
@@ -264,6 +383,8 @@ static enum mr_status report(struct reduction *r, const struct mr_sink *sink,
 static void release(struct reduction *r)
 {
     mr_kpis_release(&r->kpis);
+    mr_idset_index_release(&r->ids);
+    mr_segment_counts_release(&r->segments);
     for (unsigned i = 0; r->tally != NULL && i < r->threads; i++)
         mr_kpi_tally_free(r->tally[i]);
     free(r->tally);

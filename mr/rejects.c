@@ -9,114 +9,11 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "mr/digestset.h"
 #include "mr/publish.h"
 #include "mr/text.h"
 
 #define OUT_BYTES 65536
-#define COPY_BYTES 65536
-
-/* ---- spool ---- */
-
-void mr_spool_release(struct mr_spool *s)
-{
-    mr_buffer_release(&s->text);
-    if (s->overflow != NULL)
-        (void)fclose(s->overflow);
-    s->overflow = NULL;
-}
-
-static enum mr_status no_overflow(struct mr_error *err)
-{
-    int number = errno;
-    enum mr_status status = mr_fail_errno(err, number,
-        "free some space for temporary files, or map without rejects",
-        "temporary file of rejected lines");
-
-    if (number == ENOSPC || number == EDQUOT || number == EFBIG)
-        status = err->status = MR_LIMIT;
-    return status;
-}
-
-static enum mr_status overflow(struct mr_spool *s, struct mr_error *err)
-{
-    if (s->text.n == 0)
-        return MR_OK;
-    if (s->overflow == NULL)
-        s->overflow = tmpfile();
-    if (s->overflow == NULL ||
-        fwrite(s->text.p, 1, s->text.n, s->overflow) != s->text.n)
-        return no_overflow(err);
-    s->overflow_bytes += s->text.n;
-    s->text.n = 0;
-    return MR_OK;
-}
-
-uint64_t mr_spool_bytes(const struct mr_spool *s)
-{
-    return s->overflow_bytes + s->text.n;
-}
-
-enum mr_status mr_spool_settle(struct mr_spool *s, struct mr_error *err)
-{
-    return s->text.n < MR_SPOOL_BYTES ? MR_OK : overflow(s, err);
-}
-
-/* Hand each stretch of a spool to a function, and empty the spool. */
-typedef enum mr_status take_text(
-    void *context, struct mr_span text, struct mr_error *err);
-
-static enum mr_status drain_overflow(
-    struct mr_spool *s, take_text *take, void *context, struct mr_error *err)
-{
-    static const size_t size = COPY_BYTES;
-    uint8_t *piece = malloc(size);
-    enum mr_status status = piece == NULL ? mr_fail_nomem(err) : MR_OK;
-    size_t n = size;
-
-    if (status == MR_OK && fseek(s->overflow, 0, SEEK_SET) != 0)
-        status = no_overflow(err);
-    while (status == MR_OK && n == size) {
-        n = fread(piece, 1, size, s->overflow);
-        if (ferror(s->overflow))
-            status = no_overflow(err);
-        else if (n > 0)
-            status = take(context, (struct mr_span){piece, n}, err);
-    }
-    free(piece);
-    (void)fclose(s->overflow);
-    s->overflow = NULL;
-    s->overflow_bytes = 0;
-    return status;
-}
-
-static enum mr_status drain(
-    struct mr_spool *s, take_text *take, void *context, struct mr_error *err)
-{
-    enum mr_status status = MR_OK;
-
-    if (s->overflow != NULL)
-        status = drain_overflow(s, take, context, err);
-    if (status == MR_OK && s->text.n > 0)
-        status = take(context, (struct mr_span){s->text.p, s->text.n}, err);
-    s->text.n = 0;
-    return status;
-}
-
-static enum mr_status take_to_spool(
-    void *context, struct mr_span text, struct mr_error *err)
-{
-    struct mr_spool *s = context;
-
-    if (mr_buffer_add(&s->text, text.p, text.n) != MR_OK)
-        return mr_fail_nomem(err);
-    return mr_spool_settle(s, err);
-}
-
-enum mr_status mr_spool_append(
-    struct mr_spool *into, struct mr_spool *from, struct mr_error *err)
-{
-    return drain(from, take_to_spool, into, err);
-}
 
 /* ---- rejects ---- */
 
@@ -200,9 +97,7 @@ struct mr_reject_file {
     char *path;
     z_stream *gzip;
     ZSTD_CCtx *zstd;
-    struct mr_digest *held; /* open-addressed: whose lines are in; all zero
-                             * is a free place */
-    size_t n_held, held_mask;
+    struct mr_digest_set held; /* whose lines are in */
     uint8_t out[OUT_BYTES];
 };
 
@@ -219,7 +114,7 @@ static void file_free(struct mr_reject_file *file)
         (void)deflateEnd(file->gzip);
     free(file->gzip);
     ZSTD_freeCCtx(file->zstd);
-    free(file->held);
+    mr_digest_set_release(&file->held);
     free(file->path);
     free(file);
 }
@@ -317,57 +212,6 @@ static enum mr_status put(struct mr_reject_file *file, struct mr_span text,
                        : mr_publish_write(file->publish, text.p, text.n, err);
 }
 
-/* Where a digest stands among those held, or the free place for it. */
-static struct mr_digest *place_of(
-    const struct mr_reject_file *file, const struct mr_digest *digest)
-{
-    static const struct mr_digest none;
-    uint64_t i;
-
-    /* Its bytes are as good as random. */
-    memcpy(&i, digest->b, sizeof(i));
-    for (;; i++) {
-        struct mr_digest *place = &file->held[i & file->held_mask];
-
-        if (memcmp(place, &none, sizeof(none)) == 0 ||
-            memcmp(place, digest, sizeof(*digest)) == 0)
-            return place;
-    }
-}
-
-/* Double the room for digests. */
-static enum mr_status grow_held(struct mr_reject_file *file)
-{
-    size_t n = file->held == NULL ? 0 : file->held_mask + 1;
-    struct mr_digest *old = file->held;
-    struct mr_digest *held = calloc(n == 0 ? 64 : 2 * n, sizeof(*held));
-
-    if (held == NULL)
-        return MR_NOMEM;
-    file->held = held;
-    file->held_mask = (n == 0 ? 64 : 2 * n) - 1;
-    for (size_t i = 0; i < n; i++)
-        *place_of(file, &old[i]) = old[i];
-    free(old);
-    return MR_OK;
-}
-
-/* Hold a digest; whether it is new. */
-static enum mr_status hold(struct mr_reject_file *file,
-    const struct mr_digest *digest, bool *is_new_out)
-{
-    struct mr_digest *place;
-
-    if (file->held == NULL || 2 * file->n_held > file->held_mask)
-        if (grow_held(file) != MR_OK)
-            return MR_NOMEM;
-    place = place_of(file, digest);
-    *is_new_out = memcmp(place, digest, sizeof(*digest)) != 0;
-    file->n_held += *is_new_out;
-    *place = *digest;
-    return MR_OK;
-}
-
 /* A spool on its way to the file, share by share. */
 struct sharing {
     struct mr_reject_file *file;
@@ -380,7 +224,8 @@ struct sharing {
 static enum mr_status next_share(struct sharing *s, struct mr_error *err)
 {
     while (s->left == 0 && s->n > 0) {
-        if (hold(s->file, &s->share->digest, &s->wanted) != MR_OK)
+        if (mr_digest_set_add(&s->file->held, &s->share->digest, &s->wanted) !=
+            MR_OK)
             return mr_fail_nomem(err);
         s->left = s->share->bytes;
         s->share++;
@@ -417,7 +262,7 @@ enum mr_status mr_reject_file_add(struct mr_reject_file *file,
 {
     struct sharing s = {.file = file, .share = share, .n = n};
 
-    return drain(spool, take_to_file, &s, err);
+    return mr_spool_drain(spool, take_to_file, &s, err);
 }
 
 enum mr_status mr_reject_file_finish(

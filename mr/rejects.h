@@ -1,10 +1,9 @@
 #ifndef MR_REJECTS_H
 #define MR_REJECTS_H
 
-#include <stdio.h>
-
 #include "mr/hash.h"
 #include "mr/spec.h"
+#include "mr/spool.h"
 
 /*
  * The file of rejected lines: JSON Lines, packed with gzip or zstd when its
@@ -13,25 +12,6 @@
  * holds no line of a partition that counts for nothing, and of one whose bytes
  * came several times it holds the lines once: as many as are counted.
  */
-
-/** Text that waits: in memory, and in a nameless temporary file beyond
- * MR_SPOOL_BYTES.  All zero is empty.  One thread at a time. */
-#define MR_SPOOL_BYTES (4 << 20)
-struct mr_spool {
-    struct mr_buffer text;
-    FILE *overflow; /* earlier text */
-    uint64_t overflow_bytes;
-};
-
-void mr_spool_release(struct mr_spool *s);
-/** mr_spool_settle(s, err): Move the text to the overflow file if there is
- * too much of it. */
-MR_MUST_CHECK enum mr_status mr_spool_settle(
-    struct mr_spool *s, struct mr_error *err);
-/** mr_spool_append(into, from, err): Move all of from to the end of into. */
-MR_MUST_CHECK enum mr_status mr_spool_append(
-    struct mr_spool *into, struct mr_spool *from, struct mr_error *err);
-uint64_t mr_spool_bytes(const struct mr_spool *s);
 
 struct mr_reject {
     unsigned reason; /* spec.h */

@@ -2,7 +2,7 @@
 #include "config.h"
 #endif
 
-#include "mr/report.h"
+#include "mr/report_private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,85 +14,70 @@
 /* Most failures that the table names; partitions.csv has them all. */
 #define FAILURES_SHOWN 10
 
-/*
- * Text on its way into a buffer.  The first failure stays, and everything
- * after it does nothing, so that a report is written without an "if" at every
- * comma and its status looked at once, in finish.
- */
-struct writer {
-    struct mr_buffer *out;
-    size_t start;
-    enum mr_status status;
-};
-
-static struct writer begin(struct mr_buffer *out)
-{
-    return (struct writer){out, out->n, MR_OK};
-}
-
-static enum mr_status finish(const struct writer *w)
-{
-    if (w->status != MR_OK)
-        w->out->n = w->start;
-    return w->status;
-}
-
-#define PUT(w, ...)                                                            \
-    do {                                                                       \
-        if ((w)->status == MR_OK)                                              \
-            (w)->status = mr_text_printf((w)->out, __VA_ARGS__);               \
-    } while (0)
-
-static void put_json(struct writer *w, struct mr_span text)
-{
-    if (w->status == MR_OK)
-        w->status = mr_text_json(w->out, text);
-}
-
-static void put_csv(struct writer *w, struct mr_span text)
-{
-    if (w->status == MR_OK)
-        w->status = mr_text_csv(w->out, text);
-}
-
-static void put_masked(struct writer *w, const char *text)
-{
-    if (w->status == MR_OK)
-        w->status = mr_text_masked(w->out, mr_text_span(text));
-}
-
-/* The figures of a day, in the order of the contract. */
-enum figure_kind { EXACT, EXACT_WITH_BEFORE, ESTIMATE };
+/* The figures of a day, in the order of the contract, and then those that are
+ * there only when asked for. */
+enum figure_kind { EXACT, EXACT_WITH_BEFORE, ESTIMATE, COUNT_OR_NONE, RATIO };
+enum figure_when { ALWAYS, NEW_USERS, ROLLING };
 
 struct figure {
     const char *name;  /* in CSV and JSON */
     const char *title; /* in the table */
     enum figure_kind kind;
+    enum figure_when when;
     size_t offset; /* in struct mr_kpi_day */
 };
 
-#define FIGURE(name, title, kind)                                              \
+#define FIGURE(name, title, kind, when)                                        \
     {                                                                          \
-#name, title, kind, offsetof(struct mr_kpi_day, name)                  \
+#name, title, kind, when, offsetof(struct mr_kpi_day, name)            \
     }
 
 static const struct figure figures[] = {
-    FIGURE(events, "events", EXACT),
-    FIGURE(events_without_user, "no user", EXACT),
-    FIGURE(users, "users", EXACT),
-    FIGURE(users_estimate, "~users", ESTIMATE),
-    FIGURE(active, "active", EXACT_WITH_BEFORE),
-    FIGURE(inactive, "inactive", EXACT_WITH_BEFORE),
-    FIGURE(churned, "churned", EXACT_WITH_BEFORE),
-    FIGURE(reactivated, "reactivated", EXACT_WITH_BEFORE),
-    FIGURE(sessions, "sessions", EXACT),
+    FIGURE(events, "events", EXACT, ALWAYS),
+    FIGURE(events_without_user, "no user", EXACT, ALWAYS),
+    FIGURE(users, "users", EXACT, ALWAYS),
+    FIGURE(users_estimate, "~users", ESTIMATE, ALWAYS),
+    FIGURE(active, "active", EXACT_WITH_BEFORE, ALWAYS),
+    FIGURE(inactive, "inactive", EXACT_WITH_BEFORE, ALWAYS),
+    FIGURE(churned, "churned", EXACT_WITH_BEFORE, ALWAYS),
+    FIGURE(reactivated, "reactivated", EXACT_WITH_BEFORE, ALWAYS),
+    FIGURE(sessions, "sessions", EXACT, ALWAYS),
+    FIGURE(new_users, "new", COUNT_OR_NONE, NEW_USERS),
+    FIGURE(users_7d, "users 7d", COUNT_OR_NONE, ROLLING),
+    FIGURE(users_28d, "users 28d", COUNT_OR_NONE, ROLLING),
+    FIGURE(stickiness, "stickiness", RATIO, ROLLING),
 };
 #define N_FIGURES (sizeof(figures) / sizeof(figures[0]))
+/* Those of every report, which in daily.csv stand before the status. */
+#define N_ALWAYS 9
 /* Where a table that is too wide is parted first. */
 #define FIRST_OF_PAIR_FIGURES 4
 
-/* Longest figure: 2^64 and a NUL. */
-#define FIGURE_TEXT 24
+static bool is_asked(const struct mr_report *r, size_t figure)
+{
+    const struct mr_kpi_extras *extras = &r->kpis->extras;
+
+    switch (figures[figure].when) {
+    case NEW_USERS:
+        return extras->new_users;
+    case ROLLING:
+        return extras->rolling;
+    case ALWAYS:
+        break;
+    }
+    return true;
+}
+
+/* The figures that are asked for; how many there are. */
+static size_t list_figures(const struct mr_report *r, size_t list[N_FIGURES])
+{
+    size_t n = 0;
+
+    for (size_t f = 0; f < N_FIGURES; f++)
+        if (is_asked(r, f))
+            list[n++] = f;
+    return n;
+}
 
 /* Write a figure; undefined is what stands for one that is not defined. */
 static void format_figure(const struct mr_kpi_day *day, size_t figure,
@@ -100,33 +85,24 @@ static void format_figure(const struct mr_kpi_day *day, size_t figure,
 {
     const struct figure *f = &figures[figure];
     const char *at = (const char *)day + f->offset;
+    bool defined = f->kind != EXACT_WITH_BEFORE || day->has_before;
     uint64_t exact;
     double estimate;
 
-    if (f->kind == EXACT_WITH_BEFORE && !day->has_before) {
+    memcpy(&exact, at, sizeof(exact));
+    if (f->kind == COUNT_OR_NONE || f->kind == RATIO)
+        defined = exact != MR_KPI_UNDEFINED;
+    if (!defined) {
         snprintf(out, FIGURE_TEXT, "%s", undefined);
     } else if (f->kind == ESTIMATE) {
         memcpy(&estimate, at, sizeof(estimate));
         snprintf(out, FIGURE_TEXT, "%.0f", estimate);
+    } else if (f->kind == RATIO) {
+        snprintf(out, FIGURE_TEXT, "%" PRIu64 ".%06" PRIu64, exact / 1000000,
+            exact % 1000000);
     } else {
-        memcpy(&exact, at, sizeof(exact));
         snprintf(out, FIGURE_TEXT, "%" PRIu64, exact);
     }
-}
-
-static bool is_shown(const struct mr_report *r, int32_t day)
-{
-    return day >= r->day_first && day <= r->day_last;
-}
-
-static bool is_partial(const struct mr_report *r)
-{
-    return r->coverage->n_failures > 0;
-}
-
-static const char *status_word(const struct mr_report *r)
-{
-    return is_partial(r) ? "partial" : "complete";
 }
 
 enum mr_status mr_report_daily_csv(
@@ -134,22 +110,29 @@ enum mr_status mr_report_daily_csv(
 {
     struct writer w = begin(out);
     char text[FIGURE_TEXT], day[MR_DAY_TEXT];
-    size_t i, f;
+    size_t list[N_FIGURES], n = list_figures(r, list), i, f;
 
     PUT(&w, "day");
-    for (f = 0; f < N_FIGURES; f++)
-        PUT(&w, ",%s", figures[f].name);
-    PUT(&w, ",status\n");
+    for (f = 0; f < N_ALWAYS; f++)
+        PUT(&w, ",%s", figures[list[f]].name);
+    PUT(&w, ",status");
+    for (; f < n; f++)
+        PUT(&w, ",%s", figures[list[f]].name);
+    PUT(&w, "\n");
     for (i = 0; i < r->kpis->n_days; i++) {
         if (!is_shown(r, r->kpis->day[i].day))
             continue;
         mr_day_format(r->kpis->day[i].day, day);
         PUT(&w, "%s", day);
-        for (f = 0; f < N_FIGURES; f++) {
-            format_figure(&r->kpis->day[i], f, "", text);
+        for (f = 0; f < n; f++) {
+            if (f == N_ALWAYS)
+                PUT(&w, ",%s", status_word(r));
+            format_figure(&r->kpis->day[i], list[f], "", text);
             PUT(&w, ",%s", text);
         }
-        PUT(&w, ",%s\n", status_word(r));
+        if (n == N_ALWAYS)
+            PUT(&w, ",%s", status_word(r));
+        PUT(&w, "\n");
     }
     return finish(&w);
 }
@@ -328,17 +311,19 @@ static void put_json_spec(struct writer *w, const struct mr_report *r)
 
 static void put_json_figures(struct writer *w, const struct mr_report *r)
 {
-    size_t f;
+    size_t list[N_FIGURES], n = list_figures(r, list), f;
 
     PUT(w, "\"figures\": {\n");
-    for (f = 0; f < N_FIGURES; f++) {
-        PUT(w, "  \"%s\": {\"kind\": ", figures[f].name);
-        if (figures[f].kind == ESTIMATE)
+    for (f = 0; f < n; f++) {
+        PUT(w, "  \"%s\": {\"kind\": ", figures[list[f]].name);
+        if (figures[list[f]].kind == ESTIMATE)
             PUT(w, "\"estimate\", \"standard_error\": %.6f},\n",
                 r->kpis->users_estimate_error);
         else
             PUT(w, "\"exact\"},\n");
     }
+    if (r->kpis->extras.retention > 0)
+        PUT(w, "  \"retention\": {\"kind\": \"exact\"},\n");
     PUT(w, "  \"users_of_all_days\": {\"kind\": \"exact\"},\n"
            "  \"coverage\": {\"kind\": \"exact\"}\n},\n");
 }
@@ -346,8 +331,8 @@ static void put_json_figures(struct writer *w, const struct mr_report *r)
 static void put_json_days(struct writer *w, const struct mr_report *r)
 {
     char text[FIGURE_TEXT], day[MR_DAY_TEXT];
+    size_t list[N_FIGURES], n = list_figures(r, list), i, f;
     const char *between = "\n";
-    size_t i, f;
 
     PUT(w, "\"days\": [");
     for (i = 0; i < r->kpis->n_days; i++) {
@@ -355,9 +340,9 @@ static void put_json_days(struct writer *w, const struct mr_report *r)
             continue;
         mr_day_format(r->kpis->day[i].day, day);
         PUT(w, "%s  {\"day\": \"%s\"", between, day);
-        for (f = 0; f < N_FIGURES; f++) {
-            format_figure(&r->kpis->day[i], f, "null", text);
-            PUT(w, ", \"%s\": %s", figures[f].name, text);
+        for (f = 0; f < n; f++) {
+            format_figure(&r->kpis->day[i], list[f], "null", text);
+            PUT(w, ", \"%s\": %s", figures[list[f]].name, text);
         }
         PUT(w, "}");
         between = ",\n";
@@ -449,80 +434,49 @@ enum mr_status mr_report_json(const struct mr_report *r, struct mr_buffer *out)
     PUT(&w, "\"users_of_all_days\": %" PRIu64 ",\n", r->users);
     put_json_days(&w, r);
     put_json_days_by_type(&w, r);
+    mr_report_put_retention_json(&w, r);
+    mr_report_put_figures(&w, r);
+    mr_report_put_kept(&w, r);
     put_json_coverage(&w, r);
     PUT(&w, "}\n");
     return finish(&w);
 }
 
-/* How wide each column of the table must be. */
-static void measure(const struct mr_report *r, size_t width[N_FIGURES])
+static int32_t daily_day(const struct mr_report *r, size_t row)
 {
-    char text[FIGURE_TEXT];
-    size_t i, f;
-
-    for (f = 0; f < N_FIGURES; f++)
-        width[f] = strlen(figures[f].title);
-    for (i = 0; i < r->kpis->n_days; i++) {
-        if (!is_shown(r, r->kpis->day[i].day))
-            continue;
-        for (f = 0; f < N_FIGURES; f++) {
-            format_figure(&r->kpis->day[i], f, "-", text);
-            if (strlen(text) > width[f])
-                width[f] = strlen(text);
-        }
-    }
+    return r->kpis->day[row].day;
 }
 
-/* Print the days with the figures from first up to, and without, end. */
-static void put_rows(struct writer *w, const struct mr_report *r,
-    const size_t width[N_FIGURES], size_t first, size_t end)
+static void daily_title(
+    const struct mr_report *r, size_t column, char out[FIGURE_TEXT])
 {
-    char text[FIGURE_TEXT], day[MR_DAY_TEXT];
-    size_t i, f;
+    size_t list[N_FIGURES];
 
-    PUT(w, "%-*s", MR_DAY_TEXT - 1, "day");
-    for (f = first; f < end; f++)
-        PUT(w, "  %*s", (int)width[f], figures[f].title);
-    PUT(w, "\n");
-    for (i = 0; i < r->kpis->n_days; i++) {
-        if (!is_shown(r, r->kpis->day[i].day))
-            continue;
-        mr_day_format(r->kpis->day[i].day, day);
-        PUT(w, "%s", day);
-        for (f = first; f < end; f++) {
-            format_figure(&r->kpis->day[i], f, "-", text);
-            PUT(w, "  %*s", (int)width[f], text);
-        }
-        PUT(w, "\n");
-    }
+    list_figures(r, list);
+    snprintf(out, FIGURE_TEXT, "%s", figures[list[column]].title);
 }
 
-/* One table where it fits; else the figures of one day above those that
- * compare it with the day before; and more parts still where that is too
- * wide. */
-static void put_table(
-    struct writer *w, const struct mr_report *r, size_t columns)
+static void daily_cell(
+    const struct mr_report *r, size_t row, size_t column, char out[FIGURE_TEXT])
 {
-    size_t width[N_FIGURES], whole = MR_DAY_TEXT - 1, first = 0, end, f;
+    size_t list[N_FIGURES];
 
-    measure(r, width);
-    for (f = 0; f < N_FIGURES; f++)
-        whole += 2 + width[f];
-    while (first < N_FIGURES) {
-        size_t used = MR_DAY_TEXT - 1 + 2 + width[first];
+    list_figures(r, list);
+    format_figure(&r->kpis->day[row], list[column], "-", out);
+}
 
-        for (end = first + 1; end < N_FIGURES; end++) {
-            if (columns == 0 || whole <= columns)
-                continue;
-            used += 2 + width[end];
-            if (used > columns || end == FIRST_OF_PAIR_FIGURES)
-                break;
-        }
-        if (first > 0)
-            PUT(w, "\n");
-        put_rows(w, r, width, first, end);
-        first = end;
-    }
+static void put_daily(struct writer *w, const struct mr_report *r, size_t width)
+{
+    size_t list[N_FIGURES];
+    const struct grid grid = {.head = "day",
+        .n_rows = r->kpis->n_days,
+        .n_columns = list_figures(r, list),
+        .first_part = FIRST_OF_PAIR_FIGURES,
+        .day = daily_day,
+        .title = daily_title,
+        .cell = daily_cell};
+
+    mr_report_put_grid(w, r, &grid, width);
     PUT(w,
         "~ is an estimate with a standard error of %.2f%%; all other "
         "figures are exact\n",
@@ -609,7 +563,8 @@ enum mr_status mr_report_table(const struct mr_report *r, unsigned width,
         put_partial(&w, r, colour);
         PUT(&w, "\n");
     }
-    put_table(&w, r, width);
+    put_daily(&w, r, width);
+    mr_report_put_retention(&w, r, width);
     put_coverage(&w, r);
     if (is_partial(r)) {
         put_failures(&w, r);

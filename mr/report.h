@@ -20,6 +20,9 @@ struct mr_report {
     uint64_t users;              /* distinct, over all days */
     uint64_t states;             /* state files merged */
     int32_t day_first, day_last; /* rows outside are left out */
+    /* NULL: duplicates are not counted, there are no segments. */
+    const struct mr_idset_index *ids;
+    const struct mr_segment_counts *segments;
 };
 
 /*
@@ -48,6 +51,24 @@ MR_MUST_CHECK enum mr_status mr_report_partitions_csv(
 MR_MUST_CHECK enum mr_status mr_report_rejects_csv(
     const struct mr_report *r, struct mr_buffer *out);
 MR_MUST_CHECK enum mr_status mr_report_json(
+    const struct mr_report *r, struct mr_buffer *out);
+
+/** Who came back, by first day: retention.csv; only with kpis->retained. */
+MR_MUST_CHECK enum mr_status mr_report_retention_csv(
+    const struct mr_report *r, struct mr_buffer *out);
+
+/** What only some specs have: NAME.csv of a rollup; identity.csv, where users
+ * have a chain of fields; unknown_users.csv, where there is a users table. */
+MR_MUST_CHECK enum mr_status mr_report_rollup_csv(
+    const struct mr_report *r, unsigned rollup, struct mr_buffer *out);
+MR_MUST_CHECK enum mr_status mr_report_identity_csv(
+    const struct mr_report *r, struct mr_buffer *out);
+MR_MUST_CHECK enum mr_status mr_report_unknown_users_csv(
+    const struct mr_report *r, struct mr_buffer *out);
+/** duplicates.csv and segments.csv, only of a report that has such. */
+MR_MUST_CHECK enum mr_status mr_report_duplicates_csv(
+    const struct mr_report *r, struct mr_buffer *out);
+MR_MUST_CHECK enum mr_status mr_report_segments_csv(
     const struct mr_report *r, struct mr_buffer *out);
 
 #endif

@@ -54,13 +54,27 @@ const char mr_chunk_id[MR_CHUNK_COUNT][5] = {
     [MR_CHUNK_PART] = "PART",
     [MR_CHUNK_FAIL] = "FAIL",
     [MR_CHUNK_SKET] = "SKET",
+    [MR_CHUNK_FIGU] = "FIGU",
+    [MR_CHUNK_DUPS] = "DUPS",
+    [MR_CHUNK_DIDX] = "DIDX",
+    [MR_CHUNK_SEGM] = "SEGM",
+    [MR_CHUNK_SIDX] = "SIDX",
 };
+
+bool mr_state_has_chunk(const struct mr_spec *spec, enum mr_chunk chunk)
+{
+    if (chunk < MR_CHUNKS_ALWAYS)
+        return true;
+    if (chunk == MR_CHUNK_FIGU)
+        return mr_spec_has_figures(spec);
+    return chunk <= MR_CHUNK_DIDX ? spec->max_ids > 0 : spec->n_segments > 0;
+}
 
 void mr_state_head_release(struct mr_state_head *head)
 {
     size_t i;
 
-    for (i = 0; head->sketch && i < head->n_cells; i++) {
+    for (i = 0; head->sketch && i < mr_head_numbers(head); i++) {
         if (head->sketch[i]) {
             mr_hll_release(head->sketch[i]);
             free(head->sketch[i]);
@@ -70,7 +84,9 @@ void mr_state_head_release(struct mr_state_head *head)
     mr_coverage_release(&head->coverage);
     free(head->cell);
     free(head->type);
+    free(head->figure);
     mr_buffer_release(&head->type_bytes);
+    mr_buffer_release(&head->figure_bytes);
     *head = (struct mr_state_head){0};
 }
 

@@ -3,6 +3,9 @@
 
 #include "mr/coverage.h"
 #include "mr/hyperloglog.h"
+#include "mr/idset.h"
+#include "mr/segments.h"
+#include "mr/types.h"
 #include "mr/userblock.h"
 
 /*
@@ -12,18 +15,44 @@
  * blocks are written and read one at a time.
  */
 
+/** Of the format. */
+#define MR_STATE_VERSION 2
+
 struct mr_state_head {
-    struct mr_spec spec;
-    struct mr_span *type; /* ascending; bytes are in type_bytes */
+    const struct mr_spec *spec; /* not the head's own */
+    struct mr_span *type;       /* ascending; bytes are in type_bytes */
     size_t n_types;
     struct mr_buffer type_bytes;
     struct mr_cell *cell; /* ascending by day, then type; all with events */
     size_t n_cells;
+    /* What else the spec has events counted by (mr/types.h): ascending; bytes
+     * are in figure_bytes.  Figure i has the cell number n_cells + i. */
+    struct mr_span *figure;
+    size_t n_figures;
+    struct mr_buffer figure_bytes;
     struct mr_coverage coverage; /* settled; its cells index cell[] */
-    struct mr_hll **sketch;      /* n_cells; NULL for a cell without users */
+    /* n_cells + n_figures; NULL for a cell without users */
+    struct mr_hll **sketch;
 };
 
 void mr_state_head_release(struct mr_state_head *head);
+
+/** mr_head_odd_rollup(head): Of which rollup there are more groups than its
+ * max_groups, or fewer beside the group of all further ones; the spec's
+ * n_rollups where there is none.  The figures are of the spec's kinds. */
+unsigned mr_head_odd_rollup(const struct mr_state_head *head);
+
+/** mr_head_check_folders(head, err): MR_MISMATCH where a partition has two
+ * names that differ in a folder that a rollup takes values from: its events
+ * are in one group by one name, and in another by the other. */
+MR_MUST_CHECK enum mr_status mr_head_check_folders(
+    const struct mr_state_head *head, struct mr_error *err);
+
+/** How many numbers cells and figures have. */
+static inline size_t mr_head_numbers(const struct mr_state_head *head)
+{
+    return head->n_cells + head->n_figures;
+}
 
 /** A block, packed for a file; all zero is empty and owns nothing. */
 struct mr_packed_block {
@@ -52,10 +81,13 @@ MR_MUST_CHECK enum mr_status mr_pack_block(struct mr_packer *packer,
  * A state file in the making: temporary until finished (mr/publish.h).  path
  * ending in ".mrs" is the file; any other is a folder, made if missing, in
  * which the file is named by its content: 32 hexadecimal digits and ".mrs".
+ * The spec is the head's that will be written; it decides what sections the
+ * file has, and is not kept.
  */
 struct mr_state_writer;
 MR_MUST_CHECK enum mr_status mr_state_writer_new(const char *path,
-    struct mr_state_writer **writer_out, struct mr_error *err);
+    const struct mr_spec *spec, struct mr_state_writer **writer_out,
+    struct mr_error *err);
 /** Append the next block; blocks come in ascending order. */
 MR_MUST_CHECK enum mr_status mr_state_writer_add(struct mr_state_writer *w,
     const struct mr_packed_block *packed, struct mr_error *err);
@@ -69,6 +101,12 @@ MR_MUST_CHECK enum mr_status mr_state_writer_encode(struct mr_state_writer *w,
     const struct mr_state_head *head, struct mr_error *err);
 MR_MUST_CHECK enum mr_status mr_state_writer_pack(
     struct mr_state_writer *w, struct mr_error *err);
+/** mr_state_writer_keep(w, ids, segments): What the file is to hold of ids and
+ * of users' numbers of events; each is there exactly if the spec wants it, and
+ * else NULL.  They are read to their ends by mr_state_writer_finish, and stay
+ * the caller's. */
+void mr_state_writer_keep(struct mr_state_writer *w, struct mr_id_stream *ids,
+    struct mr_segment_stream *segments);
 /** Write the head, sync and give the file its final name, which is copied to
  * path_out[size]; frees the writer in any case.  bytes_out: file size. */
 MR_MUST_CHECK enum mr_status mr_state_writer_finish(struct mr_state_writer *w,
@@ -90,6 +128,10 @@ struct mr_state;
 MR_MUST_CHECK enum mr_status mr_state_open(
     const char *path, struct mr_state **state_out, struct mr_error *err);
 void mr_state_close(struct mr_state *state);
+/** mr_state_share_spec(state, like): If both have the same spec, give up
+ * state's own, which is large, for that of like, another state, which must
+ * stay open as long as state is used. */
+void mr_state_share_spec(struct mr_state *state, const struct mr_state *like);
 const char *mr_state_path(const struct mr_state *state);
 /** The head stays the state's. */
 const struct mr_state_head *mr_state_get_head(const struct mr_state *state);
@@ -114,6 +156,20 @@ struct mr_block_info {
 size_t mr_state_n_blocks(const struct mr_state *state);
 const struct mr_block_info *mr_state_block_info(
     const struct mr_state *state, size_t i);
+
+/** mr_state_id_rule(spec): By which rule ids are kept. */
+static inline struct mr_idset_rule mr_state_id_rule(const struct mr_spec *spec)
+{
+    return (struct mr_idset_rule){spec->max_ids, spec->exact_ids};
+}
+
+/** mr_state_ids, mr_state_segments(state, stream, err): What is kept of ids,
+ * and of users' numbers of events; only where the spec wants that.  The state
+ * lives longer than the stream.  Each is checked as it is read. */
+MR_MUST_CHECK enum mr_status mr_state_ids(const struct mr_state *state,
+    struct mr_id_stream **stream_out, struct mr_error *err);
+MR_MUST_CHECK enum mr_status mr_state_segments(const struct mr_state *state,
+    struct mr_segment_stream **stream_out, struct mr_error *err);
 
 /** Working memory of one thread for unpacking blocks of any state. */
 struct mr_unpacker;

@@ -10,7 +10,6 @@
  * docs/state-format.md.
  */
 
-#define MR_STATE_VERSION 1
 #define MR_STATE_MAGIC "\x8DMRS\r\n\x1A\n"
 #define MR_STATE_HEADER_BYTES 64
 #define MR_STATE_ENTRY_BYTES 40
@@ -32,11 +31,27 @@ enum mr_chunk {
     MR_CHUNK_PART,
     MR_CHUNK_FAIL,
     MR_CHUNK_SKET,
+    MR_CHUNK_FIGU, /* this and what follows: only with specs that need it */
+    MR_CHUNK_DUPS,
+    MR_CHUNK_DIDX,
+    MR_CHUNK_SEGM,
+    MR_CHUNK_SIDX,
     MR_CHUNK_COUNT
 };
+#define MR_CHUNKS_ALWAYS MR_CHUNK_FIGU
 
 /* The four letters of each. */
 extern const char mr_chunk_id[MR_CHUNK_COUNT][5];
+
+/** Whether a chunk is a run of blocks, which its index checks. */
+static inline bool mr_chunk_is_blocks(enum mr_chunk chunk)
+{
+    return chunk == MR_CHUNK_USER || chunk == MR_CHUNK_DUPS ||
+           chunk == MR_CHUNK_SEGM;
+}
+
+/** mr_state_has_chunk(spec, chunk): Whether states of a spec have a chunk. */
+bool mr_state_has_chunk(const struct mr_spec *spec, enum mr_chunk chunk);
 
 /** mr_state_header_sum(header, n_chunks): The checksum of a header and of the
  * table behind it, at most MR_STATE_CHUNKS_MAX lines. */
@@ -76,13 +91,13 @@ MR_MUST_CHECK enum mr_status mr_state_unpack(struct ZSTD_DCtx_s *context,
 /* Sections of the head (state_head.c). */
 
 /** mr_head_encode(head, chunk, out): Append the plain bytes of SPEC, TYPE,
- * CELL, PART, FAIL or SKET. */
+ * CELL, PART, FAIL, SKET or FIGU. */
 MR_MUST_CHECK enum mr_status mr_head_encode(const struct mr_state_head *head,
     enum mr_chunk chunk, struct mr_buffer *out);
 
 /**
  * mr_head_decode(head, chunk, plain, why): Read and check the plain bytes of
- * TYPE, CELL, PART, FAIL or SKET, in this order, into a head that has its
+ * TYPE, CELL, PART, FAIL, SKET or FIGU, in this order, into a head that has its
  * spec.  MR_FORMAT gives a constant text in why.  What was read before a
  * failure stays in the head, for mr_state_head_release.
  */

@@ -32,9 +32,14 @@ struct mr_state {
     struct mr_state_chunk chunk[MR_STATE_CHUNKS_MAX];
     size_t n_chunks;
     struct place place[MR_STATE_CHUNKS_MAX]; /* of each chunk */
+    size_t at[MR_CHUNK_COUNT]; /* where in the table; 0 also: nowhere */
+    struct mr_spec *own_spec;  /* NULL once it is shared */
     struct mr_state_head head;
     struct block_place *block;
     size_t n_blocks;
+    struct mr_idset_index ids;
+    struct mr_segment_index segments;
+    struct mr_segment_types types;
 };
 
 /* Bytes of the file. */
@@ -83,10 +88,23 @@ static enum mr_status fail_section(
 
 /* Header and table. */
 
+/* Which chunk entry i of the table must be, or, behind those that every file
+ * has, is; MR_CHUNK_COUNT: one that is not known. */
+static enum mr_chunk chunk_of(const struct mr_state *state, size_t i)
+{
+    if (i < MR_CHUNKS_ALWAYS)
+        return (enum mr_chunk)i;
+    for (int chunk = MR_CHUNKS_ALWAYS; chunk < MR_CHUNK_COUNT; chunk++)
+        if (memcmp(state->place[i].id, mr_chunk_id[chunk], 4) == 0)
+            return (enum mr_chunk)chunk;
+    return MR_CHUNK_COUNT;
+}
+
 static enum mr_status check_table_entry(
     struct mr_state *state, size_t i, struct mr_error *err)
 {
     const struct place *place = &state->place[i];
+    enum mr_chunk chunk = chunk_of(state, i);
     size_t k;
 
     for (k = 0; k < i; k++) {
@@ -99,18 +117,19 @@ static enum mr_status check_table_entry(
         (place->flags & MR_CHUNK_BLOCKS) == 0 &&
         place->stored_bytes != place->plain_bytes)
         return fail_section(place, "it is not packed but has two lengths", err);
-    if (i < MR_CHUNK_COUNT) {
+    if (chunk < MR_CHUNK_COUNT) {
         uint32_t want =
-            i == MR_CHUNK_USER
+            mr_chunk_is_blocks(chunk)
                 ? MR_CHUNK_REQUIRED | MR_CHUNK_BLOCKS
                 : MR_CHUNK_REQUIRED | (place->flags & MR_CHUNK_PACKED);
 
-        if (memcmp(place->id, mr_chunk_id[i], 4) != 0)
+        if (memcmp(place->id, mr_chunk_id[chunk], 4) != 0)
             return fail_section(
                 place, "another section should stand here", err);
+        state->at[chunk] = i;
         if (place->flags != want)
             return fail_section(place, "it has impossible flags", err);
-        if (i == MR_CHUNK_USER && place->checksum != 0)
+        if (mr_chunk_is_blocks(chunk) && place->checksum != 0)
             return fail_section(place,
                 "it has a checksum of its own beside those of its blocks", err);
         state->chunk[i].known = true;
@@ -147,7 +166,7 @@ static enum mr_status read_table(
     enum mr_status status;
     size_t i;
 
-    if (state->n_chunks < MR_CHUNK_COUNT)
+    if (state->n_chunks < MR_CHUNKS_ALWAYS)
         return mr_fail(err, MR_FORMAT, 0, MR_STATE_MAKE_AGAIN,
             "it has only %zu sections", state->n_chunks);
     for (i = 0; i < state->n_chunks; i++) {
@@ -186,7 +205,9 @@ static enum mr_status check_header(
             "it is no state file");
     if (version != MR_STATE_VERSION)
         return mr_fail(err, MR_VERSION, 8,
-            version > MR_STATE_VERSION ? "use a newer mr" : MR_STATE_COPY_AGAIN,
+            version > MR_STATE_VERSION ? "use a newer mr"
+            : version > 0 ? "map its partitions again, or use an older mr"
+                          : MR_STATE_COPY_AGAIN,
             "it has format version %lu, and this mr reads version %d",
             (unsigned long)version, MR_STATE_VERSION);
     if (n_chunks > MR_STATE_CHUNKS_MAX)
@@ -304,7 +325,11 @@ static enum mr_status read_spec(
     digest = mr_digest_bytes(text.p, text.n);
     if (memcmp(digest.b, state->spec_digest.b, MR_DIGEST_BYTES) != 0)
         return fail_section(place, "it differs from its digest", err);
-    status = mr_spec_parse(text, &state->head.spec, &inner);
+    state->own_spec = malloc(sizeof(*state->own_spec));
+    if (!state->own_spec)
+        return mr_fail_nomem(err);
+    state->head.spec = state->own_spec;
+    status = mr_spec_parse(text, state->own_spec, &inner);
     if (status == MR_NOMEM)
         return mr_fail_nomem(err);
     if (status != MR_OK)
@@ -319,14 +344,16 @@ static enum mr_status read_section(struct mr_state *state, enum mr_chunk chunk,
     enum mr_status status;
     struct mr_span plain;
 
-    status = read_chunk(state, chunk, u, &plain, err);
+    if (!mr_state_has_chunk(state->head.spec, chunk))
+        return MR_OK;
+    status = read_chunk(state, state->at[chunk], u, &plain, err);
     if (status != MR_OK)
         return status;
     status = mr_head_decode(&state->head, chunk, plain, &why);
     if (status == MR_NOMEM)
         return mr_fail_nomem(err);
     if (status != MR_OK)
-        return fail_section(&state->place[chunk], why, err);
+        return fail_section(&state->place[state->at[chunk]], why, err);
     return MR_OK;
 }
 
@@ -358,7 +385,7 @@ static const char *read_entry(
         return "its blocks are longer than the section they are in";
     if (info->plain_bytes / MR_STATE_MAX_RATIO > info->stored_bytes)
         return "a block would unpack to more than 200 times its size";
-    why = mr_block_info_check(info, state->head.spec.session_gap_ms);
+    why = mr_block_info_check(info, state->head.spec->session_gap_ms);
     if (why)
         return why;
     if (state->n_blocks > 0 && info->first_hash <= block[-1].info.last_hash)
@@ -408,25 +435,132 @@ static enum mr_status read_index(
     return why ? fail_section(place, why, err) : MR_OK;
 }
 
+/* Ids and segments. */
+
+/* Read the index of a chunk of such blocks. */
+static enum mr_status read_kept_index(struct mr_state *state,
+    enum mr_chunk blocks, enum mr_chunk index, struct mr_unpacker *u,
+    struct mr_error *err)
+{
+    const struct place *place = &state->place[state->at[blocks]];
+    struct mr_idset_rule rule = mr_state_id_rule(state->head.spec);
+    const char *why = NULL;
+    enum mr_status status;
+    struct mr_span plain;
+
+    if (!mr_state_has_chunk(state->head.spec, index))
+        return MR_OK;
+    if (place->plain_bytes != place->stored_bytes)
+        return fail_section(place, "it is not packed but has two lengths", err);
+    status = read_chunk(state, state->at[index], u, &plain, err);
+    if (status != MR_OK)
+        return status;
+    if (index == MR_CHUNK_DIDX)
+        status = mr_idset_index_decode(
+            plain, place->stored_bytes, &rule, &state->ids, &why);
+    else
+        status = mr_segment_index_decode(
+            plain, place->stored_bytes, &state->segments, &why);
+    if (status == MR_NOMEM)
+        return mr_fail_nomem(err);
+    if (status != MR_OK)
+        return fail_section(&state->place[state->at[index]], why, err);
+    state->ids.path = state->segments.path = state->path;
+    *(blocks == MR_CHUNK_DUPS ? &state->ids.start : &state->segments.start) =
+        place->offset;
+    return MR_OK;
+}
+
+static enum mr_status get_kept(const struct mr_state *state,
+    enum mr_chunk chunk, uint64_t offset, size_t n, uint8_t *out,
+    struct mr_error *err)
+{
+    enum mr_status status = read_at(
+        state, state->place[state->at[chunk]].offset + offset, n, out, err);
+
+    if (status != MR_OK)
+        mr_error_subject(err, "cannot read", state->path);
+    return status;
+}
+
+static enum mr_status get_ids(void *context, uint64_t offset, size_t n,
+    uint8_t *out, struct mr_error *err)
+{
+    return get_kept(context, MR_CHUNK_DUPS, offset, n, out, err);
+}
+
+static enum mr_status get_segments(void *context, uint64_t offset, size_t n,
+    uint8_t *out, struct mr_error *err)
+{
+    return get_kept(context, MR_CHUNK_SEGM, offset, n, out, err);
+}
+
+/* Streams take what they read from without const. */
+static void *context_of(const struct mr_state *state)
+{
+    return (void *)(uintptr_t)state;
+}
+
+enum mr_status mr_state_ids(const struct mr_state *state,
+    struct mr_id_stream **stream_out, struct mr_error *err)
+{
+    return mr_idset_index_read(
+        &state->ids, get_ids, context_of(state), stream_out, err);
+}
+
+enum mr_status mr_state_segments(const struct mr_state *state,
+    struct mr_segment_stream **stream_out, struct mr_error *err)
+{
+    return mr_segment_index_read(&state->segments, &state->types, get_segments,
+        context_of(state), stream_out, err);
+}
+
 /* The whole. */
+
+/* Whether the file has the sections that its spec asks for, in order. */
+static enum mr_status check_sections(
+    const struct mr_state *state, struct mr_error *err)
+{
+    size_t i = MR_CHUNKS_ALWAYS;
+
+    for (int chunk = MR_CHUNKS_ALWAYS; chunk < MR_CHUNK_COUNT; chunk++) {
+        bool wanted =
+            mr_state_has_chunk(state->head.spec, (enum mr_chunk)chunk);
+
+        if (wanted != (state->at[chunk] != 0) ||
+            (wanted && state->at[chunk] != i++))
+            return fail_section(&state->place[MR_CHUNK_SPEC],
+                "the sections that it asks for are not those of the file", err);
+    }
+    return MR_OK;
+}
 
 static enum mr_status read_chunks(
     struct mr_state *state, struct mr_unpacker *u, struct mr_error *err)
 {
     static const enum mr_chunk order[] = {MR_CHUNK_TYPE, MR_CHUNK_CELL,
-        MR_CHUNK_PART, MR_CHUNK_FAIL, MR_CHUNK_SKET};
+        MR_CHUNK_PART, MR_CHUNK_FAIL, MR_CHUNK_SKET, MR_CHUNK_FIGU};
     enum mr_status status = read_spec(state, u, err);
     const char *why = NULL;
     struct mr_span unused;
     size_t i;
 
+    if (status == MR_OK)
+        status = check_sections(state, err);
     for (i = 0; status == MR_OK && i < sizeof(order) / sizeof(*order); i++)
         status = read_section(state, order[i], u, err);
     if (status == MR_OK)
         status = read_index(state, u, err);
-    for (i = MR_CHUNK_COUNT; status == MR_OK && i < state->n_chunks; i++) {
+    if (status == MR_OK)
+        status = read_kept_index(state, MR_CHUNK_DUPS, MR_CHUNK_DIDX, u, err);
+    if (status == MR_OK)
+        status = read_kept_index(state, MR_CHUNK_SEGM, MR_CHUNK_SIDX, u, err);
+    if (status == MR_OK)
+        mr_segment_types_of(state->head.spec, &state->types);
+    for (i = MR_CHUNKS_ALWAYS; status == MR_OK && i < state->n_chunks; i++) {
         /* Unknown and not needed; still no byte of it may have changed. */
-        if ((state->place[i].flags & MR_CHUNK_BLOCKS) == 0)
+        if (!state->chunk[i].known &&
+            (state->place[i].flags & MR_CHUNK_BLOCKS) == 0)
             status = read_chunk(state, i, u, &unused, err);
     }
     if (status != MR_OK)
@@ -459,10 +593,22 @@ void mr_state_close(struct mr_state *state)
         return;
     if (state->fd >= 0)
         close(state->fd);
+    mr_idset_index_release(&state->ids);
+    mr_segment_index_release(&state->segments);
     mr_state_head_release(&state->head);
+    free(state->own_spec);
     free(state->block);
     free(state->path);
     free(state);
+}
+
+void mr_state_share_spec(struct mr_state *state, const struct mr_state *like)
+{
+    if (memcmp(state->spec_digest.b, like->spec_digest.b, MR_DIGEST_BYTES) != 0)
+        return;
+    state->head.spec = like->head.spec;
+    free(state->own_spec);
+    state->own_spec = NULL;
 }
 
 static struct mr_state *new_state(const char *path)
@@ -593,8 +739,8 @@ static enum mr_status read_block(const struct mr_state *state, size_t i,
     struct mr_error *err)
 {
     const struct block_place *block = &state->block[i];
-    const struct mr_block_frame frame = {
-        block->info, state->head.n_cells, state->head.spec.session_gap_ms};
+    const struct mr_block_frame frame = {block->info,
+        mr_head_numbers(&state->head), state->head.spec->session_gap_ms};
     const char *why = NULL;
     enum mr_status status;
     struct mr_span plain;

@@ -16,8 +16,8 @@
  * room was left at the beginning.  Only then is the name known.
  */
 
-#define TABLE_BYTES (MR_CHUNK_COUNT * MR_STATE_ENTRY_BYTES)
-#define BLOCKS_OFFSET (MR_STATE_HEADER_BYTES + TABLE_BYTES)
+#define HEADER_MAX_BYTES                                                       \
+    (MR_STATE_HEADER_BYTES + MR_CHUNK_COUNT * MR_STATE_ENTRY_BYTES)
 
 /* A chunk in the making. */
 struct chunk {
@@ -29,11 +29,15 @@ struct mr_state_writer {
     struct mr_publish *publish;
     char *path;     /* as given */
     bool is_folder; /* the file's name is made from its content */
-    uint8_t header[BLOCKS_OFFSET];
-    uint64_t size;          /* of the file so far */
-    struct mr_buffer index; /* entries of UIDX */
-    struct chunk parts;     /* PART, which may be made ahead */
-    struct chunk other;     /* one of the others */
+    uint8_t header[HEADER_MAX_BYTES];
+    uint32_t n_chunks;        /* that the file will have */
+    uint32_t n_put;           /* entries that stand in the header */
+    uint64_t size;            /* of the file so far */
+    struct mr_buffer index;   /* entries of UIDX */
+    struct chunk parts;       /* PART, which may be made ahead */
+    struct chunk other;       /* one of the others */
+    struct mr_id_stream *ids; /* the caller's, or NULL */
+    struct mr_segment_stream *segments;
     uint64_t n_blocks, n_users, n_members, n_intervals, plain_bytes;
 };
 
@@ -69,14 +73,22 @@ static enum mr_status append(
     return status;
 }
 
-enum mr_status mr_state_writer_new(
-    const char *path, struct mr_state_writer **writer_out, struct mr_error *err)
+/* The header and the table behind it. */
+static size_t header_bytes(const struct mr_state_writer *w)
+{
+    return MR_STATE_HEADER_BYTES + (size_t)w->n_chunks * MR_STATE_ENTRY_BYTES;
+}
+
+enum mr_status mr_state_writer_new(const char *path, const struct mr_spec *spec,
+    struct mr_state_writer **writer_out, struct mr_error *err)
 {
     struct mr_state_writer *w = calloc(1, sizeof(*w));
     enum mr_status status = MR_OK;
 
     if (!w)
         return mr_fail_nomem(err);
+    for (int chunk = 0; chunk < MR_CHUNK_COUNT; chunk++)
+        w->n_chunks += mr_state_has_chunk(spec, (enum mr_chunk)chunk);
     w->is_folder = is_folder_path(path);
     w->path = strdup(path);
     if (!w->path)
@@ -87,7 +99,7 @@ enum mr_status mr_state_writer_new(
         status = w->is_folder ? mr_publish_begin(path, &w->publish, err)
                               : mr_publish_begin_file(path, &w->publish, err);
     if (status == MR_OK)
-        status = append(w, w->header, sizeof(w->header), err);
+        status = append(w, w->header, header_bytes(w), err);
     if (status != MR_OK) {
         mr_state_writer_abort(w);
         return status;
@@ -138,7 +150,7 @@ static void put_entry(struct mr_state_writer *w, enum mr_chunk chunk,
     uint32_t flags, uint64_t offset, uint64_t plain_bytes, uint64_t checksum)
 {
     uint8_t *entry =
-        w->header + MR_STATE_HEADER_BYTES + chunk * MR_STATE_ENTRY_BYTES;
+        w->header + MR_STATE_HEADER_BYTES + w->n_put++ * MR_STATE_ENTRY_BYTES;
 
     memcpy(entry, mr_chunk_id[chunk], 4);
     mr_put_u32(entry + 4, flags);
@@ -235,6 +247,50 @@ static enum mr_status write_chunk(struct mr_state_writer *w,
     return status;
 }
 
+static enum mr_status put_blocks(
+    void *context, struct mr_span bytes, struct mr_error *err)
+{
+    return append(context, bytes.p, bytes.n, err);
+}
+
+/* Write a chunk of blocks from its stream, and make the plain bytes of its
+ * index, which is the next chunk. */
+static enum mr_status write_stream(
+    struct mr_state_writer *w, enum mr_chunk chunk, struct mr_error *err)
+{
+    struct mr_idset_index ids = {.n_days = 0};
+    struct mr_segment_index segments = {.n_blocks = 0};
+    struct mr_buffer *plain = &w->other.plain;
+    uint64_t offset = w->size;
+    enum mr_status status, encoded;
+
+    plain->n = 0;
+    if (chunk == MR_CHUNK_DUPS) {
+        status = mr_idset_write(w->ids, put_blocks, w, &ids, err);
+        encoded = mr_idset_index_encode(&ids, plain);
+    } else {
+        status = mr_segments_write(w->segments, put_blocks, w, &segments, err);
+        encoded = mr_segment_index_encode(&segments, plain);
+    }
+    mr_idset_index_release(&ids);
+    mr_segment_index_release(&segments);
+    if (status != MR_OK)
+        return status;
+    if (encoded != MR_OK)
+        return mr_fail_nomem(err);
+    w->other.is_encoded = true;
+    put_entry(w, chunk, MR_CHUNK_REQUIRED | MR_CHUNK_BLOCKS, offset,
+        w->size - offset, 0);
+    return MR_OK;
+}
+
+void mr_state_writer_keep(struct mr_state_writer *w, struct mr_id_stream *ids,
+    struct mr_segment_stream *segments)
+{
+    w->ids = ids;
+    w->segments = segments;
+}
+
 /* Fill in the header and put it at the beginning. */
 static enum mr_status write_header(
     struct mr_state_writer *w, struct mr_error *err)
@@ -243,10 +299,10 @@ static enum mr_status write_header(
 
     memcpy(h, MR_STATE_MAGIC, 8);
     mr_put_u32(h + 8, MR_STATE_VERSION);
-    mr_put_u32(h + 12, MR_CHUNK_COUNT);
+    mr_put_u32(h + 12, w->n_chunks);
     mr_put_u64(h + 32, w->size);
-    mr_put_u64(h + MR_STATE_SUM_OFFSET, mr_state_header_sum(h, MR_CHUNK_COUNT));
-    return mr_publish_write_at(w->publish, 0, h, sizeof(w->header), err);
+    mr_put_u64(h + MR_STATE_SUM_OFFSET, mr_state_header_sum(h, w->n_chunks));
+    return mr_publish_write_at(w->publish, 0, h, header_bytes(w), err);
 }
 
 static enum mr_status write_head(struct mr_state_writer *w,
@@ -266,10 +322,14 @@ static enum mr_status write_head(struct mr_state_writer *w,
     if (!context)
         return mr_fail_nomem(err);
     put_entry(w, MR_CHUNK_USER, MR_CHUNK_REQUIRED | MR_CHUNK_BLOCKS,
-        BLOCKS_OFFSET, w->plain_bytes, 0);
+        header_bytes(w), w->plain_bytes, 0);
     for (chunk = MR_CHUNK_UIDX; chunk < MR_CHUNK_COUNT && status == MR_OK;
          chunk++)
-        status = write_chunk(w, head, (enum mr_chunk)chunk, context, err);
+        if (mr_state_has_chunk(head->spec, (enum mr_chunk)chunk))
+            status =
+                mr_chunk_is_blocks((enum mr_chunk)chunk)
+                    ? write_stream(w, (enum mr_chunk)chunk, err)
+                    : write_chunk(w, head, (enum mr_chunk)chunk, context, err);
     ZSTD_freeCCtx(context);
     return status == MR_OK ? write_header(w, err) : status;
 }
@@ -297,7 +357,7 @@ enum mr_status mr_state_writer_finish(struct mr_state_writer *w,
         mr_error_subject(err, "cannot write", w->path);
         goto done;
     }
-    digest = mr_digest_bytes(w->header, sizeof(w->header));
+    digest = mr_digest_bytes(w->header, header_bytes(w));
     mr_digest_format(&digest, name);
     memcpy(name + MR_DIGEST_TEXT - 1, ".mrs", 5);
     status = mr_publish_commit(w->publish, w->is_folder ? name : NULL, err);

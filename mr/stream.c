@@ -17,8 +17,9 @@
  * unpacked bytes of its stream; libarchive never sees gzip or zstd, and a
  * damaged tar.gz gives the same messages as any damaged gz.
  *
- * The digest of the stored bytes is made piece by piece as they are pulled,
- * just before the filter uses the same piece, so that it is in the cache.
+ * The digest of the stored bytes is made as they are consumed: an inflater
+ * reads them so slowly that the processor fetches them meanwhile, and finds
+ * them in its cache the second time.
  */
 
 struct mr_container {
@@ -52,8 +53,6 @@ enum mr_status mr_feed_peek(
         if (status != MR_OK)
             return status;
         feed->ended = piece.n == 0;
-        if (feed->digester != NULL && piece.n > 0)
-            mr_digester_add(feed->digester, piece.p, piece.n);
         if (join && mr_buffer_add(carry, piece.p, piece.n) != MR_OK)
             return mr_fail_nomem(err);
         if (join)
@@ -70,6 +69,8 @@ void mr_feed_consume(struct mr_feed *feed, size_t n)
 {
     if (n == 0)
         return; /* rest.p may be NULL */
+    if (feed->digester != NULL)
+        mr_digester_add(feed->digester, feed->rest.p, n);
     feed->rest.p += n;
     feed->rest.n -= n;
     feed->offset += n;
@@ -534,7 +535,7 @@ enum mr_status mr_stream_next_part(
     part->feed.pull = pull_part;
     part->feed.context = part;
     part->feed.start = part->feed.offset = stream->next_part;
-    /* Telling the kind has digested the first piece: begin again. */
+    /* Telling the kind has digested a part of it: begin again. */
     if (stream->next_part == 0)
         mr_digester_reset(feed->digester);
     mr_digester_add(feed->digester, part->whole.p, part->whole.n);

@@ -23,7 +23,7 @@ struct mr_feed {
     bool stable;
     mr_pull pull;
     void *context;
-    struct mr_digester *digester; /* of all pieces; NULL: none wanted */
+    struct mr_digester *digester; /* of what is consumed, or NULL */
     struct mr_buffer carry;       /* pieces joined by a peek */
 };
 

@@ -5,6 +5,7 @@
 #include "mr/types.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "mr/hash.h"
@@ -35,21 +36,63 @@ struct chunk {
  * thread has been given can be read without the lock. */
 #define PAGE_TYPES 1024
 #define PAGES (MR_TYPES_MAX / PAGE_TYPES)
+struct page {
+    struct mr_span text[PAGE_TYPES];
+    bool dropped[PAGE_TYPES]; /* groups that are not kept after all */
+};
+
+/* A group that is kept, in a heap whose top has the greatest hash. */
+struct kept {
+    uint64_t hash;
+    uint32_t id;
+};
+
+/* The groups of a rollup. */
+struct groups {
+    struct kept *heap;
+    uint32_t n, most;
+    /* Read without the lock: greater hashes cannot be kept any more, and the
+     * number + 1 of the group of all such, once there is one. */
+    _Atomic uint64_t bar;
+    _Atomic uint32_t further1;
+};
 
 struct mr_types {
     pthread_mutex_t lock;
     struct index index;
     struct chunk *chunk;
-    struct mr_span *page[PAGES];
+    struct page *page[PAGES];
     uint32_t n;
+    struct groups groups[MR_TEXT_KINDS - MR_TEXT_ROLLUP];
 };
 
 struct mr_type_cache {
     struct mr_types *types;
     struct index index;
-    struct mr_span last;
+    struct mr_span last; /* a type, without its kind */
     uint32_t last_id;
 };
+
+/* A text to look up, and the hash of it and its kind. */
+struct wanted {
+    struct mr_span text;
+    unsigned kind;
+    uint64_t text_hash, hash;
+};
+
+static struct wanted want(unsigned kind, struct mr_span text)
+{
+    struct wanted w = {text, kind, mr_hash64(text.p, text.n), 0};
+
+    w.hash = w.text_hash + kind * UINT64_C(0x9e3779b97f4a7c15);
+    return w;
+}
+
+/* What a text in the table is: its kind, and what follows. */
+static struct wanted want_again(struct mr_span known)
+{
+    return want(known.p[0], (struct mr_span){known.p + 1, known.n - 1});
+}
 
 static enum mr_status index_init(struct index *x, size_t entries)
 {
@@ -60,18 +103,20 @@ static enum mr_status index_init(struct index *x, size_t entries)
 }
 
 /* The entry of a text, or the free one where it belongs. */
-static struct entry *index_find(const struct index *x,
-    const struct mr_types *types, struct mr_span text, uint64_t hash)
+static struct entry *index_find(
+    const struct index *x, const struct mr_types *types, const struct wanted *w)
 {
-    for (size_t i = hash & x->mask;; i = (i + 1) & x->mask) {
+    for (size_t i = w->hash & x->mask;; i = (i + 1) & x->mask) {
         struct entry *e = &x->entry[i];
 
         if (e->id1 == 0)
             return e;
-        if (e->tag == (uint32_t)(hash >> 32)) {
+        if (e->tag == (uint32_t)(w->hash >> 32)) {
             struct mr_span known = mr_types_text(types, e->id1 - 1);
 
-            if (known.n == text.n && memcmp(known.p, text.p, text.n) == 0)
+            if (known.n == w->text.n + 1 && known.p[0] == w->kind &&
+                (w->text.n == 0 ||
+                    memcmp(known.p + 1, w->text.p, w->text.n) == 0))
                 return e;
         }
     }
@@ -88,10 +133,10 @@ static enum mr_status index_grow(struct index *x, const struct mr_types *types)
         return MR_NOMEM;
     for (size_t i = 0; i <= x->mask; i++) {
         if (x->entry[i].id1 != 0) {
-            struct mr_span text = mr_types_text(types, x->entry[i].id1 - 1);
+            struct wanted w =
+                want_again(mr_types_text(types, x->entry[i].id1 - 1));
 
-            *index_find(&wider, types, text, mr_hash64(text.p, text.n)) =
-                x->entry[i];
+            *index_find(&wider, types, &w) = x->entry[i];
         }
     }
     wider.n = x->n;
@@ -119,8 +164,20 @@ enum mr_status mr_types_new(struct mr_types **types_out)
         return MR_NOMEM;
     }
     pthread_mutex_init(&types->lock, NULL);
+    for (unsigned k = 0; k < MR_TEXT_KINDS - MR_TEXT_ROLLUP; k++)
+        atomic_init(&types->groups[k].bar, UINT64_MAX);
     *types_out = types;
     return MR_OK;
+}
+
+enum mr_status mr_types_limit(
+    struct mr_types *types, unsigned kind, uint32_t most)
+{
+    struct groups *g = &types->groups[kind - MR_TEXT_ROLLUP];
+
+    g->heap = calloc(most, sizeof(*g->heap));
+    g->most = most;
+    return g->heap != NULL ? MR_OK : MR_NOMEM;
 }
 
 void mr_types_free(struct mr_types *types)
@@ -133,6 +190,8 @@ void mr_types_free(struct mr_types *types)
     }
     for (size_t i = 0; i < PAGES && types->page[i] != NULL; i++)
         free(types->page[i]);
+    for (unsigned k = 0; k < MR_TEXT_KINDS - MR_TEXT_ROLLUP; k++)
+        free(types->groups[k].heap);
     free(types->index.entry);
     pthread_mutex_destroy(&types->lock);
     free(types);
@@ -145,16 +204,27 @@ uint32_t mr_types_count(const struct mr_types *types)
 
 struct mr_span mr_types_text(const struct mr_types *types, uint32_t id)
 {
-    return types->page[id / PAGE_TYPES][id % PAGE_TYPES];
+    return types->page[id / PAGE_TYPES]->text[id % PAGE_TYPES];
 }
 
-/* Copy a text to where it stays. */
-static enum mr_status keep_text(struct mr_types *types, struct mr_span *text)
+uint32_t mr_types_final(const struct mr_types *types, uint32_t id)
+{
+    if (!types->page[id / PAGE_TYPES]->dropped[id % PAGE_TYPES])
+        return id;
+    return types->groups[mr_types_text(types, id).p[0] - MR_TEXT_ROLLUP]
+               .further1 -
+           1;
+}
+
+/* Copy a text, its kind before it, to where it stays. */
+static enum mr_status keep_text(
+    struct mr_types *types, const struct wanted *w, struct mr_span *text_out)
 {
     struct chunk *c = types->chunk;
+    size_t n = w->text.n + 1;
 
-    if (c == NULL || c->cap - c->n < text->n) {
-        size_t cap = text->n > CHUNK_BYTES ? text->n : CHUNK_BYTES;
+    if (c == NULL || c->cap - c->n < n) {
+        size_t cap = n > CHUNK_BYTES ? n : CHUNK_BYTES;
 
         c = malloc(sizeof(*c) + cap);
         if (c == NULL)
@@ -164,22 +234,24 @@ static enum mr_status keep_text(struct mr_types *types, struct mr_span *text)
         c->cap = cap;
         types->chunk = c;
     }
-    memcpy(c->bytes + c->n, text->p, text->n);
-    text->p = c->bytes + c->n;
-    c->n += text->n;
+    *text_out = (struct mr_span){c->bytes + c->n, n};
+    c->bytes[c->n] = (uint8_t)w->kind;
+    if (w->text.n > 0)
+        memcpy(c->bytes + c->n + 1, w->text.p, w->text.n);
+    c->n += n;
     return MR_OK;
 }
 
 /* Under the lock: the number of a text that this thread has not met. */
 static enum mr_status intern(
-    struct mr_types *types, struct mr_span text, uint64_t hash, uint32_t *id)
+    struct mr_types *types, const struct wanted *w, uint32_t *id)
 {
-    struct mr_span **page;
+    struct page **page;
     struct entry *e;
 
     if (index_grow(&types->index, types) != MR_OK)
         return MR_NOMEM;
-    e = index_find(&types->index, types, text, hash);
+    e = index_find(&types->index, types, w);
     if (e->id1 != 0) {
         *id = e->id1 - 1;
         return MR_OK;
@@ -188,14 +260,113 @@ static enum mr_status intern(
         return MR_LIMIT;
     page = &types->page[types->n / PAGE_TYPES];
     if (*page == NULL)
-        *page = malloc(PAGE_TYPES * sizeof(**page));
-    if (*page == NULL || keep_text(types, &text) != MR_OK)
+        *page = calloc(1, sizeof(**page));
+    if (*page == NULL ||
+        keep_text(types, w, &(*page)->text[types->n % PAGE_TYPES]) != MR_OK)
         return MR_NOMEM;
-    (*page)[types->n % PAGE_TYPES] = text;
     *id = types->n++;
-    index_set(&types->index, e, *id, hash);
+    index_set(&types->index, e, *id, w->hash);
     return MR_OK;
 }
+
+/* ---- groups ---- */
+
+/* Whether a is after b in the order in which groups are kept. */
+static bool is_after(const struct mr_types *types, struct kept a, struct kept b)
+{
+    if (a.hash != b.hash)
+        return a.hash > b.hash;
+    return mr_span_compare(
+               mr_types_text(types, a.id), mr_types_text(types, b.id)) > 0;
+}
+
+static void sift_down(const struct mr_types *types, struct groups *g)
+{
+    struct kept top = g->heap[0];
+    uint32_t i = 0;
+
+    for (;;) {
+        uint32_t child = 2 * i + 1;
+
+        if (child >= g->n)
+            break;
+        if (child + 1 < g->n &&
+            is_after(types, g->heap[child + 1], g->heap[child]))
+            child++;
+        if (!is_after(types, g->heap[child], top))
+            break;
+        g->heap[i] = g->heap[child];
+        i = child;
+    }
+    g->heap[i] = top;
+}
+
+static void push(
+    const struct mr_types *types, struct groups *g, struct kept group)
+{
+    uint32_t i = g->n++;
+
+    for (; i > 0 && is_after(types, group, g->heap[(i - 1) / 2]);
+         i = (i - 1) / 2)
+        g->heap[i] = g->heap[(i - 1) / 2];
+    g->heap[i] = group;
+}
+
+static void drop(struct mr_types *types, uint32_t id)
+{
+    types->page[id / PAGE_TYPES]->dropped[id % PAGE_TYPES] = true;
+}
+
+/* The group of all that are not kept. */
+static enum mr_status intern_further(
+    struct mr_types *types, unsigned kind, uint32_t *id)
+{
+    struct groups *g = &types->groups[kind - MR_TEXT_ROLLUP];
+    struct wanted none = want(kind, (struct mr_span){NULL, 0});
+    enum mr_status status = MR_OK;
+
+    if (g->further1 == 0)
+        status = intern(types, &none, id);
+    else
+        *id = g->further1 - 1;
+    if (status == MR_OK)
+        g->further1 = *id + 1;
+    return status;
+}
+
+/* Under the lock: as intern, of a group. */
+static enum mr_status intern_group(
+    struct mr_types *types, const struct wanted *w, uint32_t *id)
+{
+    struct groups *g = &types->groups[w->kind - MR_TEXT_ROLLUP];
+    uint32_t n = types->n;
+    enum mr_status status;
+    struct kept group;
+
+    if (w->text_hash > g->bar)
+        return intern_further(types, w->kind, id);
+    status = intern(types, w, id);
+    if (status != MR_OK || *id < n)
+        return status;
+    group = (struct kept){w->text_hash, *id};
+    if (g->n < g->most) {
+        push(types, g, group);
+    } else {
+        bool is_last = is_after(types, group, g->heap[0]);
+
+        drop(types, is_last ? *id : g->heap[0].id);
+        if (!is_last) {
+            g->heap[0] = group;
+            sift_down(types, g);
+        }
+        status = intern_further(types, w->kind, &n);
+    }
+    if (g->n == g->most)
+        g->bar = g->heap[0].hash;
+    return status;
+}
+
+/* ---- a thread's view ---- */
 
 enum mr_status mr_type_cache_new(
     struct mr_types *types, struct mr_type_cache **cache_out)
@@ -234,36 +405,75 @@ static inline bool same_text(const uint8_t *a, const uint8_t *b, size_t n)
     return n <= 16 || memcmp(a + 8, b + 8, n - 16) == 0;
 }
 
-enum mr_status mr_type_id(
-    struct mr_type_cache *cache, struct mr_span text, uint32_t *id_out)
+/* What a thread meets for the first time. */
+static enum mr_status ask(
+    struct mr_type_cache *cache, const struct wanted *w, uint32_t *id)
 {
-    enum mr_status status = MR_OK;
-    struct entry *e;
-    uint64_t hash;
-    uint32_t id;
+    bool is_group = w->kind >= MR_TEXT_ROLLUP;
+    enum mr_status status;
 
+    pthread_mutex_lock(&cache->types->lock);
+    status = is_group ? intern_group(cache->types, w, id)
+                      : intern(cache->types, w, id);
+    pthread_mutex_unlock(&cache->types->lock);
+    return status;
+}
+
+/* The group of all that are not kept, if a group is none to keep; else
+ * UINT32_MAX. */
+static uint32_t find_further(
+    const struct mr_types *types, const struct wanted *w)
+{
+    const struct groups *g = &types->groups[w->kind - MR_TEXT_ROLLUP];
+
+    return w->text_hash > g->bar ? g->further1 - 1 : UINT32_MAX;
+}
+
+static enum mr_status find(struct mr_type_cache *cache, unsigned kind,
+    struct mr_span text, uint32_t *id_out)
+{
+    struct wanted w = want(kind, text);
+    struct entry *e;
+    enum mr_status status;
+
+    if (kind >= MR_TEXT_ROLLUP) {
+        *id_out = find_further(cache->types, &w);
+        if (*id_out != UINT32_MAX)
+            return MR_OK;
+    }
+    e = index_find(&cache->index, cache->types, &w);
+    if (e->id1 != 0) {
+        *id_out = e->id1 - 1;
+        return MR_OK;
+    }
+    status = ask(cache, &w, id_out);
+    if (status == MR_OK)
+        status = index_grow(&cache->index, cache->types);
+    if (status != MR_OK || mr_types_text(cache->types, *id_out).n == 1)
+        return status;
+    e = index_find(&cache->index, cache->types, &w);
+    index_set(&cache->index, e, *id_out, w.hash);
+    return MR_OK;
+}
+
+enum mr_status mr_type_id(struct mr_type_cache *cache, unsigned kind,
+    struct mr_span text, uint32_t *id_out)
+{
+    enum mr_status status;
+
+    if (kind != MR_TEXT_TYPE)
+        return find(cache, kind, text, id_out);
     if (cache->last.n == text.n && text.n > 0 &&
         same_text(cache->last.p, text.p, text.n)) {
         *id_out = cache->last_id;
         return MR_OK;
     }
-    hash = mr_hash64(text.p, text.n);
-    e = index_find(&cache->index, cache->types, text, hash);
-    if (e->id1 != 0) {
-        id = e->id1 - 1;
-    } else {
-        pthread_mutex_lock(&cache->types->lock);
-        status = intern(cache->types, text, hash, &id);
-        pthread_mutex_unlock(&cache->types->lock);
-        if (status == MR_OK)
-            status = index_grow(&cache->index, cache->types);
-        if (status != MR_OK)
-            return status;
-        e = index_find(&cache->index, cache->types, text, hash);
-        index_set(&cache->index, e, id, hash);
-    }
-    cache->last = mr_types_text(cache->types, id);
-    cache->last_id = id;
-    *id_out = id;
+    status = find(cache, kind, text, id_out);
+    if (status != MR_OK)
+        return status;
+    cache->last = mr_types_text(cache->types, *id_out);
+    cache->last.p++;
+    cache->last.n--;
+    cache->last_id = *id_out;
     return MR_OK;
 }

@@ -89,7 +89,7 @@ struct job {
     struct mr_work *work;
     size_t input;
     const char *name;
-    struct mr_folder_hint hint;
+    struct mr_preface preface;
     bool ordered, split;
     pthread_mutex_t lock; /* of found, failed, err, and done in units */
     struct mr_found found;
@@ -135,6 +135,8 @@ struct group {
     struct mr_found found;
     struct mr_reject_share *share; /* of found's rejects, in turn */
     size_t n_shares, cap_shares;
+    struct mr_kept_share *kept; /* of found's events, in turn */
+    size_t n_kept, cap_kept;
     uint64_t passed; /* of a single file's stored bytes */
 };
 
@@ -317,8 +319,8 @@ static enum mr_status job_add(
 
     pthread_mutex_lock(&job->lock);
     status = mr_found_add(&job->found, &t->batch,
-        helping ? READY_TUPLES : MR_FOUND_TUPLES,
-        t->work->plan.spec.session_gap_ms, &t->over, err);
+        helping ? READY_TUPLES : MR_FOUND_TUPLES, &t->work->plan, &t->over,
+        err);
     pthread_mutex_unlock(&job->lock);
     mr_batch_clear(&t->batch);
     if (status == MR_OK && t->over.n_tuples > 0) {
@@ -386,7 +388,7 @@ static enum mr_status parse_block(struct thread *t, struct mr_work_unit *u,
     const struct mr_line_block *block, struct mr_error *err)
 {
     enum mr_status status = mr_mapper_parse(
-        &t->mapper, block, &u->job->hint, &t->batch, &u->rejects, err);
+        &t->mapper, block, &u->job->preface, &t->batch, &u->rejects, err);
 
     if (status != MR_OK)
         set_fatal(t->work, u->job->input, err);
@@ -397,7 +399,7 @@ static enum mr_status parse_block(struct thread *t, struct mr_work_unit *u,
 static enum mr_status parse_part(
     struct thread *t, struct mr_work_unit *u, struct mr_error *err)
 {
-    const struct mr_map_plan *plan = &t->work->plan;
+    const struct mr_plan *plan = &t->work->plan;
     uint64_t limit = plan->spec.max_line_bytes;
     struct mr_lines lines;
     struct mr_line_block block;
@@ -407,7 +409,7 @@ static enum mr_status parse_part(
     /* A mark before the first line stays in it until it is settled: it may
      * straddle a border, too. */
     mr_lines_init(
-        &lines, u->part, limit + (u->seq == 0 ? MARK_BYTES : 0), false);
+        &lines, u->part, NULL, limit + (u->seq == 0 ? MARK_BYTES : 0), false);
     while (status == MR_OK && !stopping(t->work)) {
         status = mr_lines_next(&lines, &u->buffer, &block, err);
         if (status != MR_OK || block.text.n == 0)
@@ -580,8 +582,8 @@ static enum mr_status settle_open(
         block.text.n -= MARK_BYTES;
     }
     job->has_begun = true;
-    status =
-        mr_mapper_parse(&t->mapper, &block, &job->hint, &t->batch, NULL, err);
+    status = mr_mapper_parse(
+        &t->mapper, &block, &job->preface, &t->batch, NULL, err);
     if (status == MR_OK)
         status = job_add(t, job, false, err);
     mr_batch_clear(&t->batch);
@@ -680,13 +682,29 @@ static void count_passed(
     *job->passed = at;
 }
 
+/* Take the header row off the block of a unit; it is a line, but none that
+ * counts. */
+static enum mr_status take_header(struct thread *t, struct job *job,
+    struct mr_work_unit *u, struct mr_error *err)
+{
+    enum mr_status status =
+        mr_mapper_header(&t->mapper, &u->block, &job->preface, &t->batch, err);
+
+    job->line += t->batch.lines + job->preface.has_csv;
+    if (status == MR_OK)
+        status = job_add(t, job, false, err);
+    else
+        mr_batch_clear(&t->batch);
+    return status;
+}
+
 static enum mr_status read_blocks(struct thread *t, struct job *job,
     struct mr_stream *stream, struct mr_error *err)
 {
-    struct mr_lines lines;
-    enum mr_status status = MR_OK;
+    struct mr_cutter cutter;
+    enum mr_status status =
+        mr_cutter_init(&cutter, &t->work->plan, stream, err);
 
-    mr_lines_init(&lines, stream, t->work->plan.spec.max_line_bytes, true);
     while (status == MR_OK && !job_failed(job) && !stopping(t->work)) {
         struct mr_work_unit *u = unit_take(t);
 
@@ -694,19 +712,26 @@ static enum mr_status read_blocks(struct thread *t, struct job *job,
             status = mr_fail_nomem(err);
             break;
         }
-        status = mr_lines_next(&lines, &u->buffer, &u->block, err);
+        status = mr_cutter_next(&cutter, &u->buffer, &u->block, err);
         if (status != MR_OK || u->block.text.n == 0) {
-            /* A byte-order mark and nothing else. */
+            /* A byte-order mark, white space, the end of a document. */
             t->batch.text_bytes = status == MR_OK ? u->block.bytes : 0;
             unit_give(t, u);
             if (status == MR_OK)
                 status = job_add(t, job, false, err);
             break;
         }
+        if (mr_mapper_needs_header(&t->mapper, &job->preface)) {
+            status = take_header(t, job, u, err);
+            if (status != MR_OK) {
+                unit_give(t, u);
+                break;
+            }
+        }
         count_passed(t, job, stream);
         place_unit(t, job, u);
     }
-    mr_lines_release(&lines);
+    mr_cutter_release(&cutter);
     return status;
 }
 
@@ -743,8 +768,11 @@ static void read_partition(
 
     /* What a run of frames rejects could only wait in memory for those
      * before it, and a run can be long. */
-    job->split = mr_stream_is_split(stream) && !t->work->plan.want_rejects;
-    job->ordered = job->split || t->work->plan.want_rejects;
+    /* Nor can a run of frames tell whether it begins within quotes, or how
+     * deep. */
+    job->split = mr_stream_is_split(stream) && t->work->rejects == NULL &&
+                 t->work->plan.spec.format == MR_INPUT_JSON;
+    job->ordered = job->split || t->work->rejects != NULL;
     status = job->split ? read_parts(t, job, stream, &err)
                         : read_blocks(t, job, stream, &err);
     if (status != MR_OK) {
@@ -798,7 +826,8 @@ static enum mr_status fill_cells(
     p->cell = t->cell;
     for (size_t i = 0; sum->cell != NULL && i <= sum->cell_mask; i++) {
         const struct mr_cell_tally *c = &sum->cell[i];
-        struct mr_cell_count *count = &p->cell[p->n_cells];
+        struct mr_cell_count *count = &p->cell[p->n_cells + p->n_figures];
+        bool is_figure = (c->key1 - 1) >> 32 == (uint64_t)MR_DAY_END;
 
         /* A cell can be there without events if memory ran out. */
         if (c->key1 == 0 || c->events == 0 || status != MR_OK)
@@ -806,7 +835,8 @@ static enum mr_status fill_cells(
         status = cell_number(t, c->key1, &count->cell);
         count->events = c->events;
         count->without_user = c->without_user;
-        p->n_cells++;
+        p->n_cells += !is_figure;
+        p->n_figures += is_figure;
     }
     return status;
 }
@@ -842,20 +872,6 @@ static enum mr_status fill_partition(struct thread *t, const struct job *job,
     return mr_partition_copy(&p, p_out);
 }
 
-/* Note a failure.  What to do about it is kept with the cause, unless it is
- * what can be said of any damaged file: fetch it again. */
-static enum mr_status add_failure(
-    struct group *group, const char *name, const struct mr_error *why)
-{
-    char cause[sizeof(why->cause) + sizeof(why->advice) + 2];
-    bool usual = why->advice[0] == '\0' ||
-                 strncmp(why->advice, "fetch it again", 14) == 0;
-
-    (void)snprintf(cause, sizeof(cause), "%s%s%s", why->cause,
-        usual ? "" : "; ", usual ? "" : why->advice);
-    return mr_coverage_add_failure(&group->coverage, name, why->offset, cause);
-}
-
 /* Note how much of the group's rejects will be a partition's. */
 static enum mr_status add_share(struct group *group,
     const struct mr_digest *digest, const struct mr_spool *rejects)
@@ -878,6 +894,27 @@ static enum mr_status add_share(struct group *group,
     return MR_OK;
 }
 
+/* Note how many of the events that are kept are a partition's. */
+static enum mr_status add_kept(struct group *group,
+    const struct mr_digest *digest, const struct mr_spool *events)
+{
+    uint64_t bytes = mr_spool_bytes(events);
+
+    if (bytes == 0)
+        return MR_OK;
+    if (group->n_kept == group->cap_kept) {
+        size_t cap = 2 * group->cap_kept + 8;
+        struct mr_kept_share *kept = realloc(group->kept, cap * sizeof(*kept));
+
+        if (kept == NULL)
+            return MR_NOMEM;
+        group->kept = kept;
+        group->cap_kept = cap;
+    }
+    group->kept[group->n_kept++] = (struct mr_kept_share){*digest, bytes};
+    return MR_OK;
+}
+
 /* A partition has been read or has failed: note it in its group. */
 static enum mr_status end_partition(struct thread *t, struct job *job,
     const struct mr_stream *stream, struct group *group, struct mr_error *err)
@@ -888,7 +925,7 @@ static enum mr_status end_partition(struct thread *t, struct job *job,
     if (stopping(t->work))
         return MR_OK;
     if (job->failed) {
-        if (add_failure(group, job->name, &job->err) != MR_OK)
+        if (mr_coverage_fail(&group->coverage, job->name, &job->err) != MR_OK)
             return mr_fail_nomem(err);
         return MR_OK;
     }
@@ -896,13 +933,15 @@ static enum mr_status end_partition(struct thread *t, struct job *job,
     if (status == MR_OK)
         status = add_share(group, &p.digest, &job->found.rejects);
     if (status == MR_OK)
+        status = add_kept(group, &p.digest, &job->found.kept.events);
+    if (status == MR_OK)
         status = mr_coverage_add(&group->coverage, &p);
     if (status != MR_OK) {
         mr_partition_release(&p);
         return mr_fail_nomem(err);
     }
-    return mr_found_take(&group->found, &job->found,
-        t->work->plan.spec.session_gap_ms, t->scratch, err);
+    return mr_found_take(
+        &group->found, &job->found, &t->work->plan, t->scratch, err);
 }
 
 /* Keep the memory of a file's sum for the next, unless it is much. */
@@ -928,7 +967,7 @@ static enum mr_status map_partition(struct thread *t, size_t input,
     memset(&t->job_sum, 0, sizeof(t->job_sum));
     job.name = mr_stream_name(stream);
     pthread_mutex_init(&job.lock, NULL);
-    status = mr_mapper_hint(&t->mapper, job.name, &job.hint);
+    status = mr_mapper_open(&t->mapper, job.name, &job.preface);
     if (status != MR_OK)
         status = mr_fail_nomem(err);
     if (status == MR_OK) {
@@ -946,18 +985,9 @@ static enum mr_status map_partition(struct thread *t, size_t input,
  * wrong with it may have come from the change. */
 static enum mr_status spoil(struct group *group, const struct mr_error *why)
 {
-    struct mr_coverage seen = group->coverage;
-    enum mr_status status = MR_OK;
-
-    memset(&group->coverage, 0, sizeof(group->coverage));
-    for (size_t i = 0; i < seen.n_partitions && status == MR_OK; i++)
-        status = add_failure(group, seen.partition[i].name[0], why);
-    for (size_t i = 0; i < seen.n_failures && status == MR_OK; i++)
-        status = add_failure(group, seen.failure[i].name, why);
-    mr_coverage_release(&seen);
     mr_found_release(&group->found);
-    group->n_shares = 0;
-    return status;
+    group->n_shares = group->n_kept = 0;
+    return mr_coverage_spoil(&group->coverage, why);
 }
 
 /* ---- from group to what is shared ---- */
@@ -973,8 +1003,8 @@ static struct mr_aggregate *shared_table(
         w->aggregate = *offer;
         *offer = NULL;
     } else if (w->aggregate == NULL &&
-               mr_aggregate_new(w->plan.spec.session_gap_ms, &w->aggregate) !=
-                   MR_OK) {
+               mr_aggregate_new(w->plan.spec.session_gap_ms, w->plan.zone,
+                   &w->aggregate) != MR_OK) {
         w->aggregate = NULL;
     }
     table = w->aggregate;
@@ -1017,20 +1047,6 @@ static enum mr_status share_users(
     return status != MR_OK ? mr_aggregate_fail(status, err) : MR_OK;
 }
 
-/* Move all of a coverage to another. */
-static enum mr_status move_coverage(
-    struct mr_coverage *into, struct mr_coverage *from)
-{
-    enum mr_status status = MR_OK;
-
-    for (size_t i = 0; i < from->n_partitions && status == MR_OK; i++)
-        status = mr_coverage_add(into, &from->partition[i]);
-    for (size_t i = 0; i < from->n_failures && status == MR_OK; i++)
-        status = mr_coverage_add_failure(into, from->failure[i].name,
-            from->failure[i].offset, from->failure[i].cause);
-    return status;
-}
-
 /* What the thread has kept to itself so far. */
 static enum mr_status share_rest(struct thread *t, struct mr_error *err)
 {
@@ -1040,7 +1056,7 @@ static enum mr_status share_rest(struct thread *t, struct mr_error *err)
     if (status != MR_OK)
         return mr_aggregate_fail(status, err);
     pthread_mutex_lock(&w->lock);
-    status = move_coverage(&w->coverage, &t->coverage);
+    status = mr_coverage_move(&w->coverage, &t->coverage);
     pthread_mutex_unlock(&w->lock);
     return status != MR_OK ? mr_fail_nomem(err) : MR_OK;
 }
@@ -1051,9 +1067,12 @@ static enum mr_status commit(
     struct mr_work *w = t->work;
     enum mr_status status = share_users(t, group, err);
 
+    if (status == MR_OK && w->plan.keeps)
+        status =
+            mr_keeper_add(&w->keeper, &group->found.kept, group->kept, err);
     if (status != MR_OK)
         return status;
-    if (move_coverage(&t->coverage, &group->coverage) != MR_OK)
+    if (mr_coverage_move(&t->coverage, &group->coverage) != MR_OK)
         return mr_fail_nomem(err);
     if (w->rejects == NULL)
         return MR_OK;
@@ -1073,7 +1092,9 @@ static enum mr_status note_failure(struct group *group, const char *name,
         *err = *why;
         return why->status;
     }
-    return add_failure(group, name, why) == MR_OK ? MR_OK : mr_fail_nomem(err);
+    return mr_coverage_fail(&group->coverage, name, why) == MR_OK
+               ? MR_OK
+               : mr_fail_nomem(err);
 }
 
 /*
@@ -1158,6 +1179,7 @@ static void map_input(struct thread *t, size_t input)
     keep_sum(&t->group_sum, &group.found.sum);
     mr_found_release(&group.found);
     free(group.share);
+    free(group.kept);
     t->untold.partitions_done++;
     t->untold.bytes_done += in->size - group.passed;
     if (t->untold.partitions_done >= TELL_FILES)
@@ -1210,7 +1232,8 @@ void mr_work_thread(struct mr_work *w)
     enum mr_status status;
     size_t input;
 
-    status = mr_mapper_init(&t.mapper, &w->plan, w->types, &err);
+    status =
+        mr_mapper_init(&t.mapper, &w->plan, w->rejects != NULL, w->types, &err);
     if (status == MR_OK && mr_aggregate_scratch_new(&t.scratch) != MR_OK)
         status = mr_fail_nomem(&err);
     while (status == MR_OK && take_input(w, &input))
@@ -1307,7 +1330,8 @@ void mr_work_release(struct mr_work *w)
     mr_cellbook_release(&w->cells);
     mr_aggregate_free(w->aggregate);
     mr_types_free(w->types);
-    mr_fields_plan_free(w->plan.fields);
+    mr_keeper_release(&w->keeper);
+    mr_plan_release(&w->plan);
     mr_listing_release(&w->listing);
     free(w->order);
     pthread_cond_destroy(&w->changed);

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "mr/cells.h"
+#include "mr/cutter.h"
 #include "mr/found.h"
 #include "mr/mapper.h"
 #include "mr/mr.h"
@@ -18,12 +19,13 @@ struct mr_work_unit;
 
 /** All that the threads of one map share. */
 struct mr_work {
-    struct mr_map_plan plan;
+    struct mr_plan plan;
     struct mr_listing listing;
     size_t *order; /* of inputs: largest first */
     const struct mr_observer *observer;
     struct mr_types *types;
     struct mr_reject_file *rejects; /* or NULL */
+    struct mr_keeper keeper;
     unsigned threads;
 
     atomic_size_t next;     /* in order */

@@ -53,14 +53,20 @@ fat() {
 }
 
 # timed COMMAND...: Run it; sets seconds, cpu (seconds of all processors),
-# peak_kb and stdout's file.
+# peak_kb and stdout's file.  Both kinds of seconds are those of the command
+# alone, to the microsecond.
 timed() {
-    local start=$EPOCHREALTIME
-    /usr/bin/time -o "$folder/time" -f '%U %S %M' "$@" >"$folder/stdout" ||
-        die "failed: $*"
-    seconds=$(calculate 'b - a' "a=$start" "b=$EPOCHREALTIME")
-    cpu=$(tail -1 "$folder/time" | awk '{ print $1 + $2 }')
-    peak_kb=$(tail -1 "$folder/time" | awk '{ print $3 }')
+    python3 -c 'import os, sys, time
+out = [(os.POSIX_SPAWN_OPEN, 1, sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)]
+start = time.perf_counter()
+pid = os.posix_spawnp(sys.argv[3], sys.argv[3:], os.environ, file_actions=out)
+status, used = os.wait4(pid, 0)[1:]
+seconds = time.perf_counter() - start
+with open(sys.argv[2], "w") as f:
+    print(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss, file=f)
+sys.exit(os.waitstatus_to_exitcode(status) != 0)' \
+        "$folder/stdout" "$folder/time" "$@" || die "failed: $*"
+    read -r seconds cpu peak_kb <"$folder/time"
 }
 
 # check NAME STATE...: Their figures are those of the lake's truth.

@@ -4,8 +4,8 @@
 #
 #     scripts/bench.sh [OPTION]... [PART]...
 #
-# PART is one of speed, single, small, linear, memory, reduce, billion; without
-# any, all but billion run.
+# PART is one of speed, single, small, csv, linear, memory, reduce, billion;
+# without any, all but billion run.
 #
 #     -d FOLDER   keeps the made-up lakes for the next time (build/bench-data)
 #     -m MB       JSON in a lake of speed, single and linear's least (1000)
@@ -47,7 +47,7 @@ while getopts d:m:r:j:t:f:u:e:n:p: option; do
     esac
 done
 shift $((OPTIND - 1))
-[ $# -gt 0 ] || set -- speed single small linear memory reduce
+[ $# -gt 0 ] || set -- speed single small csv linear memory reduce
 
 # shellcheck source=scripts/bench-lib.sh
 . "$top/scripts/bench-lib.sh"
@@ -148,6 +148,69 @@ wall times of whole processes, what is written and synced included; CPU is
 processor time as a share of threads times wall time.  All figures of each
 state were compared with the truth.
 END
+}
+
+# --- rows ------------------------------------------------------------------
+
+# as_csv FROM TO: The same events as CSV with a header row.
+as_csv() {
+    python3 -c 'import csv, json, os, sys
+source, to = sys.argv[1:]
+for folder, _, names in os.walk(source):
+    place = os.path.join(to, os.path.relpath(folder, source))
+    os.makedirs(place, exist_ok=True)
+    for name in names:
+        with open(os.path.join(folder, name), encoding="utf-8-sig") as lines, \
+                open(os.path.join(place, name[:-4] + "csv"), "w") as out:
+            rows = csv.writer(out, lineterminator="\n")
+            rows.writerow(["id", "type", "time", "user"])
+            for line in lines:
+                event = json.loads(line)
+                data = event["data"]
+                rows.writerow([data["id"], data["type"],
+                               event["meta"]["created_at"],
+                               data["attributes"]["user_id"]])' "$1" "$2"
+}
+
+run_csv() {
+    local name=rows-json-$megabytes csv=rows-csv-$megabytes n
+    n=$((megabytes * 6250))
+    room $((megabytes * 2 / 1000 + 1))
+    lake "$name" --event-bytes 160 --events "$n" --users 100000 --days 2 \
+        --types "$types" --format plain
+    if [ ! -e "$folder/$csv.done" ]; then
+        say "making $folder/$csv"
+        rm -rf "${folder:?}/$csv"
+        as_csv "$folder/$name" "$folder/$csv"
+        touch "$folder/$csv.done"
+    fi
+    cat >"$folder/rows.yaml" <<END
+format: csv
+id: id
+type: type
+time: time
+user: user
+END
+    find "$folder/$name" "$folder/$csv" -type f -exec cat {} + >/dev/null
+    mapfile -t one < <(map_to "$folder/$name.mrs")
+    mapfile -t two < <(map_to "$folder/$csv.mrs")
+    one+=("$folder/$name")
+    two+=(--spec "$folder/rows.yaml" "$folder/$csv")
+    pairs
+    check "$name" "$folder/$name.mrs"
+    rm -rf "$folder/csv-kpis"
+    "$mr" reduce -q -o "$folder/csv-kpis" "$folder/$csv.mrs" >/dev/null
+    cmp "$folder/kpis/daily.csv" "$folder/csv-kpis/daily.csv"
+    cmp "$folder/kpis/daily_by_type.csv" "$folder/csv-kpis/daily_by_type.csv"
+    printf '\nRows: id, type, time and user of %d events, as JSON and as CSV\n' "$n"
+    printf 'with a header row, unpacked; %s threads; medians of %s pairs.\n' \
+        "$threads" "$runs"
+    printf '%-8s%12s%16s\n' format seconds 'million rows/s'
+    printf '%-8s%12.3f%16.2f\n' json "$one_s" "$(calculate 'n / s / 1e6' "n=$n" "s=$one_s")" \
+        csv "$two_s" "$(calculate 'n / s / 1e6' "n=$n" "s=$two_s")"
+    printf 'Rows of CSV a second are %s times those of JSON; the figures of both\n' \
+        "$(calculate 'sprintf("%.2f", 1 / r)' "r=$ratio")"
+    printf 'are the same, and those of the truth.\n'
 }
 
 # --- single files, small files ---------------------------------------------

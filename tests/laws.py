@@ -4,7 +4,11 @@
 Usage: laws.py [--lakes N] [--first SEED] [--law N]... [--keep FOLDER]
 
 One line is printed for each law, and one for each comparison that fails; the
-lake of a failure is kept.  Exit status 1 if any fails.
+lake of a failure is kept.  Exit status 1 if any fails.  Each law is tried on
+lakes of the built-in spec (random_lake.py), and on as many of random specs
+with all kinds of figures (random_spec.py).  Users' numbers of events, which
+segments need, add up: where these are kept, states that overlap in part must
+be refused, with a partition that they have in common.
 
   1 merging states is a union: any order, grouping, repetition, overlap
   2 mapping parts and merging is mapping all: threads, order, splits, shards
@@ -27,6 +31,9 @@ import tempfile
 
 from mr_program import Run, number, program, read_csv
 from random_lake import make_lake
+from random_spec import identify, make_spec_lake
+
+MISMATCH = 6  # the exit status
 
 
 class Failed(Exception):
@@ -40,9 +47,15 @@ class Lake:
         self.mr, self.rng = mr, random.Random(law * 1000003 + seed)
         self.folder, self.lake = folder, os.path.join(folder, "lake")
         self.compared, self.files = 0, 0
+        self.spec, self.whole_file = (), whole_file()
+        # Partitions of each state whose numbers of events add up.
+        self.parts, self.adding = {}, set()
+        self.make(seed, law, damage)
+        os.chdir(self.lake)
+
+    def make(self, seed, _, damage):
         os.makedirs(self.lake)
         self.paths = make_lake(seed, self.lake, damage)
-        os.chdir(self.lake)
 
     def new_path(self, ending):
         self.files += 1
@@ -57,7 +70,7 @@ class Lake:
     def map(self, *args, env=None):
         """The path of the state that mapping the arguments gives."""
         state = self.new_path(".mrs")
-        self.run("map", "-q", "-o", state, *args, env=env)
+        self.run("map", "-q", *self.spec, "-o", state, *args, env=env)
         return state
 
     def map_paths(self, paths, threads=None):
@@ -65,13 +78,40 @@ class Lake:
         with open(name, "w", encoding="utf-8") as file:
             file.writelines(x + "\n" for x in paths)
         threads = threads or self.rng.choice((1, 2, 7))
-        return self.map("-j", str(threads), "@" + name)
+        state = self.map("-j", str(threads), "@" + name)
+        self.parts[state] = self.adding & set(paths)
+        return state
 
     def merge(self, *states, threads=2):
+        """None of states that must be refused, and are."""
+        if None in states:
+            return None
         merged = self.new_path(".mrs")
-        jobs = ["-j", str(threads)]
-        self.run("reduce", "-q", *jobs, "--merged", merged, *states)
+        run = "reduce", "-q", "-j", str(threads), "--merged", merged, *states
+        shared = self.shared(states)
+        if shared:
+            self.refused(shared, *run)
+            self.refused(shared, "reduce", "-q", *states)
+            self.true("%s is there" % merged, not os.path.exists(merged))
+            return None
+        self.run(*run)
+        parts = [self.parts.get(x, set()) for x in states]
+        self.parts[merged] = set().union(*parts)
         return merged
+
+    def shared(self, states):
+        """Partitions that two of the states have, of which neither has all
+        of the other's, nor a third all of one's."""
+        parts = [self.parts.get(x, set()) for x in states]
+        parts = [a for a in parts if not any(a < b for b in parts)]
+        return set().union(*(a & b for a in parts for b in parts if a != b))
+
+    def refused(self, shared, *args):
+        self.compared += 1
+        run = Run(self.mr, *args)
+        named = any("'%s'" % x in run.said for x in shared)
+        if run.status != MISMATCH or not named:
+            raise Failed("%s; expected 6 and one of %s" % (run, shared))
 
     def reduce(self, *states):
         out = self.new_path(".out")
@@ -90,7 +130,9 @@ class Lake:
         return parts
 
     def same(self, what, a, b):
-        """Two files are alike to the byte."""
+        """Two files are alike to the byte; None has been refused."""
+        if a is None or b is None:
+            return
         self.compared += 1
         with open(a, "rb") as x, open(b, "rb") as y:
             if x.read() != y.read():
@@ -98,7 +140,8 @@ class Lake:
 
     def same_figures(self, what, a, b, status_too=True):
         """Two outputs agree on everything but coverage."""
-        for name in ("daily.csv", "daily_by_type.csv", "rejects.csv"):
+        tables = {x for x in os.listdir(a) + os.listdir(b) if x[-4:] == ".csv"}
+        for name in sorted(tables - {"partitions.csv"}):
             x = read_csv(os.path.join(a, name))
             y = read_csv(os.path.join(b, name))
             for row in () if status_too else x + y:
@@ -113,9 +156,37 @@ class Lake:
             raise Failed(what)
 
 
+class SpecLake(Lake):
+    """One of a random spec.  Law 4 gives a partition a second name: no
+    rollup may count by its folders.  Law 5 damages one: there is room for all
+    groups."""
+
+    def make(self, seed, law, _):
+        made = make_spec_lake(seed, self.folder, law != 4, law != 5)
+        self.lake, self.paths = made.root, made.paths
+        if made.spec["segments"]:
+            identify(made)
+            self.adding = {
+                e["path"] for e in made.events if e["user"] is not None
+            }
+        self.spec = "--spec", made.spec_path
+        self.whole_file = made.extra
+
+
+def whole_file():
+    """Lines of 500 events, 7 users."""
+    line = '{"data":{"id":"%d","type":"t","attributes":{"user_id":"%d"}},'
+    line += '"meta":{"created_at":%d}}\n'
+    events = (line % (i, i % 7, 1709078400000 + 977 * i) for i in range(500))
+    return "".join(events).encode()
+
+
 def law_1(lake):
     parts = lake.split(3)
-    parts.append(lake.rng.sample(lake.paths, (len(lake.paths) + 1) // 2))
+    if lake.adding and lake.rng.random() < 0.5:
+        parts.append(lake.rng.sample(parts[0], (len(parts[0]) + 1) // 2))
+    else:
+        parts.append(lake.rng.sample(lake.paths, (len(lake.paths) + 1) // 2))
     a, b, c, d = states = [lake.map_paths(x) for x in parts]
     whole = lake.merge(*states)
     for order in lake.rng.sample(list(itertools.permutations(states)), 4):
@@ -131,6 +202,9 @@ def law_1(lake):
     lake.same("a alone is settled", a, lake.merge(a))
     lake.same("overlap", whole, lake.merge(ab, bc, cd, d))
     lake.same("repetition", whole, lake.merge(whole, a, whole, d, d))
+    abc = lake.merge(ab, c)
+    lake.same("equal ones", abc, lake.merge(abc, lake.merge(a, bc)))
+    lake.same("contained ones", abc, lake.merge(b, abc, d, bc))
 
 
 def law_2(lake):
@@ -195,10 +269,7 @@ def law_4(lake):
 
 def law_5(lake):
     path = "date=2024-02-28/whole.json.gz"
-    line = '{"data":{"id":"%d","type":"t","attributes":{"user_id":"%d"}},'
-    line += '"meta":{"created_at":%d}}\n'
-    events = (line % (i, i % 7, 1709078400000 + 977 * i) for i in range(500))
-    good = gzip.compress("".join(events).encode(), mtime=0)
+    good = gzip.compress(lake.whole_file, mtime=0)
     figures = lake.reduce(lake.map("."))
     broken = lake.rng.choice(
         (
@@ -269,6 +340,14 @@ def law_7(lake):
             mark.get("kind") == "exact"
             or (mark.get("kind") == "estimate" and mark["standard_error"] > 0),
         )
+    for row in kpis.get("duplicates", ()):
+        low, high = row["low"], row["high"]
+        lake.true(
+            "duplicates are neither exact nor an estimate with its interval:"
+            " %s" % row,
+            (row["kind"] == "exact" and low == row["duplicates"] == high)
+            or (row["kind"] == "estimate" and low <= high),
+        )
     for row, day in zip(days, kpis["days"]):
         for name in figures:
             lake.true(
@@ -287,12 +366,12 @@ LAWS = {1: law_1, 2: law_2, 3: law_3, 4: law_4, 5: law_5, 6: law_6, 7: law_7}
 SOUND = {4, 5}
 
 
-def check_law(mr, law, seeds, base):
+def check_law(mr, law, kind, seeds, base):
     compared = failed = 0
     for seed in seeds:
         folder = os.path.join(base, "law%d-%d" % (law, seed))
         shutil.rmtree(folder, ignore_errors=True)
-        lake = Lake(mr, law, seed, folder, law not in SOUND)
+        lake = kind(mr, law, seed, folder, law not in SOUND)
         try:
             LAWS[law](lake)
         except Failed as problem:
@@ -304,8 +383,9 @@ def check_law(mr, law, seeds, base):
             os.chdir("/")
         compared += lake.compared
     print(
-        "law %d: %d lakes, %d comparisons, %s"
-        % (law, len(seeds), compared, "%d failed" % failed if failed else "ok"),
+        "law %d: %d lakes of %s, %d comparisons, %s"
+        % (law, len(seeds), "random specs" if kind is SpecLake else "lake",
+           compared, "%d failed" % failed if failed else "ok"),
         flush=True,
     )
     return failed
@@ -322,7 +402,11 @@ def main():
     base = os.path.realpath(args.keep or tempfile.mkdtemp(prefix="mr-laws-"))
     os.makedirs(base, exist_ok=True)
     seeds = range(args.first, args.first + args.lakes)
-    failed = sum(check_law(mr, x, seeds, base) for x in args.law or LAWS)
+    failed = sum(
+        check_law(mr, law, kind, seeds, base)
+        for law in args.law or LAWS
+        for kind in (Lake, SpecLake)
+    )
     if not failed and not args.keep:
         os.rmdir(base)
     sys.exit(1 if failed else 0)

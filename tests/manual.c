@@ -8,14 +8,16 @@
 #include <string.h>
 
 /*
- * Fill the manual from the table of the command line.  Reads docs/mr.1 from
- * standard input and writes it to standard output; whatever stands between
+ * Fill the manual from the tables of the command line and of a spec's keys.
+ * Reads docs/mr.1 or docs/mr-spec.5 from standard input and writes it to
+ * standard output; whatever stands between
  *
- *     .\" begin synopsis VERB          .\" begin options VERB
- *     .\" end                          .\" end
+ *     .\" begin synopsis VERB    .\" begin options VERB    .\" begin keys GROUP
+ *     .\" end                    .\" end                    .\" end
  *
- * is replaced by what cmd/options.def says.  A manual that is up to date
- * comes out as it went in: that is the test, and "make manual" the repair.
+ * is replaced by what cmd/options.def or mr/spec_keys.def says.  A manual that
+ * is up to date comes out as it went in: that is the test, and "make manual"
+ * the repair.
  */
 
 struct row {
@@ -48,15 +50,33 @@ static const struct row rows[] = {
 #undef VERB
 #undef OPTION
 
+struct key {
+    const char *group; /* as spec_keys.def writes it */
+    const char *name, *form;
+    unsigned long least, most;
+    const char *preset, *meaning;
+};
+
+#define SPEC_KEY(group, id, name, form, least, most, preset, meaning)          \
+    {#group, name, form, least, most, preset, meaning},
+static const struct key keys[] = {
+#include "mr/spec_keys.def"
+};
+#undef SPEC_KEY
+
+#define N_KEYS (sizeof(keys) / sizeof(keys[0]))
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
 
 /* Text for mdoc, where a hyphen that people type is not any hyphen.  Return
  * the number of bytes written. */
-static size_t put_escaped(const char *text, size_t n)
+static size_t put_escaped(const char *text, size_t n, bool begins)
 {
     size_t at = n;
 
+    /* At the start of a line these two would be a request. */
+    if (begins && n > 0 && (text[0] == '\'' || text[0] == '.'))
+        at += (size_t)printf("\\&");
     for (size_t i = 0; i < n; i++) {
         if (text[i] == '-' || text[i] == '\\') {
             putchar('\\');
@@ -81,7 +101,7 @@ static void put_sentences(const char *text)
         }
         if (at > 0)
             at += (size_t)printf(" ");
-        at += put_escaped(text, n);
+        at += put_escaped(text, n, at == 0);
         text += n;
         if (text[0] == ' ' && text[1] == ' ') {
             putchar('\n');
@@ -105,7 +125,7 @@ static void put_flags(const struct row *row, const char *macro, bool both)
         printf(" Fl Fl %s", row->name);
     if (row->argument[0] != '\0') {
         fputs(" Ar ", stdout);
-        put_escaped(row->argument, strlen(row->argument));
+        put_escaped(row->argument, strlen(row->argument), false);
     }
     putchar('\n');
 }
@@ -143,9 +163,32 @@ static void put_synopsis(const char *id)
                 put_flags(&rows[j], ".Op", false);
         puts(".Op Fl q");
         printf(".Ar ");
-        put_escaped(verbs[i].operands, strlen(verbs[i].operands));
+        put_escaped(verbs[i].operands, strlen(verbs[i].operands), false);
         putchar('\n');
     }
+}
+
+/* What it means, what it must be, and what it is if it is left out. */
+static void put_keys(const char *group)
+{
+    puts(".Bl -tag -width Ds");
+    for (size_t i = 0; i < N_KEYS; i++) {
+        const struct key *key = &keys[i];
+        char text[1024], range[64] = "";
+
+        if (strcmp(key->group, group) != 0)
+            continue;
+        if (key->most > 0)
+            snprintf(range, sizeof(range), " from %lu to %lu", key->least,
+                key->most);
+        printf(".It Cm %s\n", key->name);
+        snprintf(text, sizeof(text), "%s  Value: %s%s%s%s.", key->meaning,
+            key->form, range,
+            key->preset[0] != '\0' ? "; default: " : "; it must be given",
+            key->preset);
+        put_sentences(text);
+    }
+    puts(".El");
 }
 
 int main(void)
@@ -163,6 +206,8 @@ int main(void)
         skipping = true;
         if (strcmp(what, "synopsis") == 0)
             put_synopsis(id);
+        else if (strcmp(what, "keys") == 0)
+            put_keys(id);
         else
             put_options(id);
     }

@@ -14,18 +14,28 @@ import collections
 import datetime
 import json
 import math
+import re
 import subprocess
 import sys
+import zoneinfo
 
 M64 = 2**64 - 1
 MAGIC = b"\x8dMRS\r\n\x1a\n"
 CHUNKS = ("USER", "UIDX", "SPEC", "TYPE", "CELL", "PART", "FAIL", "SKET")
+# Behind them, where the spec wants them.
+OPTIONAL = ("FIGU", "DUPS", "DIDX", "SEGM", "SIDX")
+STREAMS = ("USER", "DUPS", "SEGM")  # in blocks that an index describes
+IDENTITY, UNKNOWN, ATTRIBUTE, ROLLUP = 1, 2, 3, 16  # kinds of figures
 REQUIRED, PACKED, BLOCKS = 1, 2, 4
 MAX_RATIO = 200
 END_OF_TIME = 7258118400000
 MS_PER_DAY = 86400000
 BLOCK_USERS = 65536
 BLOCK_WEIGHT = 2**24
+BLOCK_IDS = 16384
+SEGMENT_USERS = 4096
+SEGMENT_WEIGHT = 65536
+MOST_EVENTS = 2**32 - 1
 
 
 class Refused(Exception):
@@ -225,6 +235,26 @@ class Bytes:
         """A number that ascends from one call to the next."""
         return self.varint() + before + 1
 
+    def ascending(self, n, first, last):
+        """n numbers in the code of Elias and Fano."""
+        demand(n >= 1 and (n == 1) == (first == last), "%s: ends", self.what)
+        reach, out = last - first, []
+        demand(reach >= n - 1, "%s: too many numbers", self.what)
+        low_bits = (reach // n).bit_length() - 1 if reach >= n else 0
+        low = self.number((n * low_bits + 7) // 8)
+        n_high = n + (reach >> low_bits)
+        high = self.number((n_high + 7) // 8)
+        demand(low >> n * low_bits == 0, "%s: low bits behind", self.what)
+        demand(high >> n_high == 0, "%s: high bits behind", self.what)
+        for place, bit in enumerate(reversed(bin(high)[2:])):
+            if bit == "1":
+                i = len(out)
+                rest = low >> i * low_bits & (1 << low_bits) - 1
+                out.append(first + (place - i << low_bits | rest))
+        demand(len(out) == n and ascends(out), "%s: its numbers", self.what)
+        demand((out[0], out[-1]) == (first, last), "%s: its ends", self.what)
+        return out
+
     def end(self):
         demand(self.at == len(self.data), "%s: bytes follow", self.what)
 
@@ -247,14 +277,15 @@ def unpack(stored, plain_length, what):
 
 State = collections.namedtuple(
     "State",
-    "name spec types cells partitions failures sketches users members",
+    "name spec types cells partitions failures sketches users members"
+    " figures ids events",
 )
 
 
 def read_table(data):
     head = Bytes(data, "header")
     demand(head.take(8) == MAGIC, "no state file")
-    demand(head.number(4) == 1, "another version")
+    demand(head.number(4) == 2, "another version")
     count = head.number(4)
     demand(len(CHUNKS) <= count <= 64, "%d chunks", count)
     spec_digest, size = head.take(16), head.number(8)
@@ -275,17 +306,23 @@ def read_table(data):
     ids = tuple(x[0] for x in entries)
     demand(ids[: len(CHUNKS)] == CHUNKS, "chunks %s", ids)
     demand(len(set(ids)) == len(ids), "a chunk stands twice")
+    optional = [x for x in ids if x in OPTIONAL]
+    demand(optional == [x for x in OPTIONAL if x in ids], "chunks %s", ids)
     return entries, spec_digest, xxh3_128(data[: 64 + 40 * count])
 
 
 def read_chunks(entries):
-    """The plain bytes of all known chunks but USER, by id."""
+    """The plain bytes of all known chunks, by id; of those in blocks the
+    stored ones."""
     chunks = {}
     for id_, flags, stored, plain, checksum in entries:
-        if id_ == "USER":
-            demand(flags == REQUIRED | BLOCKS, "USER: flags %d", flags)
+        if id_ in STREAMS:
+            demand(flags == REQUIRED | BLOCKS, "%s: flags %d", id_, flags)
+            demand(checksum == 0, "%s: a checksum", id_)
+            demand(id_ == "USER" or plain == len(stored), "%s: length", id_)
+            chunks[id_] = stored
             continue
-        known = id_ in CHUNKS
+        known = id_ in CHUNKS + OPTIONAL
         demand(known or not flags & REQUIRED, "%s is not known", id_)
         demand(not known or flags in (1, 3), "%s: flags %d", id_, flags)
         if flags & BLOCKS:
@@ -302,9 +339,13 @@ def read_chunks(entries):
 
 def read_spec(text, digest):
     demand(xxh3_128(text) == digest, "SPEC: its digest differs")
-    spec = {}
+    spec = {"n_users": 1}
     for line in text.decode("utf-8").splitlines():
         key, value = line.split(": ", 1)
+        # Of a list of users' ids the first names what is wrong with them.
+        if key == "user" and value.startswith("["):
+            users = re.findall(r'"(?:[^"\\]|\\.)*"|[^",\] \[]+', value)
+            spec["n_users"], value = len(users), users[0]
         if value.startswith('"'):
             value = json.loads(value)
         spec[key] = value
@@ -388,9 +429,43 @@ def read_failures(data, partitions):
     return failures
 
 
-def read_sketches(data, n_cells, p):
+def has_figures(spec):
+    """By the canonical text of a spec."""
+    return (
+        spec["rollups"] != "[]"
+        or spec["users_table"] != "null"
+        or spec["n_users"] > 1
+    )
+
+
+def read_figures(data, partitions, n_cells, p):
+    """Texts; each partition's counts are added to its cells."""
+    r = Bytes(data, "FIGU")
+    texts = [r.string() for _ in range(r.varint())]
+    demand(ascends(texts) and all(texts), "FIGU: texts")
+    kinds = {x[0] for x in texts}
+    demand(
+        kinds <= {IDENTITY, UNKNOWN, ATTRIBUTE, *range(ROLLUP, ROLLUP + 16)},
+        "FIGU: kinds %s",
+        kinds,
+    )
+    seen = set()
+    for partition in partitions:
+        figure, counts = -1, []
+        for _ in range(r.varint()):
+            figure = r.gap(figure)
+            events, without_user = r.varint(), r.varint()
+            demand(1 <= events >= without_user, "FIGU: events")
+            demand(events <= partition["events"], "FIGU: too many events")
+            counts.append((n_cells + figure, events, without_user))
+            seen.add(figure)
+        partition["figures"] = counts
+    demand(seen == set(range(len(texts))), "FIGU: texts without events")
+    return texts, read_sketches(r, len(texts), p)
+
+
+def read_sketches(r, n_cells, p):
     """A dictionary of registers for each cell, None where it has no user."""
-    r = Bytes(data, "SKET")
     sketches = []
     for _ in range(n_cells):
         if r.number(1) == 0:
@@ -483,8 +558,7 @@ def read_block(plain, entry, what, n_cells, gap, users, members):
 def read_users(entry, index, n_cells, gap):
     """All users' intervals and all cells' members, and that blocks are cut
     where they must be."""
-    _, _, stored, plain_sum, checksum = entry
-    demand(checksum == 0, "USER: a checksum")
+    _, _, stored, plain_sum, _ = entry
     r = Bytes(index, "UIDX")
     n_blocks, n_users, n_members, n_intervals = (r.varint() for _ in range(4))
     users, members = {}, [[] for _ in range(n_cells)]
@@ -522,6 +596,176 @@ def read_users(entry, index, n_cells, gap):
     return users, members
 
 
+# What is kept of events beside figures.
+
+
+def has_ids(spec):
+    return spec["duplicates"] != "null"
+
+
+def has_segments(spec):
+    return spec["segments"] != "{}"
+
+
+def read_blocks(data, lengths, what):
+    """Cut a chunk into blocks and look at their checksums."""
+    r, blocks = Bytes(data, what), []
+    for length, checksum in lengths:
+        blocks.append(r.take(length))
+        demand(xxh64(blocks[-1]) == checksum, "%s: a checksum differs", what)
+    r.end()
+    return blocks
+
+
+def read_ids(dups, index, spec, cells, partitions):
+    """By day whether it is cut, and its ids."""
+    rule = re.fullmatch(
+        r"{max_ids: (\d+), exact: (true|false)}", spec["duplicates"]
+    )
+    most, exact = int(rule.group(1)), rule.group(2) == "true"
+    r, all_ids, days, day = Bytes(index, "DIDX"), Bytes(dups, "DUPS"), {}, -1
+    for _ in range(r.varint()):
+        day = r.gap(day)
+        n, is_cut = divmod(r.varint(), 2)
+        demand(n >= 1, "DIDX: a day without ids")
+        demand(exact or n <= most, "DIDX: %d ids", n)
+        demand(not is_cut or (not exact and n == most), "DIDX: a cut")
+        ids = []
+        for left in range(n, 0, -BLOCK_IDS):
+            first, last, checksum = (r.number(8) for _ in range(3))
+            at = all_ids.at
+            ids += all_ids.ascending(min(left, BLOCK_IDS), first, last)
+            block = dups[at : all_ids.at]
+            demand(xxh64(block) == checksum, "DUPS: a checksum differs")
+        demand(len(ids) == n and ascends(ids), "DUPS: ids")
+        days[day] = bool(is_cut), ids
+    r.end()
+    all_ids.end()
+    events = collections.Counter()
+    for partition in partitions:
+        for cell, n, _ in partition["cells"]:
+            events[cells[cell][0]] += n
+    demand(set(days) == set(events), "DIDX: its days")
+    for day, (is_cut, ids) in days.items():
+        demand(len(ids) + is_cut <= events[day], "DIDX: more ids than events")
+    return days
+
+
+def segments(spec):
+    """By name a list of conditions: type, comparison, number."""
+    out, r = {}, spec["segments"]
+    word = r'("(?:[^"\\]|\\.)*"|[^",:{} ]+)'
+    plain = lambda x: json.loads(x) if x.startswith('"') else x
+    for name, conditions in re.findall(
+        word + r": {((?:" + word[1:-1] + r"|[:, ])*)}", r
+    ):
+        out[plain(name)] = [
+            (plain(type_).encode("utf-8"), *read_condition(plain(condition)))
+            for type_, condition in re.findall(word + ": " + word, conditions)
+        ]
+    return out
+
+
+def read_condition(text):
+    found = re.fullmatch(r"(>=|>|=|<|<=)(\d+)", text)
+    demand(found, "SPEC: the condition %s", text)
+    return found.group(1), int(found.group(2))
+
+
+def holds(condition, n):
+    _, word, limit = condition
+    return {
+        ">=": n >= limit, ">": n > limit, "=": n == limit, "<": n < limit,
+        "<=": n <= limit,
+    }[word]  # fmt: skip
+
+
+def in_segment(conditions, events):
+    """By a counter of types."""
+    return all(holds(c, events[c[0]]) for c in conditions)
+
+
+def read_user_events(r, types, keeps_seen):
+    """By day a counter of types; and the weight."""
+    days, day, weight = {}, -1, 0
+    for _ in range(r.varint() + 1):
+        day, mask = r.gap(day), r.varint()
+        demand(mask >> len(types) == 0, "%s: types", r.what)
+        demand(mask or keeps_seen, "%s: a day without events", r.what)
+        events = collections.Counter()
+        for i, type_ in enumerate(types):
+            if mask >> i & 1:
+                events[type_] = r.varint() + 1
+                demand(events[type_] <= MOST_EVENTS, "%s: events", r.what)
+        days[day] = events
+        weight += max(len(events), 1)
+    return days, weight
+
+
+def read_events(segm, index, spec):
+    """By user and day a counter of types that segments name."""
+    wanted = segments(spec).values()
+    types = sorted({c[0] for conditions in wanted for c in conditions})
+    nothing = collections.Counter()
+    keeps_seen = any(in_segment(x, nothing) for x in wanted)
+    r, users, entries, last = Bytes(index, "SIDX"), {}, [], -1
+    for _ in range(r.varint()):
+        entry = tuple(r.number(size) for size in (8, 8, 4, 8, 8))
+        demand(entry[0] > last, "SIDX: users do not ascend")
+        last = entry[1]
+        entries.append(entry)
+    r.end()
+    blocks = read_blocks(segm, [x[3:] for x in entries], "SEGM")
+    before = before_users = None
+    for (first, last, n, _, _), data in zip(entries, blocks):
+        r = Bytes(data, "a block of SEGM")
+        demand(1 <= n <= SEGMENT_USERS, "SIDX: users")
+        weights = []
+        for h in r.ascending(n, first, last):
+            users[h], weight = read_user_events(r, types, keeps_seen)
+            weights.append(weight)
+        r.end()
+        demand(n == 1 or sum(weights) <= SEGMENT_WEIGHT, "SEGM: weight")
+        demand(
+            before is None
+            or before_users == SEGMENT_USERS
+            or before + weights[0] > SEGMENT_WEIGHT,
+            "SEGM: cut early",
+        )
+        before, before_users = sum(weights), n
+    return users, types, keeps_seen
+
+
+def check_events(events, types, keeps_seen, names, cells, members, partitions):
+    """Against the sets of users, and against the partitions' numbers."""
+    wanted = collections.defaultdict(set)
+    for (day, type_), hashes in zip(cells, members):
+        for h in hashes:
+            if names[type_] in types:
+                wanted[h, day].add(names[type_])
+            elif keeps_seen:
+                wanted[h, day].update()
+    got, sums = {}, collections.Counter()
+    for h, days in events.items():
+        for day, counts in days.items():
+            got[h, day] = set(counts)
+            for type_, n in counts.items():
+                sums[day, type_] += n
+    demand(got == wanted, "SEGM: its users, days or types")
+    in_cells = collections.Counter()
+    for partition in partitions:
+        for cell, n, without_user in partition["cells"]:
+            day, type_ = cells[cell]
+            if names[type_] in types:
+                in_cells[day, names[type_]] += n - without_user
+    for key in set(sums) | set(in_cells):
+        demand(
+            sums[key] == in_cells[key]
+            or sums[key] < in_cells[key] > MOST_EVENTS,
+            "SEGM: its numbers of events",
+        )
+
+
 def read_state(path):
     """The whole content of a state file, or Refused."""
     with open(path, "rb") as file:
@@ -534,17 +778,37 @@ def read_state(path):
     partitions = read_partitions(chunks["PART"], len(cells))
     failures = read_failures(chunks["FAIL"], partitions)
     p, gap = int(spec["sketch_bits"]), int(spec["session_gap_ms"])
-    sketches = read_sketches(chunks["SKET"], len(cells), p)
-    users, members = read_users(entries[0], chunks["UIDX"], len(cells), gap)
+    sketches = read_sketches(Bytes(chunks["SKET"], "SKET"), len(cells), p)
+    figures = []
+    demand(("FIGU" in chunks) == has_figures(spec), "FIGU: presence")
+    if "FIGU" in chunks:
+        figures, more = read_figures(chunks["FIGU"], partitions, len(cells), p)
+        sketches += more
+    users, members = read_users(
+        entries[0], chunks["UIDX"], len(sketches), gap
+    )
     with_user = collections.Counter()
     for partition in partitions:
-        for cell, events, without_user in partition["cells"]:
+        counts = partition["cells"] + partition.get("figures", [])
+        for cell, events, without_user in counts:
             with_user[cell] += events - without_user
     for cell, registers in enumerate(sketches):
         demand((registers is None) == (with_user[cell] == 0), "SKET: presence")
+    ids, events = {}, {}
+    for chunk in ("DUPS", "DIDX"):
+        demand((chunk in chunks) == has_ids(spec), "%s: presence", chunk)
+    if has_ids(spec):
+        ids = read_ids(
+            chunks["DUPS"], chunks["DIDX"], spec, cells, partitions
+        )
+    for chunk in ("SEGM", "SIDX"):
+        demand((chunk in chunks) == has_segments(spec), "%s: presence", chunk)
+    if has_segments(spec):
+        events, *rule = read_events(chunks["SEGM"], chunks["SIDX"], spec)
+        check_events(events, *rule, types, cells, members, partitions)
     return State(
         name.hex(), spec, types, cells, partitions, failures, sketches, users,
-        members,
+        members, figures, ids, events,
     )  # fmt: skip
 
 
@@ -613,6 +877,84 @@ def merged(sketches):
     return union
 
 
+def day_of(state, time_ms):
+    """The day of a time in the spec's zone."""
+    zone = zoneinfo.ZoneInfo(state.spec["zone"].split(" ")[0])
+    moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    local = (moment + datetime.timedelta(milliseconds=time_ms)).astimezone(zone)
+    return local.toordinal() - datetime.date(1970, 1, 1).toordinal()
+
+
+def table_users(state):
+    """How many users the spec's table has; 0 without one."""
+    found = re.search(r"users: (\d+)}$", state.spec["users_table"])
+    return int(found.group(1)) if found else 0
+
+
+def outsiders(state):
+    """Users who are not in the table; everybody without one."""
+    if state.spec["users_table"] == "null":
+        return set(state.users)
+    first, out = len(state.cells), set()
+    for i, text in enumerate(state.figures):
+        if text[0] == UNKNOWN:
+            out.update(state.members[first + i])
+    return out
+
+
+def figure_counts(state):
+    """Events, distinct users and registers of each figure's text."""
+    first, events = len(state.cells), collections.Counter()
+    for partition in state.partitions:
+        for cell, n, _ in partition.get("figures", ()):
+            events[cell] += n
+    return {
+        text: (events[first + i], len(state.members[first + i]))
+        for i, text in enumerate(state.figures)
+    }
+
+
+def attributes(state):
+    """By number of the attribute, from 0 on, each user's value."""
+    out, first = collections.defaultdict(dict), len(state.cells)
+    for i, text in enumerate(state.figures):
+        if text[0] == ATTRIBUTE:
+            values = out[text[1] - 1]
+            for h in state.members[first + i]:
+                demand(h not in values, "FIGU: a user of two values")
+                values[h] = text[2:].decode("utf-8")
+    return out
+
+
+def segment_users(state):
+    """Users by (segment, day, attribute, value); no day: all of them together,
+    no attribute: all users."""
+    values, counts = attributes(state), collections.Counter()
+    names = re.findall(
+        r"[\[ ]{(.*?): users\.", state.spec["segments_by"]
+    )
+    for h, days in state.events.items():
+        groups = [("", "")] + [
+            (name, values[i].get(h, "")) for i, name in enumerate(names)
+        ]
+        by_day = {date(day): events for day, events in days.items()}
+        by_day[""] = sum(days.values(), collections.Counter())
+        for name, conditions in segments(state.spec).items():
+            for day, events in by_day.items():
+                if in_segment(conditions, events):
+                    counts.update((name, day, *group) for group in groups)
+    return counts
+
+
+def group_values(text):
+    """The values of a rollup's group; None for all further groups."""
+    r, values = Bytes(text[1:], "a group"), []
+    while r.at < len(r.data):
+        n = r.varint()
+        values.append(r.take(n - 1).decode("utf-8") if n else None)
+    return tuple(values) if values else None
+
+
 def kpis(state):
     """The rows of daily.csv and daily_by_type.csv as lists of dictionaries;
     None where a figure is not defined."""
@@ -626,7 +968,7 @@ def kpis(state):
     for i, (day, _) in enumerate(state.cells):
         by_day[day].append(i)
     sessions = collections.Counter(
-        start // MS_PER_DAY
+        day_of(state, start)
         for intervals in state.users.values()
         for start, _ in intervals
     )
@@ -634,7 +976,7 @@ def kpis(state):
     for day, cells in by_day.items():
         for i in cells:
             users[day].update(state.members[i])
-    rows, known = [], set()
+    rows, known, outside = [], set(), outsiders(state)
     first = min(by_day, default=0)
     for day in range(first, max(by_day, default=-1) + 1):
         if day not in by_day and day - 1 not in by_day:
@@ -652,7 +994,8 @@ def kpis(state):
                 merged(state.sketches[i] for i in cells), p
             ),
             "active": len(now & before) if has_before else None,
-            "inactive": len(known - now - before) if has_before else None,
+            "inactive": table_users(state) + len(known & outside)
+            - len(now | before) if has_before else None,
             "churned": len(before - now) if has_before else None,
             "reactivated": len(now - before) if has_before else None,
             "sessions": sessions[day],
@@ -672,7 +1015,8 @@ def kpis(state):
 
 def reasons(state):
     """Rejected lines by the name of the reason."""
-    names = ["json", "too-long", "too-deep"]
+    rows = state.spec["format"] in ("csv", "tsv")
+    names = ["csv" if rows else "json", "too-long", "too-deep"]
     for field in ("id", "type", "attributes", "time", "user"):
         for kind in ("missing", "malformed"):
             names.append("%s:%s" % (kind, state.spec[field]))
@@ -711,6 +1055,17 @@ def as_json(state):
             for n, offset, cause in state.failures
         ],
         "intervals": {hexadecimal(h): x for h, x in state.users.items()},
+        "ids": {
+            date(day): {"cut": is_cut, "ids": [hexadecimal(h) for h in ids]}
+            for day, (is_cut, ids) in state.ids.items()
+        },
+        "events": {
+            hexadecimal(h): {
+                date(day): {text(t): n for t, n in counts.items()}
+                for day, counts in days.items()
+            }
+            for h, days in state.events.items()
+        },
     }
 
 

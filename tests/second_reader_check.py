@@ -12,12 +12,14 @@ printed is a difference; exit status 1 if there is one.
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 
 import mrs_read
 from mr_program import Run, program, read_csv
 from random_lake import make_lake
+from random_spec import make_spec_lake
 
 # The worked example of docs/kpis.md, which good-kpis.mrs was made from.
 SAMPLE = "samples/states/good-kpis.mrs"
@@ -77,7 +79,7 @@ def compare_sketches(state):
     """The registers must be those that the exact users leave."""
     p = int(state.spec["sketch_bits"])
     for cell, members, registers in zip(
-        state.cells, state.members, state.sketches
+        state.cells + state.figures, state.members, state.sketches
     ):
         if mrs_read.sketch_of(members, p) != (registers or {}):
             yield "the sketch of %s is not that of its users" % (cell,)
@@ -92,8 +94,62 @@ def compare_users(state):
         if not any(h in members for members in per_day.values()):
             yield "user %016x is in no set" % h
         for time in (t for interval in intervals for t in interval):
-            if h not in per_day.get(time // mrs_read.MS_PER_DAY, ()):
+            if h not in per_day.get(mrs_read.day_of(state, time), ()):
                 yield "user %016x has no event on the day of %d" % (h, time)
+
+
+def rollup_name(state, number):
+    return re.findall(r"{name: (.*?), by:", state.spec["rollups"])[number]
+
+
+def compare_figures(state, csv):
+    """Each figure's counts, by the file that has them; by nothing but
+    counts, as how rows are written is for others to say."""
+    files = {}
+    for text, counts in mrs_read.figure_counts(state).items():
+        files.setdefault(text[0], []).append(counts)
+    for kind, counts in files.items():
+        if kind == mrs_read.IDENTITY:
+            name, columns = "identity.csv", ("events", "users")
+        elif kind == mrs_read.UNKNOWN:
+            name = "unknown_users.csv"
+            columns = "unknown_events", "unknown_users"
+        elif kind == mrs_read.ATTRIBUTE:
+            continue
+        else:
+            name = rollup_name(state, kind - mrs_read.ROLLUP) + ".csv"
+            columns = "events", "users"
+        rows = csv(name)
+        if rows and columns[1] not in rows[0]:
+            counts, columns = [(n,) for n, _ in counts], columns[:1]
+        got = sorted(tuple(int(x[c]) for c in columns) for x in rows)
+        if got != sorted(counts):
+            yield "%s has %s, not %s" % (name, got, sorted(counts))
+    for text in state.figures:
+        if text[0] >= mrs_read.ROLLUP:
+            mrs_read.group_values(text)
+
+
+def compare_ids(state, rows):
+    got = {x["day"]: (x["kind"], int(x["ids"])) for x in rows}
+    wanted = {}
+    for day, (is_cut, ids) in state.ids.items():
+        n, kind = len(ids), "exact"
+        if is_cut:
+            kind = "estimate"
+            n = round((n - 1) / ((ids[-1] + 0.5) / 2**64))
+        wanted[mrs_read.date(day)] = kind, n
+    if got != wanted:
+        yield "duplicates.csv has %s, not %s" % (got, wanted)
+
+
+def compare_segments(state, rows):
+    keys = "segment", "day", "attribute", "value"
+    got = {tuple(x[k] for k in keys): int(x["users"]) for x in rows}
+    wanted = mrs_read.segment_users(state)
+    if got != wanted:
+        unlike = sorted(set(got.items()) ^ set(wanted.items()))
+        yield "segments.csv: %s" % unlike[:6]
 
 
 def compare(path, folder):
@@ -114,6 +170,11 @@ def compare(path, folder):
     yield from compare_rows(
         "partitions.csv (sorted)", partitions, partition_rows(state)
     )
+    yield from compare_figures(state, csv)
+    if mrs_read.has_ids(state.spec):
+        yield from compare_ids(state, csv("duplicates.csv"))
+    if mrs_read.has_segments(state.spec):
+        yield from compare_segments(state, csv("segments.csv"))
     yield from compare_sketches(state)
     yield from compare_users(state)
     stem, ending = os.path.splitext(os.path.basename(path))
@@ -133,14 +194,19 @@ def compare_reduced(mr, work, states, what):
         yield "%s: %s" % (what, problem)
 
 
-def check(mr, seed, folder):
+def check(mr, seed, folder, with_spec):
+    """A lake of the built-in spec, or one of a random spec."""
     lake, work = os.path.join(folder, "lake"), os.path.join(folder, "work")
     os.makedirs(lake)
     os.makedirs(work)
-    make_lake(seed, lake)
+    spec = "lake"
+    if with_spec:
+        spec = make_spec_lake(seed, folder).spec_path
+    else:
+        make_lake(seed, lake)
     for shard in ("1/1", "1/2", "2/2"):
         run = Run(mr, "map", "-q", "-o", os.path.join(work, shard[2]),
-                  "--shard", shard, lake)  # fmt: skip
+                  "--spec", spec, "--shard", shard, lake)  # fmt: skip
         if run.status not in (0, 3):
             yield str(run)
             return
@@ -190,10 +256,12 @@ def main():
         problems += check_sample()
         mr = program()
         for seed in range(args.first, args.first + args.lakes):
-            with tempfile.TemporaryDirectory(prefix="mr-second-") as folder:
-                problems += (
-                    "lake %d: %s" % (seed, x) for x in check(mr, seed, folder)
-                )
+            for with_spec in (False, True):
+                with tempfile.TemporaryDirectory(prefix="mr-second-") as folder:
+                    problems += (
+                        "lake %d: %s" % (seed, x)
+                        for x in check(mr, seed, folder, with_spec)
+                    )
     for problem in problems[:20]:
         print(problem)
     print("second reader: %d differences" % len(problems))

@@ -14,7 +14,8 @@
  * A check of all levels that needs no test library, for machines that are
  * only emulated: pseudo-random texts go through the fuzz target (which
  * compares each level with the reference and aborts where they differ), and
- * the arithmetic kernels are compared with the portable ones.
+ * the kernels of CSV and arithmetic are compared with the portable ones, and
+ * with plain arithmetic.
  */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -82,6 +83,49 @@ static int check_arithmetic(const struct mr_kernels *k)
     return k->popcount_u64(x, 39) != count;
 }
 
+/* The stops of a text by the kernels at hand, and of a part of it the ends of
+ * records. */
+static size_t find_stops(const struct mr_csv_rules *rules, const uint8_t *text,
+    size_t n, struct mr_csv_stops *stops, size_t *first_out)
+{
+    struct mr_csv_carry carry = {0};
+
+    memset(stops, 0, sizeof *stops);
+    mr_kernels()->csv_stops(rules, stops, text, 0, n);
+    return mr_kernels()->csv_ends(rules, &carry, text, n / 2, first_out);
+}
+
+/* How a level differs from the portable one; 0 if it does not. */
+static int check_csv(enum mr_kernel_level level, const uint8_t *text, size_t n)
+{
+    static struct mr_csv_stops a, b;
+    uint64_t form = next_random();
+    struct mr_csv_rules rules = {.delimiter = ",:"[form & 1],
+        .quote = "\"e"[form >> 1 & 1],
+        .backslash = form >> 2 & 1,
+        .skip_spaces = form >> 3 & 1};
+    size_t first_a, first_b, last_a, last_b;
+
+    if ((form >> 4 & 3) == 0)
+        rules.quote = 0;
+    (void)mr_kernels_force(MR_KERNEL_PORTABLE);
+    last_a = find_stops(&rules, text, n, &a, &first_a);
+    (void)mr_kernels_force(level);
+    last_b = find_stops(&rules, text, n, &b, &first_b);
+    if (last_a != last_b || first_a != first_b)
+        return 1;
+    if (a.n != b.n || memcmp(a.pos + 1, b.pos + 1, 4 * a.n) != 0)
+        return 2;
+    if (a.n_ends != b.n_ends || memcmp(a.end, b.end, 4 * a.n_ends) != 0)
+        return 3;
+    if (a.n_bad != b.n_bad || memcmp(a.bad, b.bad, 4 * a.n_bad) != 0)
+        return 4;
+    if (a.n_suspect != b.n_suspect ||
+        memcmp(a.suspect, b.suspect, 4 * a.n_suspect) != 0)
+        return 5;
+    return memcmp(&a.carry, &b.carry, sizeof a.carry) != 0 ? 6 : 0;
+}
+
 int main(int argc, char **argv)
 {
     static uint8_t text[12000];
@@ -102,6 +146,16 @@ int main(int argc, char **argv)
     for (level = 0; level < MR_KERNEL_LEVELS; level++) {
         if (!mr_kernels_force((enum mr_kernel_level)level))
             continue;
+        for (i = 0; i < rounds; i++) {
+            size_t n = random_text(text, i % 10 ? 600 : sizeof text);
+            int difference = check_csv((enum mr_kernel_level)level, text, n);
+
+            if (difference != 0) {
+                fprintf(stderr, "%s: CSV differs, %d\n", mr_kernels()->name,
+                    difference);
+                return 1;
+            }
+        }
         for (i = 0; i < 100; i++) {
             if (check_arithmetic(mr_kernels())) {
                 fprintf(stderr, "%s: arithmetic differs\n", mr_kernels()->name);

@@ -46,6 +46,11 @@ refused() {
         [ "$status" -eq 2 ]
         [[ $output == *"'--threads' cannot be '$value': it must be a whole number from 1 to 1024"* ]]
     done
+    for value in 0 367 -1 7d; do
+        run mr reduce --retention "$value" x
+        [ "$status" -eq 2 ]
+        [[ $output == *"'--retention' cannot be '$value': it must be a whole number from 1 to 366"* ]]
+    done
     for value in 0/2 3/2 1 1/ /2 1/2/3 1/65536 -1/2; do
         run mr map --shard "$value" x
         [ "$status" -eq 2 ]

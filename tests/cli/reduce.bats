@@ -128,6 +128,31 @@ PY
         cmp - all/daily.csv
 }
 
+@test "--new, --rolling and --retention add columns, a file and a table" {
+    mr reduce -q -o plain whole.mrs >plain.table
+    mr reduce -q -o more --new --rolling --retention 2 whole.mrs >table
+    # Of the days' users 300 d to 300 d + 800 the last 300 are new.
+    cut -d, -f12- more/daily.csv | diff - <(
+        printf '%s\n' new_users,users_7d,users_28d,stickiness ,,, 300,,, 300,,,
+    )
+    cut -d, -f1-11 more/daily.csv | cmp - plain/daily.csv
+    diff more/retention.csv - <<'EOF'
+first_day,users,day_0,day_1,day_2,status
+2024-03-02,300,300,300,,complete
+2024-03-03,300,300,,,complete
+EOF
+    grep -qx 'first day   users  day 1  day 2' table
+    grep -qx '2024-03-02    300    300      -' table
+    [ "$(cd more && echo *)" = "$(cd plain && echo *) retention.csv" ]
+    # Each on its own.
+    [ "$(figures --new whole.mrs | head -1 | cut -d, -f11-)" = status,new_users ]
+    [ "$(figures --rolling whole.mrs | head -1 | cut -d, -f11-)" = status,users_7d,users_28d,stickiness ]
+    figures --retention 2 whole.mrs | cmp - plain/daily.csv
+    # Days that are chosen are first days, too; their figures stay.
+    mr reduce -q -o one --retention 2 --day 2024-03-02 whole.mrs >/dev/null
+    diff one/retention.csv <(grep -v ^2024-03-03 more/retention.csv)
+}
+
 @test "--day without rows: the head line alone, and a note" {
     run --separate-stderr mr reduce --format csv --day 2023-01-01 whole.mrs
     [ "$status" -eq 0 ]
@@ -232,11 +257,11 @@ restamp() {
     cp whole.mrs new.mrs
     restamp new.mrs
     cmp new.mrs whole.mrs
-    printf '\x02' | dd of=new.mrs bs=1 seek=8 conv=notrunc status=none
+    printf '\x03' | dd of=new.mrs bs=1 seek=8 conv=notrunc status=none
     restamp new.mrs
     run mr reduce new.mrs
     [ "$status" -eq 6 ]
-    [ "$output" = "mr: cannot use 'new.mrs' at byte 8: it has format version 2, and this mr reads version 1; use a newer mr" ]
+    [ "$output" = "mr: cannot use 'new.mrs' at byte 8: it has format version 3, and this mr reads version 2; use a newer mr" ]
 }
 
 @test "a forged table, with its checksum right, is refused all the same" {

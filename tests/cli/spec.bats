@@ -1,4 +1,4 @@
-# Specs as docs/spec.md shows them.
+# Specs as docs/spec.md shows them, and mr spec.
 
 load helper
 
@@ -8,15 +8,17 @@ example() {
         inside && i == n' "$MR_SOURCE/docs/spec.md"
 }
 
-@test "the built-in spec is the one that the document writes out" {
+@test "the default spec is the one that the document writes out" {
     small_lake lake
     example 1 >lake.yaml
-    [ "$(wc -l <lake.yaml)" -eq 11 ]
     mr map -q -o a.mrs lake
     mr map -q --spec lake -o b.mrs lake
     mr map -q --spec lake.yaml -o c.mrs lake
+    mr spec show lake >shown.yaml
+    mr map -q --spec shown.yaml -o d.mrs lake
     cmp a.mrs b.mrs
     cmp a.mrs c.mrs
+    cmp a.mrs d.mrs
 }
 
 @test "the document's other spec reads other events" {
@@ -31,6 +33,100 @@ END
     [ "$status" -eq 0 ]
     [[ $stderr == *'4 lines = 3 events + 1 rejected + 0 blank'* ]]
     mr reduce --format csv s.mrs | sed -n 2p | grep -q '^2024-03-01,3,1,1,1,'
+}
+
+@test "an id that nobody asks for may be missing" {
+    example 2 | sed "s/^id: .*/id: ''/" >other.yaml
+    echo '{"name":"open","at":1709294400000,"account":{"id":7}}' >events.json
+    mr map -q --spec other.yaml -o s.mrs events.json
+    mr reduce --format csv s.mrs | sed -n 2p | grep -q '^2024-03-01,1,0,1,1,'
+}
+
+@test "every example of the document is right" {
+    local n=1
+    while example "$n" >example.yaml && [ -s example.yaml ]; do
+        run mr spec check example.yaml
+        echo "example $n: $output"
+        [ "$status" -eq 0 ]
+        n=$((n + 1))
+    done
+    [ "$n" -gt 7 ]
+}
+
+@test "the document's examples of the built-in specs are these" {
+    local name n=0
+    for name in $(mr spec list | cut -d' ' -f1); do
+        mr spec show "$name" >shown
+        grep -q "^## $name\$" "$MR_SOURCE/docs/spec.md"
+        awk -v name="$name" '/^## / { here = $2 == name }
+            /^```/ { inside = here && /yaml/ && !seen++; next }
+            inside' "$MR_SOURCE/docs/spec.md" | diff - shown
+        n=$((n + 1))
+    done
+    [ "$n" -eq 5 ]
+}
+
+@test "the document and the manual name every key" {
+    local key n=0
+    while read -r key; do
+        grep -q "\`$key\`" "$MR_SOURCE/docs/spec.md" ||
+            { echo "spec.md lacks $key"; false; }
+        grep -q "^\.It Cm $key\$" "$MR_SOURCE/docs/mr-spec.5" ||
+            { echo "mr-spec.5 lacks $key"; false; }
+        n=$((n + 1))
+    done < <(awk '/^SPEC_KEY\(STATE/ { next } /^SPEC_KEY\(/ { split($0, a, "\""); print a[2] }' \
+        "$MR_SOURCE/mr/spec_keys.def")
+    [ "$n" -gt 40 ]
+}
+
+@test "built-in specs are listed, shown and right" {
+    local name
+    run mr spec list
+    [ "$status" -eq 0 ]
+    [ "${#lines[@]}" -eq 5 ]
+    [[ ${lines[0]} == 'lake '* ]]
+    for name in lake snowplow-pageviews snowplow-enriched clickstream \
+        interactions; do
+        [[ $output == *"$name"* ]]
+        mr spec show "$name" >"$name.yaml"
+        grep -q '^#' "$name.yaml"
+        [ "$(mr spec check "$name.yaml" "$name")" = "$name.yaml: ok
+$name: ok" ]
+    done
+}
+
+@test "mr spec check tells of each file what is wrong with it: 2" {
+    echo 'id: event_id' >good.yaml
+    printf 'id: event_id\nsesion_gap_ms: 5\n' >bad.yaml
+    printf 'rollups:\n  - name: daily\n    by: [type]\n' >taken.yaml
+    run --separate-stderr mr spec check bad.yaml good.yaml taken.yaml none.yaml
+    [ "$status" -eq 2 ]
+    [ "$output" = 'good.yaml: ok' ]
+    [ "${#stderr_lines[@]}" -eq 3 ]
+    [ "${stderr_lines[0]}" = "mr: cannot use spec 'bad.yaml': line 2, column 1: unknown key 'sesion_gap_ms'; the nearest known key is 'session_gap_ms'" ]
+    [ "${stderr_lines[1]}" = "mr: cannot use spec 'taken.yaml': line 2, column 11: reduce writes another file of the name 'daily.csv'; choose another name" ]
+    [[ ${stderr_lines[2]} == *"none.yaml"*"No such file"*"mr spec list"* ]]
+}
+
+@test "mr spec without a question it knows: 2" {
+    local arguments
+    for arguments in 'list x' 'show' 'show a b' 'check' 'frob' 'show lakes'; do
+        # shellcheck disable=SC2086
+        run --separate-stderr mr spec $arguments
+        [ "$status" -eq 2 ]
+        [ -z "$output" ]
+    done
+    [[ $stderr == *"no built-in spec 'lakes'"*"'lake'"* ]]
+}
+
+@test "a users table and tagged identities contradict each other: 2" {
+    small_lake lake
+    printf 'id,country\nann,IE\n' >users.csv
+    printf 'user: [a, b]\nidentity: tagged\nusers_table: {file: users.csv, id: id}\n' >own.yaml
+    run mr map --spec own.yaml -o s.mrs lake
+    [ "$status" -eq 2 ]
+    [[ $output == *"users table"*"identity"* ]]
+    [ ! -e s.mrs ]
 }
 
 @test "a spec that is wrong is refused with line and column: 2" {
@@ -53,4 +149,12 @@ END
     run mr reduce a.mrs b.mrs
     [ "$status" -eq 6 ]
     [[ $output == *session_gap_ms*1800000* ]]
+}
+
+@test "rows are no part of a state" {
+    small_lake lake
+    echo 'rows: [user, time]' >rows.yaml
+    mr map -q -o a.mrs lake
+    mr map -q --spec rows.yaml -o b.mrs lake
+    cmp a.mrs b.mrs
 }

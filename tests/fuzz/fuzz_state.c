@@ -85,7 +85,8 @@ static void mend_file(uint8_t *file, size_t size)
         if (i == MR_CHUNK_SPEC) {
             struct mr_digest digest = mr_digest_bytes(chunk.p, chunk.n);
 
-            if (mr_get_u32(entry + 4) == MR_CHUNK_REQUIRED)
+            if (mr_get_u32(entry - MR_STATE_ENTRY_BYTES + 4) ==
+                MR_CHUNK_REQUIRED)
                 memcpy(file + 16, digest.b, sizeof(digest.b));
         }
         if ((mr_get_u32(entry + 4) & MR_CHUNK_BLOCKS) == 0)
@@ -158,18 +159,23 @@ static void try_block(const uint8_t *data, size_t size)
 static void check_head(
     const struct mr_state *state, const uint8_t *file, size_t size)
 {
-    int chunk;
+    const struct mr_spec *spec = mr_state_get_head(state)->spec;
+    const uint8_t *entry = file + MR_STATE_HEADER_BYTES;
 
-    for (chunk = MR_CHUNK_SPEC; chunk < MR_CHUNK_COUNT; chunk++) {
-        const uint8_t *entry =
-            file + MR_STATE_HEADER_BYTES + chunk * MR_STATE_ENTRY_BYTES;
-        struct mr_span plain = find_chunk(file, size, entry);
+    for (int chunk = MR_CHUNK_USER; chunk < MR_CHUNK_COUNT; chunk++) {
         struct mr_buffer again = {0};
+        struct mr_span plain;
 
+        if (!mr_state_has_chunk(spec, (enum mr_chunk)chunk))
+            continue;
+        plain = find_chunk(file, size, entry);
+        entry += MR_STATE_ENTRY_BYTES;
+        if (chunk < MR_CHUNK_SPEC)
+            continue;
         demand(plain.p != NULL);
         demand(mr_head_encode(mr_state_get_head(state), (enum mr_chunk)chunk,
                    &again) == MR_OK);
-        if (mr_get_u32(entry + 4) == MR_CHUNK_REQUIRED)
+        if (mr_get_u32(entry - MR_STATE_ENTRY_BYTES + 4) == MR_CHUNK_REQUIRED)
             demand(mr_span_compare((struct mr_span){again.p, again.n}, plain) ==
                    0);
         mr_buffer_release(&again);

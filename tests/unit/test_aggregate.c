@@ -282,6 +282,10 @@ static int check_block(const struct model *m, size_t low, size_t high,
 
 #define THREADS_MAX 4
 
+/* As many numbers as any test has; none is a group of a rollup. */
+static struct mr_types *no_types;
+static struct mr_zone *zone;
+
 struct worker {
     struct mr_aggregate *a;
     const struct mr_tuple *tuple;
@@ -321,7 +325,7 @@ static void *seal_thread(void *context)
     struct model *m = (struct model *)(uintptr_t)w->model; /* only read */
 
     for (unsigned s = w->index; s < MR_AGGREGATE_SHARDS; s += w->threads)
-        if (mr_aggregate_seal(w->a, s, number_of, m) != MR_OK)
+        if (mr_aggregate_seal(w->a, s, no_types, number_of, m) != MR_OK)
             w->wrong = __LINE__;
     return NULL;
 }
@@ -398,7 +402,7 @@ static void fill(struct mr_aggregate *a, const struct mr_tuple *tuple, size_t n,
         size_t own = t + 1 == threads ? n - at : any(n - at + 1);
 
         if (t < detours)
-            assert_int_equal(mr_aggregate_new(gap_ms, &staged[t]), MR_OK);
+            assert_int_equal(mr_aggregate_new(gap_ms, zone, &staged[t]), MR_OK);
         w[t] = (struct worker){.a = t < detours ? staged[t] : a,
             .tuple = tuple + at,
             .n = own,
@@ -426,7 +430,7 @@ static size_t compare(const struct mr_tuple *tuple, size_t n, unsigned threads,
     model_new(&m, tuple, n, gap_ms);
     start = room(m.n_users + 1, sizeof *start);
     want = model_cut(&m, start);
-    assert_int_equal(mr_aggregate_new(gap_ms, &a), MR_OK);
+    assert_int_equal(mr_aggregate_new(gap_ms, zone, &a), MR_OK);
     fill(a, tuple, n, threads, detours, gap_ms);
     for (unsigned t = 0; t < threads; t++)
         w[t] = (struct worker){
@@ -585,13 +589,13 @@ static void empty_aggregates(void **state)
     size_t n = 1;
 
     (void)state;
-    assert_int_equal(mr_aggregate_new(1, &a), MR_OK);
-    assert_int_equal(mr_aggregate_new(1, &b), MR_OK);
+    assert_int_equal(mr_aggregate_new(1, zone, &a), MR_OK);
+    assert_int_equal(mr_aggregate_new(1, zone, &b), MR_OK);
     assert_int_equal(mr_aggregate_scratch_new(&scratch), MR_OK);
     assert_int_equal(mr_aggregate_add(a, &none, 0, scratch), MR_OK);
     assert_int_equal(mr_aggregate_merge(a, b), MR_OK);
     for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s++)
-        assert_int_equal(mr_aggregate_seal(a, s, NULL, NULL), MR_OK);
+        assert_int_equal(mr_aggregate_seal(a, s, no_types, NULL, NULL), MR_OK);
     assert_int_equal(mr_aggregate_plan(a, &n), MR_OK);
     assert_int_equal(n, 0);
     assert_int_equal(mr_aggregate_users(a), 0);
@@ -599,6 +603,125 @@ static void empty_aggregates(void **state)
     mr_aggregate_free(a);
     mr_aggregate_free(b);
     mr_aggregate_free(NULL);
+}
+
+/* Users who are in several groups that are not kept count once. */
+static uint32_t by_text(void *context, int32_t day, uint32_t type)
+{
+    struct mr_span text = mr_types_text(context, type);
+
+    if (day != MR_DAY_END)
+        return 0;
+    return text.n == 1 ? 1 : mr_types_final(context, type) == type ? 2 : 1;
+}
+
+static void dropped_groups_are_one(void **state)
+{
+    struct mr_aggregate_scratch *scratch;
+    struct mr_block_builder *builder;
+    struct mr_user_block block;
+    struct mr_type_cache *cache;
+    struct mr_types *types;
+    struct mr_aggregate *a;
+    struct mr_tuple t[2000];
+    bool is_in[2][100] = {{false}};
+    uint32_t id[20], n[2] = {0, 0};
+    size_t n_blocks;
+
+    (void)state;
+    assert_int_equal(mr_types_new(&types), MR_OK);
+    assert_int_equal(mr_types_limit(types, MR_TEXT_ROLLUP, 1), MR_OK);
+    assert_int_equal(mr_type_cache_new(types, &cache), MR_OK);
+    assert_int_equal(mr_aggregate_new(1000, zone, &a), MR_OK);
+    assert_int_equal(mr_aggregate_scratch_new(&scratch), MR_OK);
+    for (uint8_t k = 0; k < 20; k++) {
+        const uint8_t text[2] = {2, (uint8_t)('a' + k)};
+
+        assert_int_equal(mr_type_id(cache, MR_TEXT_ROLLUP,
+                             (struct mr_span){text, 2}, &id[k]),
+            MR_OK);
+    }
+    for (size_t i = 0; i < 2000; i += 2) {
+        size_t user = any(100), k = any(20);
+        bool kept = mr_types_final(types, id[k]) == id[k] &&
+                    mr_types_text(types, id[k]).n > 1;
+        uint64_t hash = (user + 1) * UINT64_C(0x9e3779b97f4a7c15);
+
+        t[i] = (struct mr_tuple){hash, mr_tuple_pack((int64_t)i, 0)};
+        t[i + 1] =
+            (struct mr_tuple){hash, mr_tuple_pack(MR_TIME_END_MS, id[k])};
+        n[kept] += !is_in[kept][user];
+        is_in[kept][user] = true;
+    }
+    assert_int_equal(mr_aggregate_add(a, t, 2000, scratch), MR_OK);
+    for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s++)
+        assert_int_equal(mr_aggregate_seal(a, s, types, by_text, types), MR_OK);
+    assert_int_equal(mr_aggregate_plan(a, &n_blocks), MR_OK);
+    assert_int_equal(n_blocks, 1);
+    assert_int_equal(mr_block_builder_new(3, &builder), MR_OK);
+    assert_int_equal(mr_aggregate_block(a, 0, builder, &block), MR_OK);
+    assert_int_equal(block.n_sets, 3);
+    assert_int_equal(block.sets[1].cell, 1);
+    assert_int_equal(block.sets[1].n, n[0]);
+    assert_int_equal(block.sets[2].cell, 2);
+    assert_int_equal(block.sets[2].n, n[1]);
+    mr_block_builder_free(builder);
+    mr_aggregate_scratch_free(scratch);
+    mr_aggregate_free(a);
+    mr_type_cache_free(cache);
+    mr_types_free(types);
+}
+
+/* As many groups as would fill two blocks were they not one. */
+static void dropped_groups_weigh_as_one(void **state)
+{
+    const size_t users = 20000;
+    struct mr_tuple *t = room(users, sizeof *t);
+    struct mr_aggregate_scratch *scratch;
+    struct mr_type_cache *cache;
+    struct mr_types *types;
+    struct mr_aggregate *a;
+    size_t n_blocks;
+
+    (void)state;
+    assert_int_equal(mr_types_new(&types), MR_OK);
+    assert_int_equal(mr_types_limit(types, MR_TEXT_ROLLUP, 1000), MR_OK);
+    assert_int_equal(mr_type_cache_new(types, &cache), MR_OK);
+    assert_int_equal(mr_aggregate_new(1000, zone, &a), MR_OK);
+    assert_int_equal(mr_aggregate_scratch_new(&scratch), MR_OK);
+    for (uint32_t g = 0; g < 900; g++) {
+        char text[20];
+        struct mr_span span = {(uint8_t *)text,
+            (size_t)snprintf(text, sizeof text, "g%u", (unsigned)g)};
+        uint32_t id;
+
+        assert_int_equal(mr_type_id(cache, MR_TEXT_ROLLUP, span, &id), MR_OK);
+        for (size_t u = 0; u < users; u++)
+            t[u] = (struct mr_tuple){(u + 1) * UINT64_C(0x9e3779b97f4a7c15),
+                mr_tuple_pack(MR_TIME_END_MS, id)};
+        assert_int_equal(mr_aggregate_add(a, t, users, scratch), MR_OK);
+    }
+    for (size_t u = 0; u < users; u++)
+        t[u].what = mr_tuple_pack(1, 0);
+    assert_int_equal(mr_aggregate_add(a, t, users, scratch), MR_OK);
+    /* So many more that nearly all of the others are left out. */
+    for (uint32_t g = 0; g < 400000; g++) {
+        char text[20];
+        struct mr_span span = {(uint8_t *)text,
+            (size_t)snprintf(text, sizeof text, "h%u", (unsigned)g)};
+        uint32_t id;
+
+        assert_int_equal(mr_type_id(cache, MR_TEXT_ROLLUP, span, &id), MR_OK);
+    }
+    for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s++)
+        assert_int_equal(mr_aggregate_seal(a, s, types, by_text, types), MR_OK);
+    assert_int_equal(mr_aggregate_plan(a, &n_blocks), MR_OK);
+    assert_int_equal(n_blocks, 1);
+    mr_aggregate_scratch_free(scratch);
+    mr_aggregate_free(a);
+    mr_type_cache_free(cache);
+    mr_types_free(types);
+    free(t);
 }
 
 /* ---- blocks from parts of blocks ---- */
@@ -780,6 +903,39 @@ static void parts_are_renumbered(void **state)
     mr_block_builder_free(to);
 }
 
+/* Every test's types are below this. */
+#define TYPES 100000
+
+static int open_tables(void **state)
+{
+    struct mr_type_cache *cache;
+    char text[20];
+    uint32_t id;
+
+    (void)state;
+    if (mr_zone_load("UTC", &zone, NULL) != MR_OK ||
+        mr_types_new(&no_types) != MR_OK ||
+        mr_type_cache_new(no_types, &cache) != MR_OK)
+        return -1;
+    for (uint32_t i = 0; i < TYPES; i++) {
+        struct mr_span span = {(uint8_t *)text,
+            (size_t)snprintf(text, sizeof text, "%u", (unsigned)i)};
+
+        if (mr_type_id(cache, MR_TEXT_TYPE, span, &id) != MR_OK || id != i)
+            return -1;
+    }
+    mr_type_cache_free(cache);
+    return 0;
+}
+
+static int close_tables(void **state)
+{
+    (void)state;
+    mr_types_free(no_types);
+    mr_zone_free(zone);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -789,10 +945,12 @@ int main(void)
         cmocka_unit_test(heavy_users_stand_alone),
         cmocka_unit_test(busy_users_share_blocks),
         cmocka_unit_test(empty_aggregates),
+        cmocka_unit_test(dropped_groups_are_one),
+        cmocka_unit_test(dropped_groups_weigh_as_one),
         cmocka_unit_test(sets_are_sorted),
         cmocka_unit_test(parts_are_renumbered),
     };
 
     seed = 88172645463325252;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_tables, close_tables);
 }

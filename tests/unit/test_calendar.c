@@ -36,6 +36,21 @@ static void test_known_days(void **state)
     }
 }
 
+/* West of Greenwich the first event of 1970 is of 1969. */
+static void test_day_before_the_first(void **state)
+{
+    char text[MR_DAY_TEXT];
+    int y, m, d;
+
+    (void)state;
+    mr_day_format(-1, text);
+    assert_string_equal(text, "1969-12-31");
+    mr_day_to_civil(MR_DAY_END, &y, &m, &d);
+    assert_int_equal(y, 2200);
+    assert_int_equal(m, 1);
+    assert_int_equal(d, 1);
+}
+
 /* Every day there is, against the C library. */
 static void test_all_days(void **state)
 {
@@ -199,10 +214,42 @@ static void test_digits(void **state)
     }
 }
 
+/* The same number as s, ms, us and ns: digits cut off are not rounded. */
+static void test_units(void **state)
+{
+    static const struct {
+        const char *text;
+        int exponent;
+        int64_t ms; /* -7: refused */
+    } known[] = {{"1700000000", 3, 1700000000000},
+        {"1700000000.1234", 3, 1700000000123}, {"1.7e9", 3, 1700000000000},
+        {"7258118399", 3, 7258118399000}, {"7258118400", 3, -7},
+        {"999999999999999", 3, -7}, {"-1", 3, -7}, {"-0", 3, 0}, {"", 3, -7},
+        {"1700000000000", 0, 1700000000000},
+        {"1700000000123999", -3, 1700000000123}, {"999", -3, 0},
+        {"7258118399999999", -3, 7258118399999}, {"7258118400000000", -3, -7},
+        {"170000000012399x", -3, -7}, {"0700000000123999", -3, -7},
+        {"1700000000123999999", -6, 1700000000123},
+        {"17000000001239999.99e2", -6, 1700000000123}, {"-1", -6, -7},
+        {"1700000000123 99999", -6, -7}};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        int64_t ms = -7;
+
+        assert_int_equal(mr_time_parse(known[i].text, strlen(known[i].text),
+                             known[i].exponent, &ms),
+            known[i].ms != -7);
+        assert_int_equal(ms, known[i].ms);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_days),
+        cmocka_unit_test(test_day_before_the_first),
         cmocka_unit_test(test_all_days),
         cmocka_unit_test(test_day_of),
         cmocka_unit_test(test_no_such_day),
@@ -211,6 +258,7 @@ int main(void)
         cmocka_unit_test(test_no_times),
         cmocka_unit_test(test_ends_where_told),
         cmocka_unit_test(test_digits),
+        cmocka_unit_test(test_units),
     };
 
     return cmocka_run_group_tests_name("calendar", tests, NULL, NULL);

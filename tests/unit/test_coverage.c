@@ -405,9 +405,35 @@ static void digests_ascend(void **state)
     mr_coverage_release(&c);
 }
 
+/* Figures stay behind cells, and what gets one number becomes one. */
+static void figures_are_renumbered(void **state)
+{
+    static const uint32_t number[] = {1, 0, 4, 2, 2, 3};
+    static const struct mr_cell_count before[] = {{0, 5, 1}, {1, 7, 0},
+        {2, 3, 3}, {3, 4, 0}, {4, 2, 1}, {5, 1, 1}},
+                                      after[] = {{0, 7, 0}, {1, 5, 1},
+                                          {2, 6, 1}, {3, 1, 1}, {4, 3, 3}};
+    struct mr_partition p = {.n_cells = 2, .n_figures = 4};
+
+    (void)state;
+    p.cell = malloc(sizeof before);
+    assert_non_null(p.cell);
+    memcpy(p.cell, before, sizeof before);
+    mr_partition_renumber(&p, number);
+    assert_int_equal(p.n_cells, 2);
+    assert_int_equal(p.n_figures, 3);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(p.cell[i].cell, after[i].cell);
+        assert_int_equal(p.cell[i].events, after[i].events);
+        assert_int_equal(p.cell[i].without_user, after[i].without_user);
+    }
+    mr_partition_release(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(figures_are_renumbered),
         cmocka_unit_test(settling_is_a_union),
         cmocka_unit_test(repetitions_are_counted),
         cmocka_unit_test(contradictions_have_one_outcome),

@@ -14,6 +14,8 @@
 #include "mr/event.h"
 
 static struct mr_spec spec;
+static struct mr_timeform form;
+static struct mr_event_plan plan;
 static struct mr_record record;
 static struct mr_buffer scratch;
 
@@ -31,7 +33,16 @@ static int setup(void **state)
 {
     (void)state;
     memset(&spec, 0, sizeof(spec));
+    strcpy(spec.field[MR_FIELD_ID], "data.id");
     strcpy(spec.field[MR_FIELD_ATTRIBUTES], "data.attributes");
+    strcpy(spec.user[0], "data.user");
+    spec.n_users = 1;
+    if (mr_timeform_init(&form, MR_TIME_EPOCH_MS, NULL, NULL, NULL) != MR_OK)
+        return -1;
+    plan = (struct mr_event_plan){.spec = &spec,
+        .form = &form,
+        .end_ms = MR_TIME_END_MS,
+        .user = {MR_FIELD_USER}};
     memset(&record, 0, sizeof(record));
     record.verdict = MR_LINE_VALUE;
     put(MR_FIELD_ID, MR_KIND_STRING, "e-1", false);
@@ -52,7 +63,7 @@ static int teardown(void **state)
 static int decode(struct mr_event *event)
 {
     memset(event, 0xEE, sizeof(*event));
-    return mr_event_decode(&spec, &record, &scratch, event);
+    return mr_event_decode(&plan, &record, &scratch, event);
 }
 
 static void test_plain(void **state)

@@ -24,6 +24,8 @@
 #define CELLS_MAX 64
 #define INTERVALS_MAX 8
 
+#define NONE MR_KPI_UNDEFINED
+
 static struct world {
     struct mr_cells cells;
     struct mr_cell cell[CELLS_MAX];
@@ -191,10 +193,10 @@ static void make_example_world(void)
 static void test_example(void **state)
 {
     static const struct mr_kpi_day want[] = {
-        {100, false, 4, 1, 2, 2, 0, 0, 0, 0, 2},
-        {101, true, 5, 0, 3, 3, 2, 0, 0, 1, 3},
-        {102, true, 0, 0, 0, 0, 0, 0, 3, 0, 0},
-        {103, true, 2, 0, 2, 2, 0, 2, 0, 2, 2},
+        {100, false, 4, 1, 2, 2, 0, 0, 0, 0, 2, NONE, NONE, NONE, NONE},
+        {101, true, 5, 0, 3, 3, 2, 0, 0, 1, 3, 1, NONE, NONE, NONE},
+        {102, true, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, NONE, NONE, NONE},
+        {103, true, 2, 0, 2, 2, 0, 2, 0, 2, 2, 1, NONE, NONE, NONE},
     };
     static const struct mr_kpi_day_type want_types[] = {{100, 1, 4, 2, 2},
         {101, 0, 2, 2, 2}, {101, 1, 3, 2, 2}, {103, 1, 2, 2, 2}};
@@ -230,7 +232,12 @@ static void test_example(void **state)
         assert_int_equal(got.churned, want[i].churned);
         assert_int_equal(got.reactivated, want[i].reactivated);
         assert_int_equal(got.sessions, want[i].sessions);
+        assert_int_equal(got.new_users, want[i].new_users);
+        assert_int_equal(got.users_7d, want[i].users_7d);
+        assert_int_equal(got.users_28d, want[i].users_28d);
+        assert_int_equal(got.stickiness, want[i].stickiness);
     }
+    assert_int_equal(kpis.n_first_days, 0);
     assert_int_equal(kpis.n_day_types, 4);
     for (i = 0; i < 4; i++) {
         assert_int_equal(kpis.day_type[i].day, want_types[i].day);
@@ -307,6 +314,98 @@ static bool is_loaded(int32_t day)
     return false;
 }
 
+/* Days, from the first of the world on, with room for a month before. */
+#define BEFORE 28
+#define DAYS_MAX (BEFORE + 5 * CELLS_MAX)
+static bool was_there[USERS_MAX][DAYS_MAX];
+
+static void mark_days(void)
+{
+    memset(was_there, 0, sizeof(was_there));
+    for (size_t i = 0; i < w.cells.n_cells; i++) {
+        size_t day = (size_t)(w.cell[i].day - w.cell[0].day) + BEFORE;
+
+        assert_true(day < DAYS_MAX);
+        for (size_t u = 0; u < w.n_users; u++)
+            was_there[u][day] |= w.in[u][i];
+    }
+}
+
+/* How many users were there on any of n days from one on; of them, if it is
+ * not negative, only those whose first day is another. */
+static uint64_t count_there(size_t from, size_t n, int first)
+{
+    uint64_t users = 0;
+
+    for (size_t u = 0; u < w.n_users; u++) {
+        bool there = false, before = false;
+
+        for (size_t d = from; d < from + n; d++)
+            there |= was_there[u][d];
+        for (int d = 0; d < first; d++)
+            before |= was_there[u][d];
+        users += there && (first < 0 || (!before && was_there[u][first]));
+    }
+    return users;
+}
+
+/* How often each of the figures was found to be defined. */
+static struct {
+    unsigned week, month, ratio, back;
+} seen;
+
+static void check_extras(const struct mr_kpis *k, const struct mr_kpi_day *row)
+{
+    size_t day = (size_t)(row->day - w.cell[0].day) + BEFORE;
+    size_t loaded = day - BEFORE + 1;
+    uint64_t week = NONE, month = NONE;
+    bool has_ratio;
+
+    assert_int_equal(
+        row->new_users, loaded == 1 ? NONE : count_there(day, 1, (int)day));
+    if (k->extras.rolling && loaded >= 7)
+        week = count_there(day - 6, 7, -1);
+    if (k->extras.rolling && loaded >= 28)
+        month = count_there(day - 27, 28, -1);
+    assert_int_equal(row->users_7d, week);
+    assert_int_equal(row->users_28d, month);
+    has_ratio = month != NONE && month > 0;
+    assert_int_equal(row->stickiness != NONE, has_ratio);
+    if (has_ratio) { /* it is the nearest, and the upper one of two */
+        int64_t off = (int64_t)(2 * row->stickiness * month) -
+                      (int64_t)(2 * row->users * 1000000);
+
+        assert_true(off > -(int64_t)month && off <= (int64_t)month);
+    }
+    seen.week += week != NONE;
+    seen.month += month != NONE;
+    seen.ratio += has_ratio && row->stickiness > 0;
+}
+
+static void check_retention(const struct mr_kpis *k)
+{
+    size_t columns = k->extras.retention + 1, row = 0;
+    size_t last = (size_t)(w.cell[w.cells.n_cells - 1].day - w.cell[0].day);
+
+    assert_int_equal(k->retained != NULL, k->extras.retention > 0);
+    for (size_t day = 1; k->retained && day <= last; day++) {
+        if (!is_loaded(w.cell[0].day + (int32_t)day))
+            continue;
+        assert_true(row < k->n_first_days);
+        assert_int_equal(k->first_day[row], w.cell[0].day + (int32_t)day);
+        for (size_t n = 0; n < columns; n++) {
+            uint64_t want = NONE;
+
+            if (day + n <= last)
+                want = count_there(BEFORE + day + n, 1, (int)(BEFORE + day));
+            assert_int_equal(k->retained[row * columns + n], want);
+            seen.back += want != NONE && want > 0 && n > 0;
+        }
+        row++;
+    }
+    assert_int_equal(row, k->n_first_days);
+}
+
 /* Count a day's figures by the words of the contract. */
 static struct mr_kpi_day count_plainly(int32_t day)
 {
@@ -348,6 +447,7 @@ static void check_against_plain_count(const struct mr_kpis *kpis)
         assert_int_equal(got.sessions, want.sessions);
         assert_true(fabs(got.users_estimate - (double)want.users) < 12);
         assert_int_equal(got.has_before, day != first);
+        check_extras(kpis, &got);
         if (day == first)
             continue;
         assert_int_equal(got.active, want.active);
@@ -368,6 +468,15 @@ static void check_against_plain_count(const struct mr_kpis *kpis)
     }
 }
 
+static struct mr_kpi_extras random_extras(void)
+{
+    static const unsigned days[] = {0, 0, 1, 2, 7, 30, MR_KPI_RETENTION_MAX};
+
+    return (struct mr_kpi_extras){.new_users = below(2),
+        .rolling = below(2),
+        .retention = days[below(sizeof(days) / sizeof(days[0]))]};
+}
+
 /* Any cut into blocks, shared out over any tallies, gives the same. */
 static void test_random_worlds(void **state)
 {
@@ -379,6 +488,7 @@ static void test_random_worlds(void **state)
     for (round = 0; round < 300; round++) {
         struct mr_coverage coverage = {0};
         struct mr_kpi_tally *tally[2];
+        struct mr_kpi_extras extras;
         struct mr_kpis kpis;
         size_t from = 0, to;
 
@@ -388,6 +498,10 @@ static void test_random_worlds(void **state)
             continue;
         tally[0] = new_tally();
         tally[1] = new_tally();
+        mark_days();
+        extras = random_extras();
+        assert_int_equal(mr_kpi_tally_extend(tally[0], &extras, NULL), MR_OK);
+        assert_int_equal(mr_kpi_tally_extend(tally[1], &extras, NULL), MR_OK);
         while (from < w.n_users) {
             to = from + 1 + below(below(2) ? 100 : 1000);
             if (to > w.n_users)
@@ -398,11 +512,80 @@ static void test_random_worlds(void **state)
         mr_kpi_tally_merge(tally[0], tally[1]);
         compute(tally[0], &coverage, &kpis);
         check_against_plain_count(&kpis);
+        check_retention(&kpis);
         mr_kpis_release(&kpis);
         mr_kpi_tally_free(tally[0]);
         mr_kpi_tally_free(tally[1]);
     }
+    assert_true(seen.week > 1000 && seen.month > 100);
+    assert_true(seen.ratio > 100 && seen.back > 1000);
     free(c);
+}
+
+/* One user, there on some days, and the first and the last loaded day, on
+ * which he is not: windows end, and gaps are told, to the day. */
+static void test_windows(void **state)
+{
+    static const struct {
+        int32_t day;
+        uint64_t week, month;
+    } want[] = {{0, NONE, NONE}, {1, NONE, NONE}, {5, NONE, NONE}, {6, 1, NONE},
+        {8, 1, NONE}, {11, 1, NONE}, {12, 0, NONE}, {27, 0, 1}, {32, 0, 1},
+        {33, 0, 0}, {60, 0, 0}, {61, 1, 1}, {87, 0, 1}, {88, 1, 1},
+        {200, 0, 0}};
+    const struct mr_kpi_extras extras = {.rolling = true, .retention = 87};
+    struct mr_coverage coverage = {0};
+    struct mr_kpi_tally *tally;
+    struct mr_kpis kpis;
+    struct cut *c = malloc(sizeof(*c));
+    size_t n = 0;
+
+    (void)state;
+    assert_non_null(c);
+    clear_world();
+    w.n_users = 1;
+    for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+        int32_t day = want[i].day;
+
+        w.in[0][i] = day == 1 || day == 5 || day == 61 || day == 88;
+        w.cell[w.cells.n_cells++] = (struct mr_cell){day, 0};
+    }
+    tally = new_tally();
+    assert_int_equal(mr_kpi_tally_extend(tally, &extras, NULL), MR_OK);
+    mr_kpi_tally_block(tally, cut_block(c, 0, 1));
+    compute(tally, &coverage, &kpis);
+    for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+        while (kpis.day[n].day != want[i].day)
+            assert_true(++n < kpis.n_days);
+        assert_int_equal(kpis.day[n].users_7d, want[i].week);
+        assert_int_equal(kpis.day[n].users_28d, want[i].month);
+        if (want[i].month == 0)
+            assert_int_equal(kpis.day[n].stickiness, NONE);
+    }
+    /* Back 4, 60 and 87 days after the first; and on no day before it. */
+    assert_int_equal(kpis.n_first_days, 14);
+    assert_int_equal(kpis.first_day[0], 1);
+    for (size_t k = 0; k <= 87; k++) {
+        assert_int_equal(
+            kpis.retained[k], k == 0 || k == 4 || k == 60 || k == 87);
+        assert_int_equal(kpis.retained[88 + k], 0);
+    }
+    mr_kpis_release(&kpis);
+    mr_kpi_tally_free(tally);
+    free(c);
+}
+
+static void test_too_many_days(void **state)
+{
+    const struct mr_kpi_extras extras = {.retention = MR_KPI_RETENTION_MAX + 1};
+    struct mr_kpi_tally *tally;
+    struct mr_error err;
+
+    (void)state;
+    clear_world();
+    tally = new_tally();
+    assert_int_equal(mr_kpi_tally_extend(tally, &extras, &err), MR_USAGE);
+    mr_kpi_tally_free(tally);
 }
 
 static void test_nothing(void **state)
@@ -527,6 +710,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_example),
         cmocka_unit_test(test_random_worlds),
+        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_too_many_days),
         cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_full_block),
         cmocka_unit_test(test_out_of_place),

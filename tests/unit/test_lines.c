@@ -25,7 +25,8 @@
  * are read in every way there is: mapped in place, through a pipe, from gzip
  * and from zstd.  Blocks in order must be the text, whole lines each, and a
  * line above the limit must be given once, in a block of its own or whole
- * within one.
+ * within one.  The same for records of CSV, which may have line feeds; and
+ * there a record must be given alone just if it cannot be held.
  */
 
 static uint64_t seed;
@@ -46,7 +47,9 @@ static const char *path_of(enum way way)
 {
     static char path[WAYS][300];
 
-    snprintf(path[way], sizeof path[way], "%s/%d", folder, (int)way);
+    /* Once, before there is a thread that asks, too. */
+    if (path[way][0] == '\0')
+        snprintf(path[way], sizeof path[way], "%s/%d", folder, (int)way);
     return path[way];
 }
 
@@ -103,6 +106,9 @@ static void *feed_pipe(void *context)
 
 /* ---- checking ---- */
 
+/* Lines are records of CSV. */
+static const struct mr_csv_rules *csv;
+
 struct reading {
     const struct text *text;
     uint64_t limit;
@@ -111,18 +117,55 @@ struct reading {
     size_t largest; /* block */
 };
 
+/* The end of the record that begins at a place, byte by byte; wherever quotes
+ * stand, it ends with the first line feed behind more than can be held. */
+static size_t record_end(const struct text *t, size_t start, uint64_t limit)
+{
+    enum { BEGIN, WITHIN, QUOTED, ESCAPED, CLOSED } place = BEGIN;
+    uint64_t most = mr_lines_held(limit) + 1;
+    size_t at = start;
+
+    for (; at < t->n && at - start <= most; at++) {
+        uint8_t c = t->p[at];
+
+        if (place == ESCAPED ||
+            (place == CLOSED && c == csv->quote && !csv->backslash))
+            place = QUOTED;
+        else if (place == QUOTED)
+            place = c == csv->quote               ? CLOSED
+                    : c == '\\' && csv->backslash ? ESCAPED
+                                                  : QUOTED;
+        else if (c == '\n')
+            return at;
+        else if (c == csv->delimiter)
+            place = BEGIN;
+        else if (place == BEGIN && c == csv->quote)
+            place = QUOTED;
+        else if (place == CLOSED && c == '\r' && at + 1 < t->n &&
+                 t->p[at + 1] == '\n')
+            place = CLOSED;
+        else
+            place = WITHIN;
+    }
+    while (at < t->n && t->p[at] != '\n')
+        at++;
+    return at;
+}
+
 /* The line end after a place, or the end. */
-static size_t line_end(const struct text *t, size_t at)
+static size_t line_end(const struct text *t, size_t at, uint64_t limit)
 {
     const uint8_t *end = at < t->n ? memchr(t->p + at, '\n', t->n - at) : NULL;
 
+    if (csv != NULL)
+        return record_end(t, at, limit);
     return end == NULL ? t->n : (size_t)(end - t->p);
 }
 
 /* Bytes of the line that begins at a place: without LF, CRLF. */
-static size_t line_bytes(const struct text *t, size_t at)
+static size_t line_bytes(const struct text *t, size_t at, uint64_t limit)
 {
-    size_t end = line_end(t, at);
+    size_t end = line_end(t, at, limit);
 
     if (end < t->n && end > at && t->p[end - 1] == '\r')
         return end - at - 1;
@@ -131,9 +174,10 @@ static size_t line_bytes(const struct text *t, size_t at)
 
 static void check_long(struct reading *r, const struct mr_line_block *b)
 {
-    size_t end = line_end(r->text, r->at);
+    size_t end = line_end(r->text, r->at, r->limit);
 
-    assert_true(line_bytes(r->text, r->at) > r->limit);
+    assert_true(line_bytes(r->text, r->at, r->limit) > r->limit);
+    assert_true(csv == NULL || end - r->at > mr_lines_held(r->limit) + 1);
     assert_true(b->text.n <= MR_LINES_LONG_KEPT);
     assert_true(b->text.n <= end - r->at);
     /* As much as is allowed. */
@@ -141,6 +185,20 @@ static void check_long(struct reading *r, const struct mr_line_block *b)
     assert_int_equal(b->has_end, end < r->text->n);
     r->at = end < r->text->n ? end + 1 : end;
     r->n_long++;
+}
+
+/* The records of a block are those of the text, and each can be held. */
+static void check_records(const struct reading *r, size_t to)
+{
+    size_t at = r->at;
+
+    while (at < to) {
+        size_t end = line_end(r->text, at, r->limit);
+
+        assert_true(end - at <= mr_lines_held(r->limit) + 1);
+        at = end + 1;
+    }
+    assert_true(at == to || (to == r->text->n && at == to + 1));
 }
 
 static void check_block(struct reading *r, const struct mr_line_block *b)
@@ -162,6 +220,8 @@ static void check_block(struct reading *r, const struct mr_line_block *b)
     if (b->too_long) {
         check_long(r, b);
     } else {
+        if (csv != NULL)
+            check_records(r, r->at + b->text.n);
         r->at += b->text.n;
         assert_true(r->at == r->text->n || r->text->p[r->at - 1] == '\n');
         if (b->text.n > r->largest)
@@ -212,7 +272,7 @@ static size_t read_way(const struct text *t, enum way way, uint64_t limit)
     assert_int_equal(mr_container_next(container, &stream, NULL), MR_OK);
     assert_non_null(stream);
     assert_int_equal(mr_stream_in_place(stream), way == MAPPED && t->n > 0);
-    mr_lines_init(&lines, stream, limit, true);
+    mr_lines_init(&lines, stream, csv, limit, true);
     n_long = read_all(t, &lines, limit);
     mr_lines_release(&lines);
     mr_stream_close(stream);
@@ -238,6 +298,8 @@ static void read_every_way(struct text *t, uint64_t limit)
     }
     assert_int_equal(n_long[PIPED], n_long[GZIP]);
     assert_int_equal(n_long[PIPED], n_long[ZSTD]);
+    /* Records do not depend on how they are read. */
+    assert_true(csv == NULL || n_long[MAPPED] == n_long[PIPED]);
 }
 
 /* ---- texts ---- */
@@ -373,6 +435,102 @@ static void lines_at_the_limit(void **state)
     free(t.p);
 }
 
+/* Something to stand in a quoted field of n bytes. */
+static void append_quoted(struct text *t, size_t n, bool closed)
+{
+    static const char *const some[] = {"a,", "\n", "\r\n", "b\n\n", "words "};
+    static const char *const mark[] = {"\"\"", "\\\"", "\\\\", "\"\""};
+    size_t start = t->n;
+
+    append(t, "\"", 1);
+    while (t->n - start < n) {
+        const char *s = any(8) ? some[any(5)] : mark[csv->backslash ? 1 : 0];
+
+        append(t, s, strlen(s));
+    }
+    append(t, "\"", closed);
+}
+
+static void random_records(struct text *t, uint64_t limit)
+{
+    /* Faults are few, or none is alone. */
+    size_t records = any(400), fault = any(2) ? 300 : 30;
+
+    t->n = 0;
+    if (any(3) == 0)
+        append(t, "\xef\xbb\xbf", 3);
+    for (size_t i = 0; i < records && t->n < 1500000; i++) {
+        size_t fields = any(6);
+
+        for (size_t k = 0; k < fields; k++) {
+            size_t n = any(300) ? any(90) : any_length(limit);
+
+            if (any(2))
+                append_quoted(t, n, any(fault) != 0);
+            else if (any(fault) == 0)
+                append(t, "5\" pipe", 7);
+            append(t, any(fault) ? "," : "x", 1);
+        }
+        append_line(t, any(40), any(3) ? "\n" : "\r\n");
+        if (any(50) == 0)
+            append_quoted(t, any_length(limit), any(3) != 0);
+    }
+}
+
+static void records_come_back(void **state)
+{
+    static const uint64_t limits[] = {1, MR_LINES_LONG_KEPT, MR_LINES_BLOCK / 2,
+        MR_LINES_BLOCK, 600000, UINT64_C(1) << 30};
+    struct mr_csv_rules rules = {.delimiter = ',', .quote = '"'};
+    struct text t = {NULL, 0, 0};
+
+    (void)state;
+    csv = &rules;
+    for (unsigned round = 0; round < 120; round++) {
+        rules.backslash = any(3) == 0;
+        random_records(&t, limits[round % 6]);
+        read_every_way(&t, limits[round % 6]);
+    }
+    csv = NULL;
+    free(t.p);
+}
+
+/* Records of just what can be held, and of a byte more: the line feeds in the
+ * longer one end records, from that many bytes on. */
+static void records_at_the_limit(void **state)
+{
+    static const size_t limits[] = {
+        1, MR_LINES_LONG_KEPT, 70001, MR_LINES_BLOCK - 1, 500000};
+    const struct mr_csv_rules rules = {.delimiter = ',', .quote = '"'};
+    struct text t = {NULL, 0, 0};
+
+    (void)state;
+    csv = &rules;
+    for (unsigned i = 0; i < 5; i++) {
+        size_t held = (size_t)mr_lines_held(limits[i]);
+
+        for (unsigned form = 0; form < 32; form++) {
+            t.n = 0;
+            if (form & 1)
+                append(&t, "\"a\nb\"\n", 6);
+            if (form & 2)
+                append(&t, "\"a\"\r\n", 5);
+            append(&t, "\"", 1);
+            while (t.n - (form & 1 ? 6 : 0) - (form & 2 ? 5 : 0) <
+                   held - 1 + (form & 4 ? 2 : 0))
+                append(&t, "\n", 1);
+            append(&t, "\"\r\n", 3);
+            if (form & 8)
+                t.n -= 3; /* it is not closed */
+            if (form & 16)
+                append(&t, "c,\"d\n\"\n", 8);
+            read_every_way(&t, limits[i]);
+        }
+    }
+    csv = NULL;
+    free(t.p);
+}
+
 static void marks_in_the_middle_stay(void **state)
 {
     struct text t = {NULL, 0, 0};
@@ -392,7 +550,7 @@ static void marks_in_the_middle_stay(void **state)
         input.path = strdup(path_of(way));
         assert_int_equal(mr_container_open(&input, &container, NULL), MR_OK);
         assert_int_equal(mr_container_next(container, &stream, NULL), MR_OK);
-        mr_lines_init(&lines, stream, 100, false); /* not at the start */
+        mr_lines_init(&lines, stream, NULL, 100, false); /* not at the start */
         assert_int_equal(mr_lines_next(&lines, &buffer, &block, NULL), MR_OK);
         assert_int_equal(block.text.n, 8);
         assert_int_equal(block.offset, 0);
@@ -443,7 +601,7 @@ static void errors_are_those_of_the_stream(void **state)
     assert_int_equal(truncate(path, st.st_size - 5), 0);
     assert_int_equal(mr_container_open(&input, &container, NULL), MR_OK);
     assert_int_equal(mr_container_next(container, &stream, NULL), MR_OK);
-    mr_lines_init(&lines, stream, 100, true);
+    mr_lines_init(&lines, stream, NULL, 100, true);
     do
         status = mr_lines_next(&lines, &buffer, &block, &err);
     while (status == MR_OK && block.text.n > 0);
@@ -481,6 +639,8 @@ int main(void)
         cmocka_unit_test(texts_come_back),
         cmocka_unit_test(long_lines_are_found_everywhere),
         cmocka_unit_test(lines_at_the_limit),
+        cmocka_unit_test(records_come_back),
+        cmocka_unit_test(records_at_the_limit),
         cmocka_unit_test(marks_in_the_middle_stay),
         cmocka_unit_test(ends_of_lines_are_found),
         cmocka_unit_test(errors_are_those_of_the_stream),

@@ -36,24 +36,21 @@ static uint64_t any(uint64_t below)
 #define LIMIT 200000
 #define DEPTH 20
 
-static struct mr_map_plan plan;
+static struct mr_plan plan;
 static struct mr_types *types;
 static struct mr_mapper mapper;
 
 static void open_mapper(bool want_rejects)
 {
-    const char *path[MR_FIELD_COUNT];
-
-    memset(&plan, 0, sizeof plan);
-    assert_int_equal(mr_spec_builtin("lake", &plan.spec, NULL), MR_OK);
-    for (size_t i = 0; i < MR_FIELD_COUNT; i++)
-        path[i] = plan.spec.field[i];
-    plan.want_rejects = want_rejects;
-    assert_int_equal(mr_fields_plan_new(path, MR_FIELD_COUNT, LIMIT, DEPTH,
+    assert_int_equal(mr_plan_open("lake", &plan, NULL), MR_OK);
+    mr_fields_plan_free(plan.fields); /* for lines of other limits */
+    plan.spec.max_line_bytes = LIMIT;
+    assert_int_equal(mr_fields_plan_new(plan.path, plan.n_paths, LIMIT, DEPTH,
                          &plan.fields, NULL),
         MR_OK);
     assert_int_equal(mr_types_new(&types), MR_OK);
-    assert_int_equal(mr_mapper_init(&mapper, &plan, types, NULL), MR_OK);
+    assert_int_equal(
+        mr_mapper_init(&mapper, &plan, want_rejects, types, NULL), MR_OK);
 }
 
 static void close_mapper(void)
@@ -61,7 +58,7 @@ static void close_mapper(void)
     mr_mapper_release(&mapper);
     mr_mapper_release(&mapper); /* harmless */
     mr_types_free(types);
-    mr_fields_plan_free(plan.fields);
+    mr_plan_release(&plan);
 }
 
 /* ---- folders ---- */
@@ -97,35 +94,37 @@ static void folders_hint(void **state)
         {"date=/x", -1, NULL},
         {"//type=t//x", -1, "t"},
     };
-    struct mr_folder_hint hint;
+    struct mr_preface preface;
     char name[2200];
 
     (void)state;
     open_mapper(false);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        assert_int_equal(mr_mapper_hint(&mapper, table[i].name, &hint), MR_OK);
+        assert_int_equal(
+            mr_mapper_open(&mapper, table[i].name, &preface), MR_OK);
         if (strstr(table[i].name, "1969") != NULL) {
             /* Of any year: no event is of that day. */
-            assert_true(hint.has_day);
-            assert_int_equal(hint.day, -1);
+            assert_true(preface.folders.has_day);
+            assert_int_equal(preface.folders.day, -1);
             continue;
         }
-        assert_int_equal(hint.has_day, table[i].day >= 0);
-        if (hint.has_day)
-            assert_int_equal(hint.day, table[i].day);
-        assert_int_equal(hint.has_type, table[i].type != NULL);
-        if (hint.has_type) {
-            struct mr_span text = mr_types_text(types, hint.type);
+        assert_int_equal(preface.folders.has_day, table[i].day >= 0);
+        if (preface.folders.has_day)
+            assert_int_equal(preface.folders.day, table[i].day);
+        assert_int_equal(preface.folders.has_type, table[i].type != NULL);
+        if (preface.folders.has_type) {
+            struct mr_span text = mr_types_text(types, preface.folders.type);
 
-            assert_int_equal(text.n, strlen(table[i].type));
-            assert_memory_equal(text.p, table[i].type, text.n);
+            assert_int_equal(text.n, 1 + strlen(table[i].type));
+            assert_int_equal(text.p[0], MR_TEXT_TYPE);
+            assert_memory_equal(text.p + 1, table[i].type, text.n - 1);
         }
     }
     /* As long as a type can be, and longer. */
     for (int n = 1024; n <= 1025; n++) {
         snprintf(name, sizeof name, "type=%0*d/x", n, 7);
-        assert_int_equal(mr_mapper_hint(&mapper, name, &hint), MR_OK);
-        assert_int_equal(hint.has_type, n == 1024);
+        assert_int_equal(mr_mapper_open(&mapper, name, &preface), MR_OK);
+        assert_int_equal(preface.folders.has_type, n == 1024);
     }
     close_mapper();
 }
@@ -284,12 +283,12 @@ static void lines_are_counted(void **state)
         struct mr_buffer block = {0}, packed = {0};
         struct expected want = {.lines = 0};
         struct mr_batch batch = {.lines = 0};
-        struct mr_folder_hint hint;
+        struct mr_preface preface;
         uint64_t offset = any(2) ? 0 : any(UINT64_C(1) << 40);
 
         open_mapper(want_rejects);
         assert_int_equal(
-            mr_mapper_hint(&mapper, "date=2022-01-09/type=login/f", &hint),
+            mr_mapper_open(&mapper, "date=2022-01-09/type=login/f", &preface),
             MR_OK);
         for (unsigned k = (unsigned)any(5); k > 0; k--) {
             struct mr_line_block b = {.offset = offset};
@@ -304,7 +303,7 @@ static void lines_are_counted(void **state)
             want.bytes += b.bytes;
             offset += b.bytes;
             assert_int_equal(
-                mr_mapper_parse(&mapper, &b, &hint, &batch, &packed, NULL),
+                mr_mapper_parse(&mapper, &b, &preface, &batch, &packed, NULL),
                 MR_OK);
         }
         check_batch(&batch, &want);
@@ -330,16 +329,16 @@ static void hints_are_not_needed(void **state)
     open_mapper(false);
     for (unsigned k = 0; k < 3; k++) {
         struct mr_batch batch = {.lines = 0};
-        struct mr_folder_hint hint;
+        struct mr_preface preface;
         struct mr_line_block b = {.offset = 0};
         char text[300];
 
         b.text.n = (size_t)snprintf(
             text, sizeof text, EVENT("\"user_id\":1") "\n", "login", 1ull);
         b.text.p = (const uint8_t *)text;
-        assert_int_equal(mr_mapper_hint(&mapper, names[k], &hint), MR_OK);
+        assert_int_equal(mr_mapper_open(&mapper, names[k], &preface), MR_OK);
         assert_int_equal(
-            mr_mapper_parse(&mapper, &b, &hint, &batch, NULL, NULL), MR_OK);
+            mr_mapper_parse(&mapper, &b, &preface, &batch, NULL, NULL), MR_OK);
         assert_int_equal(batch.lines, 1);
         assert_int_equal(batch.n_tuples, 1);
         assert_int_equal(batch.other_day, k > 0);
@@ -352,7 +351,7 @@ static void hints_are_not_needed(void **state)
 /* A long line says the same whether it was held or not. */
 static void long_lines_are_cut_alike(void **state)
 {
-    struct mr_folder_hint hint = {.has_day = false};
+    struct mr_preface preface = {.has_csv = false};
     uint8_t *text = malloc(LIMIT + 10);
     struct mr_batch batch = {.lines = 0};
     struct mr_buffer held = {0}, passed = {0};
@@ -365,13 +364,13 @@ static void long_lines_are_cut_alike(void **state)
     text[LIMIT + 1] = '\n';
     b.text = (struct mr_span){text, LIMIT + 2};
     assert_int_equal(
-        mr_mapper_parse(&mapper, &b, &hint, &batch, &held, NULL), MR_OK);
+        mr_mapper_parse(&mapper, &b, &preface, &batch, &held, NULL), MR_OK);
     assert_int_equal(batch.reason[MR_REASON_TOO_LONG], 1);
     mr_batch_clear(&batch);
     b.too_long = b.has_end = true;
     b.text.n = MR_LINES_LONG_KEPT;
     assert_int_equal(
-        mr_mapper_parse(&mapper, &b, &hint, &batch, &passed, NULL), MR_OK);
+        mr_mapper_parse(&mapper, &b, &preface, &batch, &passed, NULL), MR_OK);
     assert_int_equal(batch.reason[MR_REASON_TOO_LONG], 1);
     assert_int_equal(batch.lines, 1);
     assert_int_equal(batch.text_bytes, LIMIT + 2);
@@ -384,7 +383,7 @@ static void long_lines_are_cut_alike(void **state)
     memcpy(text + LIMIT + 2, "y\n", 2);
     b = (struct mr_line_block){.text = {text, LIMIT + 4}};
     assert_int_equal(
-        mr_mapper_parse(&mapper, &b, &hint, &batch, &held, NULL), MR_OK);
+        mr_mapper_parse(&mapper, &b, &preface, &batch, &held, NULL), MR_OK);
     assert_int_equal(batch.reason[MR_REASON_TOO_LONG], 1);
     assert_int_equal(batch.reason[MR_REASON_JSON], 1);
     assert_int_equal(mr_reject_format(&plan.spec, "p",
@@ -420,7 +419,8 @@ static void check_aggregate(
     size_t n;
 
     for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s++)
-        assert_int_equal(mr_aggregate_seal(a, s, only_cell, NULL), MR_OK);
+        assert_int_equal(
+            mr_aggregate_seal(a, s, types, only_cell, NULL), MR_OK);
     assert_int_equal(mr_aggregate_plan(a, &n), MR_OK);
     assert_int_equal(mr_aggregate_users(a), users);
     assert_int_equal(mr_block_builder_new(3, &builder), MR_OK);
@@ -444,8 +444,9 @@ static void fill_batch(
     for (size_t i = 0; i < n; i++) {
         uint64_t user = ++*next * UINT64_C(0x9e3779b97f4a7c15);
 
-        assert_int_equal(mr_batch_event(b, 86400000 + (int64_t)i % 1000,
-                             (uint32_t)(*next % 3), user, true),
+        assert_int_equal(
+            mr_batch_event(b, plan.zone, 86400000 + (int64_t)i % 1000,
+                (uint32_t)(*next % 3), user, true),
             MR_OK);
         *hash_sum += user * user;
     }
@@ -462,7 +463,16 @@ static void nothing_found_is_lost(void **state)
     uint64_t next = 0, sum = 0, users = 0, wasted = 0;
 
     (void)state;
-    assert_int_equal(mr_aggregate_new(1, &all), MR_OK);
+    open_mapper(false);
+    for (unsigned i = 0; i < 3; i++) {
+        struct mr_span text = {(const uint8_t *)"abc" + i, 1};
+        uint32_t id;
+
+        assert_int_equal(
+            mr_type_id(mapper.types, MR_TEXT_TYPE, text, &id), MR_OK);
+        assert_int_equal(id, i);
+    }
+    assert_int_equal(mr_aggregate_new(1, plan.zone, &all), MR_OK);
     assert_int_equal(mr_aggregate_scratch_new(&scratch), MR_OK);
     for (unsigned g = 0; g < 8; g++) {
         struct mr_found group = {.staged = NULL};
@@ -479,7 +489,7 @@ static void nothing_found_is_lost(void **state)
                 /* As the owner of a partition does, and as helpers do. */
                 assert_int_equal(
                     mr_found_add(&job, &batch, k % 2 ? MR_FOUND_TUPLES : 100000,
-                        1, &over, NULL),
+                        &plan, &over, NULL),
                     MR_OK);
                 if (over.n_tuples > 0)
                     assert_int_equal(
@@ -492,7 +502,7 @@ static void nothing_found_is_lost(void **state)
             if (!drop) {
                 users += next - before;
                 assert_int_equal(
-                    mr_found_take(&group, &job, 1, scratch, NULL), MR_OK);
+                    mr_found_take(&group, &job, &plan, scratch, NULL), MR_OK);
                 assert_int_equal(job.sum.lines, next - before);
                 assert_int_equal(job.rejects.text.n, 0);
             }
@@ -513,6 +523,7 @@ static void nothing_found_is_lost(void **state)
     mr_batch_release(&over);
     mr_aggregate_scratch_free(scratch);
     mr_aggregate_free(all);
+    close_mapper();
 }
 
 int main(void)

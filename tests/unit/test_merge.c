@@ -347,7 +347,7 @@ static void make_head(struct mr_state_head *head, const struct content *c,
     uint32_t *type = room(world.n_types, sizeof *type);
 
     memset(head, 0, sizeof *head);
-    head->spec = *spec;
+    head->spec = spec;
     head->type = room(world.n_types, sizeof *head->type);
     head->cell = room(world.n_cells, sizeof *head->cell);
     head->sketch = room(world.n_cells, sizeof(struct mr_hll *));
@@ -484,9 +484,9 @@ static size_t write_content(const char *path, const struct content *c,
     size_t blocks = 0;
 
     make_head(&head, c, with, number);
-    cells = (struct mr_cells){head.type, head.n_types, head.cell, head.n_cells};
+    cells = mr_cells_of(&head, NULL);
     assert_int_equal(mr_kpi_tally_new(&cells, &tally, NULL), MR_OK);
-    assert_int_equal(mr_state_writer_new(path, &writer, NULL), MR_OK);
+    assert_int_equal(mr_state_writer_new(path, with, &writer, NULL), MR_OK);
     assert_int_equal(mr_packer_new(with->session_gap_ms, &packer), MR_OK);
     for (size_t low = 0, high; low < c->n; low = high, blocks++) {
         struct made *m;
@@ -601,7 +601,9 @@ static struct outcome run_merge(struct mr_state *const *state, size_t n,
         assert_int_equal(
             mr_kpi_tally_new(mr_merge_cells(m), &tally[t], NULL), MR_OK);
     if (out != NULL)
-        assert_int_equal(mr_state_writer_new(out, &writer, NULL), MR_OK);
+        assert_int_equal(
+            mr_state_writer_new(out, mr_merge_head(m)->spec, &writer, NULL),
+            MR_OK);
     o.status = mr_merge_run(m, threads, tally, writer, stop, &o.users, &o.err);
     for (unsigned t = 1; t < threads; t++)
         mr_kpi_tally_merge(tally[0], tally[t]);
@@ -611,7 +613,7 @@ static struct outcome run_merge(struct mr_state *const *state, size_t n,
         assert_int_equal(
             mr_kpis_compute(mr_merge_cells(m), tally[0], &head->coverage,
                 (const struct mr_hll *const *)head->sketch,
-                head->spec.sketch_bits, &o.kpis, NULL),
+                head->spec->sketch_bits, &o.kpis, NULL),
             MR_OK);
         if (out != NULL)
             assert_int_equal(mr_state_writer_finish(writer, head, final,

@@ -19,12 +19,14 @@
  * partitions and room for failures.  2024-03-01 is day 19783.
  */
 #define D1 19783
+#define NONE MR_KPI_UNDEFINED
 
 static struct mr_spec spec;
 static struct mr_span types[2];
 static struct mr_cell cell[4] = {
     {D1, 1}, {D1 + 1, 0}, {D1 + 1, 1}, {D1 + 3, 1}};
-static struct mr_cells cells = {types, 2, cell, 4};
+static struct mr_cells cells = {
+    .type = types, .n_types = 2, .cell = cell, .n_cells = 4};
 static struct mr_kpi_day days[4];
 static struct mr_kpi_day_type day_types[4];
 static struct mr_kpis kpis;
@@ -56,10 +58,10 @@ static void set_failure(
 static int setup(void **state)
 {
     static const struct mr_kpi_day day_rows[] = {
-        {D1, false, 4, 1, 2, 2.00006, 0, 0, 0, 0, 2},
-        {D1 + 1, true, 5, 0, 3, 3.4999, 2, 0, 0, 1, 3},
-        {D1 + 2, true, 0, 0, 0, 0, 0, 0, 3, 0, 0},
-        {D1 + 3, true, 2, 0, 2, 1.5001, 0, 2, 0, 2, 2},
+        {D1, false, 4, 1, 2, 2.00006, 0, 0, 0, 0, 2, NONE, NONE, NONE, NONE},
+        {D1 + 1, true, 5, 0, 3, 3.4999, 2, 0, 0, 1, 3, 1, 3, NONE, NONE},
+        {D1 + 2, true, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 3, 0, NONE},
+        {D1 + 3, true, 2, 0, 2, 1.5001, 0, 2, 0, 2, 2, 1, 4, 40, 50000},
     };
     static const struct mr_kpi_day_type type_rows[] = {{D1, 1, 4, 2, 2.0001},
         {D1 + 1, 0, 2, 2, 2.0001}, {D1 + 1, 1, 3, 2, 2.0001},
@@ -72,7 +74,11 @@ static int setup(void **state)
     types[1] = (struct mr_span){(const uint8_t *)"view", 4};
     memcpy(days, day_rows, sizeof(days));
     memcpy(day_types, type_rows, sizeof(day_types));
-    kpis = (struct mr_kpis){days, 4, day_types, 4, 0.008125};
+    kpis = (struct mr_kpis){.day = days,
+        .n_days = 4,
+        .day_type = day_types,
+        .n_day_types = 4,
+        .users_estimate_error = 0.008125};
     memset(partitions, 0, sizeof(partitions));
     memset(partitions[0].digest.b, 0xAB, MR_DIGEST_BYTES);
     memset(partitions[1].digest.b, 0xCD, MR_DIGEST_BYTES);
@@ -110,8 +116,8 @@ static int setup(void **state)
     for (i = 0; i < 12; i++)
         set_failure(
             i, "dt=2024-03-01/\033bad\xff.gz", 91, "truncated gzip member");
-    report = (struct mr_report){
-        &spec, &cells, &kpis, &coverage, &totals, 4, 1, INT32_MIN, INT32_MAX};
+    report = (struct mr_report){&spec, &cells, &kpis, &coverage, &totals, 4, 1,
+        INT32_MIN, INT32_MAX, NULL, NULL};
     return 0;
 }
 
@@ -231,7 +237,7 @@ static void test_json(void **state)
     text = text_of(mr_report_json);
     assert_holds(text, "{\n\"schema\": \"mr-kpis\",\n\"schema_version\": 1,\n"
                        "\"status\": \"complete\",\n\"spec\": {\"digest\": \"");
-    assert_holds(text, "\", \"text\": \"format: json\\nzone: UTC\\n");
+    assert_holds(text, "\", \"text\": \"format: json\\nrecords: ");
     assert_holds(text, "\"states\": 1,\n");
     assert_holds(text, "  \"events\": {\"kind\": \"exact\"},\n");
     assert_holds(text, "  \"users_estimate\": {\"kind\": \"estimate\", "
@@ -366,6 +372,101 @@ static void test_narrow_tables(void **state)
     free(text);
 }
 
+/* What is asked for besides, and each of it alone. */
+static void test_extras(void **state)
+{
+    char *text;
+
+    (void)state;
+    kpis.extras.rolling = true;
+    assert_report(mr_report_daily_csv,
+        "day,events,events_without_user,users,users_estimate,active,inactive,"
+        "churned,reactivated,sessions,status,users_7d,users_28d,stickiness\n"
+        "2024-03-01,4,1,2,2,,,,,2,complete,,,\n"
+        "2024-03-02,5,0,3,3,2,0,0,1,3,complete,3,,\n"
+        "2024-03-03,0,0,0,0,0,0,3,0,0,complete,3,0,\n"
+        "2024-03-04,2,0,2,2,0,2,0,2,2,complete,4,40,0.050000\n");
+    kpis.extras.new_users = true;
+    text = text_of(mr_report_daily_csv);
+    assert_holds(text, ",status,new_users,users_7d,users_28d,stickiness\n");
+    assert_holds(text, "\n2024-03-01,4,1,2,2,,,,,2,complete,,,,\n");
+    assert_holds(text, ",2,complete,1,4,40,0.050000\n");
+    free(text);
+    text = text_of(mr_report_json);
+    assert_holds(text, "  \"sessions\": {\"kind\": \"exact\"},\n"
+                       "  \"new_users\": {\"kind\": \"exact\"},\n"
+                       "  \"users_7d\": {\"kind\": \"exact\"},\n"
+                       "  \"users_28d\": {\"kind\": \"exact\"},\n"
+                       "  \"stickiness\": {\"kind\": \"exact\"},\n"
+                       "  \"users_of_all_days\"");
+    assert_holds(text, ", \"sessions\": 2, \"new_users\": null, \"users_7d\":"
+                       " null, \"users_28d\": null, \"stickiness\": null},\n");
+    assert_holds(text, ", \"sessions\": 2, \"new_users\": 1, \"users_7d\": 4,"
+                       " \"users_28d\": 40, \"stickiness\": 0.050000}\n],\n");
+    free(text);
+    kpis.extras.rolling = false;
+    text = text_of(mr_report_daily_csv);
+    assert_holds(text, ",sessions,status,new_users\n");
+    assert_holds(text, ",2,complete,1\n");
+    free(text);
+    text = text_of(wide_table);
+    assert_holds(text, "reactivated  sessions  new\n2024-03-01 ");
+    assert_holds(text, "          -         2    -\n2024-03-02 ");
+    free(text);
+}
+
+static void set_retention(void)
+{
+    static int32_t first_day[] = {D1 + 1, D1 + 3};
+    static uint64_t retained[] = {1, 0, 1, NONE, 12345678901, NONE, NONE, NONE};
+
+    kpis.extras.retention = 3;
+    kpis.first_day = first_day;
+    kpis.retained = retained;
+    kpis.n_first_days = 2;
+}
+
+static void test_retention(void **state)
+{
+    char *text;
+
+    (void)state;
+    text = text_of(mr_report_json);
+    assert_null(strstr(text, "retention"));
+    free(text);
+    set_retention();
+    make_partial(1);
+    assert_report(mr_report_retention_csv,
+        "first_day,users,day_0,day_1,day_2,day_3,status\n"
+        "2024-03-02,1,1,0,1,,partial\n"
+        "2024-03-04,12345678901,12345678901,,,,partial\n");
+    text = text_of(mr_report_json);
+    assert_holds(text, "  \"retention\": {\"kind\": \"exact\"},\n");
+    assert_holds(text,
+        "\n],\n\"retention\": [\n"
+        "  {\"first_day\": \"2024-03-02\", \"users\": 1, \"day_0\": 1,"
+        " \"day_1\": 0, \"day_2\": 1, \"day_3\": null},\n"
+        "  {\"first_day\": \"2024-03-04\", \"users\": 12345678901,"
+        " \"day_0\": 12345678901, \"day_1\": null, \"day_2\": null,"
+        " \"day_3\": null}\n],\n\"coverage\"");
+    free(text);
+    make_partial(0);
+    text = text_of(wide_table);
+    assert_holds(text, " figures are exact\n\n"
+                       "first day         users  day 1  day 2  day 3\n"
+                       "2024-03-02            1      0      1      -\n"
+                       "2024-03-04  12345678901      -      -      -\n\n"
+                       "users       4 on");
+    free(text);
+    report.day_last = D1 + 2;
+    text = text_of(table_of_30);
+    assert_holds(text, "\n\nfirst day   users  day 1\n"
+                       "2024-03-02      1      0\n\n"
+                       "first day   day 2  day 3\n"
+                       "2024-03-02      1      -\n\nusers");
+    free(text);
+}
+
 /* Columns grow with their figures, up to the largest there are. */
 static void test_large_figures(void **state)
 {
@@ -451,6 +552,8 @@ int main(void)
         TEST(test_json),
         TEST(test_table),
         TEST(test_narrow_tables),
+        TEST(test_extras),
+        TEST(test_retention),
         TEST(test_large_figures),
         TEST(test_partial_table),
         TEST(test_nothing),

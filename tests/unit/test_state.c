@@ -358,6 +358,8 @@ static void add_partition(
 
 #define N_CELLS 6
 
+static struct mr_spec spec;
+
 /* A head of three types and six cells, of which the odd ones have no users;
  * put together in another order if "way" says so. */
 static void make_head(struct mr_state_head *head, int way)
@@ -367,8 +369,9 @@ static void make_head(struct mr_state_head *head, int way)
     int j;
 
     *head = (struct mr_state_head){0};
-    assert_int_equal(mr_spec_builtin("lake", &head->spec, NULL), MR_OK);
-    head->spec.session_gap_ms = GAP_MS;
+    assert_int_equal(mr_spec_builtin("lake", &spec, NULL), MR_OK);
+    spec.session_gap_ms = GAP_MS;
+    head->spec = &spec;
     assert_int_equal(
         mr_buffer_add(&head->type_bytes, types, sizeof types), MR_OK);
     head->type = calloc(3, sizeof *head->type);
@@ -386,7 +389,7 @@ static void make_head(struct mr_state_head *head, int way)
     for (i = 0; i < N_CELLS; i += 2) {
         head->sketch[i] = calloc(1, sizeof **head->sketch);
         assert_non_null(head->sketch[i]);
-        mr_hll_init(head->sketch[i], head->spec.sketch_bits);
+        mr_hll_init(head->sketch[i], head->spec->sketch_bits);
         for (j = 0; j < (i == 2 ? 9000 : 50); j++) {
             uint64_t user = (uint64_t)(way ? 9000 - j : 1 + j);
 
@@ -426,7 +429,8 @@ static void write_state(const char *path, int way, int n_blocks, char *path_out)
     make_head(&head, way);
     seed = 77; /* the same blocks whatever the way */
     assert_int_equal(mr_packer_new(GAP_MS, &packer), MR_OK);
-    assert_int_equal(mr_state_writer_new(path, &writer, NULL), MR_OK);
+    assert_int_equal(
+        mr_state_writer_new(path, head.spec, &writer, NULL), MR_OK);
     for (i = 0; i < n_blocks; i++) {
         struct made made;
 
@@ -457,7 +461,7 @@ static void assert_same_head(
 
     /* Equal as text and bytes; and some figures, so that an encoder that
      * forgets something is noticed. */
-    for (chunk = MR_CHUNK_SPEC; chunk < MR_CHUNK_COUNT; chunk++) {
+    for (chunk = MR_CHUNK_SPEC; chunk < MR_CHUNKS_ALWAYS; chunk++) {
         struct mr_buffer x = {0}, y = {0};
 
         assert_int_equal(mr_head_encode(a, (enum mr_chunk)chunk, &x), MR_OK);
@@ -467,7 +471,7 @@ static void assert_same_head(
         mr_buffer_release(&x);
         mr_buffer_release(&y);
     }
-    assert_int_equal(a->spec.session_gap_ms, b->spec.session_gap_ms);
+    assert_int_equal(a->spec->session_gap_ms, b->spec->session_gap_ms);
     assert_int_equal(mr_span_compare(a->type[2], b->type[2]), 0);
     assert_memory_equal(a->cell, b->cell, N_CELLS * sizeof *a->cell);
     assert_null(b->sketch[1]);
@@ -522,7 +526,7 @@ static void states_come_back(void **state)
     assert_same_head(&head, mr_state_get_head(s));
     assert_coverage_is_there(&mr_state_get_head(s)->coverage);
     assert_string_equal(mr_state_path(s), path);
-    assert_int_equal(mr_state_chunks(s, &chunk), MR_CHUNK_COUNT);
+    assert_int_equal(mr_state_chunks(s, &chunk), MR_CHUNKS_ALWAYS);
     assert_string_equal(chunk[0].id, "USER");
     assert_true(chunk[7].known);
     assert_int_equal(mr_unpacker_new(&u), MR_OK);
@@ -578,7 +582,7 @@ static void states_are_named_by_content(void **state)
     write_state(path_of("new/deep/"), 1, 2, again);
     assert_string_equal(path, again);
     p = load(path, &n);
-    digest = mr_digest_bytes(p, 64 + 40 * MR_CHUNK_COUNT);
+    digest = mr_digest_bytes(p, 64 + 40 * MR_CHUNKS_ALWAYS);
     mr_digest_format(&digest, text);
     snprintf(want, sizeof want, "%s/new/deep/%s.mrs", folder, text);
     assert_string_equal(path, want);
@@ -597,12 +601,14 @@ static void aborted_writers_leave_nothing(void **state)
     struct mr_error err = {0};
 
     (void)state;
+    assert_int_equal(mr_spec_builtin("lake", &spec, NULL), MR_OK);
     assert_int_equal(
-        mr_state_writer_new(path_of("gone.mrs"), &writer, NULL), MR_OK);
+        mr_state_writer_new(path_of("gone.mrs"), &spec, &writer, NULL), MR_OK);
     mr_state_writer_abort(writer);
     assert_int_equal(access(path_of("gone.mrs"), F_OK), -1);
     assert_int_equal(
-        mr_state_writer_new(path_of("no/such/x.mrs"), &writer, &err), MR_IO);
+        mr_state_writer_new(path_of("no/such/x.mrs"), &spec, &writer, &err),
+        MR_IO);
     assert_string_equal(err.path, path_of("no/such/x.mrs"));
 }
 
@@ -620,7 +626,8 @@ static void contradictions_are_not_written(void **state)
     make_head(&head, 0);
     head.coverage.partition[0].n_cells = 1;
     assert_int_equal(
-        mr_state_writer_new(path_of("odd.mrs"), &writer, NULL), MR_OK);
+        mr_state_writer_new(path_of("odd.mrs"), head.spec, &writer, NULL),
+        MR_OK);
     assert_int_equal(
         mr_state_writer_finish(writer, &head, path, sizeof path, &n, &err),
         MR_MISMATCH);
@@ -729,7 +736,7 @@ struct piece {
 
 #define HASH 0x0004000000000001 /* register 1 of 2^14, rank 50 */
 
-static const struct piece by_hand[MR_CHUNK_COUNT] = {
+static const struct piece by_hand[MR_CHUNKS_ALWAYS] = {
     [MR_CHUNK_USER] = {BYTES("\x01\0\0\0"           /*  0: users */
                              "\x01\0\0\0"           /*  4: sets */
                              "\x01\0\0\0\0\0\0\0"   /*  8: intervals */
@@ -803,7 +810,8 @@ static void fill_index(struct assembled *a)
 
 static void assemble(struct assembled *a, uint64_t user_plain)
 {
-    uint64_t offset = 64 + 40 * MR_CHUNK_COUNT;
+    int n_chunks = MR_CHUNKS_ALWAYS + (a->chunk[MR_CHUNK_FIGU].n > 0 ? 1 : 0);
+    uint64_t offset = 64 + 40 * (uint64_t)n_chunks;
     struct mr_digest digest =
         mr_digest_bytes(a->chunk[MR_CHUNK_SPEC].p, a->chunk[MR_CHUNK_SPEC].n);
     struct mr_buffer *f = &a->file;
@@ -813,15 +821,15 @@ static void assemble(struct assembled *a, uint64_t user_plain)
     assert_int_equal(mr_buffer_reserve(f, 4096), MR_OK);
     memset(f->p, 0, offset);
     memcpy(f->p, "\x8DMRS\r\n\x1A\n", 8);
-    f->p[8] = 1;
-    f->p[12] = MR_CHUNK_COUNT;
+    f->p[8] = 2;
+    f->p[12] = (uint8_t)n_chunks;
     memcpy(f->p + 16, digest.b, 16);
     f->n = offset;
-    for (i = 0; i < MR_CHUNK_COUNT; i++) {
+    for (i = 0; i < n_chunks; i++) {
         uint8_t *entry = f->p + 64 + 40 * i;
         struct mr_buffer *b = &a->chunk[i];
 
-        memcpy(entry, &"USERUIDXSPECTYPECELLPARTFAILSKET"[4 * i], 4);
+        memcpy(entry, &"USERUIDXSPECTYPECELLPARTFAILSKETFIGU"[4 * i], 4);
         entry[4] = i == 0 ? 5 : 1;
         mr_put_u64(entry + 8, offset);
         mr_put_u64(entry + 16, b->n);
@@ -847,13 +855,12 @@ static void seal(struct mr_buffer *f)
 
 static void fill(struct assembled *a)
 {
-    struct mr_spec spec;
     int i;
 
     *a = (struct assembled){0};
     assert_int_equal(mr_spec_builtin("lake", &spec, NULL), MR_OK);
     assert_int_equal(mr_spec_text(&spec, &a->chunk[MR_CHUNK_SPEC]), MR_OK);
-    for (i = 0; i < MR_CHUNK_COUNT; i++) {
+    for (i = 0; i < MR_CHUNKS_ALWAYS; i++) {
         if (by_hand[i].p)
             fill_chunk(a, (enum mr_chunk)i, 0, 0, NULL);
     }
@@ -919,7 +926,7 @@ static const char *sample(const char *name)
     return path;
 }
 
-/* States of earlier versions are read for ever; the first of them is the one
+/* States of this version are read for ever; the first of them is the one
  * above, put together by another program. */
 static void samples_are_read(void **state)
 {
@@ -954,6 +961,21 @@ static void samples_are_read(void **state)
     mr_state_close(s);
 }
 
+/* Those of version 1 are not, and that is told. */
+static void version_1_is_refused(void **state)
+{
+    struct mr_error err = {0};
+    struct mr_state *s;
+
+    (void)state;
+    assert_int_equal(
+        mr_state_open(sample("old-version-1.mrs"), &s, &err), MR_VERSION);
+    assert_string_equal(
+        err.cause, "it has format version 1, and this mr reads version 2");
+    assert_string_equal(
+        err.advice, "map its partitions again, or use an older mr");
+}
+
 /* And it is what the writer writes. */
 static void made_by_hand_is_written(void **state)
 {
@@ -979,7 +1001,7 @@ static void made_by_hand_is_written(void **state)
     mr_packed_block_release(&packed);
     mr_packer_free(packer);
     assert_int_equal(mr_state_open_memory(a.file.p, a.file.n, &s, NULL), MR_OK);
-    for (i = MR_CHUNK_TYPE; i < MR_CHUNK_COUNT; i++) {
+    for (i = MR_CHUNK_TYPE; i < MR_CHUNKS_ALWAYS; i++) {
         struct mr_buffer out = {0};
 
         assert_int_equal(
@@ -1187,6 +1209,231 @@ static void hostile_files_are_refused(void **state)
     assert_int_equal(WEXITSTATUS(result), 0);
 }
 
+/* ---- figures ---- */
+
+/* By hand: the first of two ids' paths, further groups, and one group, each
+ * with an event of the one user. */
+static const struct piece figures = {BYTES("\x03"
+                                           "\x07\x01meta.x" /*  1 */
+                                           "\x01\x10"       /*  9 */
+                                           "\x03\x10\x02"   /* 11 */
+                                           "a"
+                                           "\x03"               /* 15: three */
+                                           "\0\x01\0"           /* 16 */
+                                           "\0\x01\0"           /* 19 */
+                                           "\0\x01\0"           /* 22 */
+                                           "\x01\0\x01\x01\x32" /* 25 */
+                                           "\x01\0\x01\x01\x32"
+                                           "\x01\0\x01\x01\x32")};
+
+/* A spec of such figures: one rollup, by type, of one group. */
+static void figures_spec(struct mr_spec *s)
+{
+    assert_int_equal(mr_spec_builtin("lake", s, NULL), MR_OK);
+    strcpy(s->user[1], "meta.x");
+    s->n_users = 2;
+    s->n_rollups = 1;
+    strcpy(s->rollup[0].name, "r");
+    strcpy(s->rollup[0].by[0].name, "type");
+    s->rollup[0].by[0].from = MR_FROM_TYPE;
+    s->rollup[0].n_by = 1;
+    s->rollup[0].users = MR_USERS_EXACT;
+    strcpy(s->rollup[0].events_as, "events");
+    strcpy(s->rollup[0].users_as, "users");
+    s->rollup[0].max_groups = 1;
+}
+
+static void fill_figures(
+    struct assembled *a, size_t at, size_t cut, const struct piece *with)
+{
+    struct mr_buffer *b = &a->chunk[MR_CHUNK_FIGU];
+
+    fill(a);
+    figures_spec(&spec);
+    a->chunk[MR_CHUNK_SPEC].n = 0;
+    assert_int_equal(mr_spec_text(&spec, &a->chunk[MR_CHUNK_SPEC]), MR_OK);
+    assert_int_equal(mr_buffer_add(b, figures.p, figures.n), MR_OK);
+    if (with != NULL)
+        edit(b, at, cut, with);
+    assemble(a, a->chunk[MR_CHUNK_USER].n);
+    seal(&a->file);
+}
+
+static void figures_come_back(void **state)
+{
+    const struct mr_state_head *head;
+    const struct mr_partition *p;
+    struct mr_buffer again = {0};
+    struct assembled a;
+    struct mr_state *s;
+
+    (void)state;
+    fill_figures(&a, 0, 0, NULL);
+    assert_int_equal(mr_state_open_memory(a.file.p, a.file.n, &s, NULL), MR_OK);
+    head = mr_state_get_head(s);
+    assert_int_equal(head->n_figures, 3);
+    assert_int_equal(head->figure[1].n, 1);
+    assert_memory_equal(head->figure[0].p, "\x01meta.x", 7);
+    assert_memory_equal(head->figure[2].p,
+        "\x10\x02"
+        "a",
+        3);
+    p = &head->coverage.partition[0];
+    assert_int_equal(p->n_cells, 1);
+    assert_int_equal(p->n_figures, 3);
+    assert_int_equal(p->cell[3].cell, 3);
+    assert_int_equal(p->cell[3].events, 1);
+    assert_non_null(head->sketch[3]);
+    assert_int_equal(mr_head_odd_rollup(head), 1);
+    assert_int_equal(mr_head_encode(head, MR_CHUNK_FIGU, &again), MR_OK);
+    assert_int_equal(again.n, figures.n);
+    assert_memory_equal(again.p, figures.p, figures.n);
+    mr_buffer_release(&again);
+    mr_state_close(s);
+    release_assembled(&a);
+}
+
+static void hostile_figures_are_refused(void **state)
+{
+    static const struct {
+        size_t at, cut;
+        struct piece with;
+    } edits[] = {
+        {0, 1, {BYTES(HUGE_COUNT)}},
+        {0, 1, {BYTES("\x02")}},
+        {0, 1, {BYTES("\x04")}},
+        {1, 1, {BYTES("\x06")}},
+        {1, 1, {BYTES(HUGE_COUNT)}},
+        {2, 1, {BYTES("\0")}},    /* a type is no figure */
+        {2, 1, {BYTES("\x02")}},  /* the spec has no users table */
+        {2, 1, {BYTES("\x03")}},  /* no kind */
+        {3, 1, {BYTES("n")}},     /* a path the spec has not */
+        {10, 1, {BYTES("\x0F")}}, /* no kind */
+        {10, 1, {BYTES("\x11")}}, /* then they do not ascend */
+        {12, 1, {BYTES("\x11")}}, /* a rollup too many */
+        {12, 1, {BYTES("\xFF")}},
+        {13, 1, {BYTES("\0")}},   /* no value, and something behind it */
+        {13, 1, {BYTES("\x03")}}, /* a value that ends too late */
+        {14, 1, {BYTES("\xFF")}}, /* no UTF-8 */
+        {11, 1, {BYTES("\x02")}},
+        {11, 4,
+            {BYTES("\x03\x10\x02"
+                   "a\x03\x10\x02"
+                   "a")}},
+        {15, 1, {BYTES(HUGE_COUNT)}},
+        {15, 1, {BYTES("\x02")}},
+        {16, 1, {BYTES("\x03")}}, /* beyond the last */
+        {16, 1, {BYTES(HUGE_COUNT)}},
+        {17, 1, {BYTES("\0")}},
+        {17, 1, {BYTES("\x03")}}, /* more than all events */
+        {18, 1, {BYTES("\x02")}},
+        {18, 1, {BYTES("\x01")}}, /* nobody is left for the sketch */
+        {25, 5, {BYTES("\0")}},
+        {25, 1, {BYTES("\x02")}},
+        {39, 1, {BYTES("")}},
+        {40, 0, {BYTES("\0")}},
+        /* Without the further groups' events, or all of them. */
+        {15, 10, {BYTES("\x02\0\x01\0\x01\x01\0")}},
+        /* Two groups where the spec has one; further ones beside none. */
+        {0, 40,
+            {BYTES("\x02\x03\x10\x02"
+                   "a\x03\x10\x02"
+                   "b"
+                   "\x02\0\x01\0\0\x01\0"
+                   "\x01\0\x01\x01\x32\x01\0\x01\x01\x32")}},
+        {0, 40, {BYTES("\x01\x01\x10\x01\0\x01\0\x01\0\x01\x01\x32")}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        struct assembled a;
+        enum mr_status status;
+
+        fill_figures(&a, edits[i].at, edits[i].cut, &edits[i].with);
+        status = try_state(a.file.p, a.file.n);
+        if (status != MR_FORMAT)
+            fail_msg("edit %zu: status %d", i, (int)status);
+        release_assembled(&a);
+    }
+}
+
+/* The section is there exactly when the spec asks for it. */
+static void figures_belong_to_the_spec(void **state)
+{
+    struct assembled a;
+
+    (void)state;
+    fill_figures(&a, 0, 0, NULL);
+    a.chunk[MR_CHUNK_FIGU].n = 0;
+    assemble(&a, a.chunk[MR_CHUNK_USER].n);
+    seal(&a.file);
+    assert_int_equal(try_state(a.file.p, a.file.n), MR_FORMAT);
+    release_assembled(&a);
+    fill(&a);
+    assert_int_equal(mr_buffer_add(&a.chunk[MR_CHUNK_FIGU], "\0", 1), MR_OK);
+    assemble(&a, a.chunk[MR_CHUNK_USER].n);
+    seal(&a.file);
+    assert_refused(try_state(a.file.p, a.file.n), 0);
+    release_assembled(&a);
+}
+
+/* Each bit, behind a checksum that was wrong and one that was made right. */
+static void damaged_figures_are_noticed(void **state)
+{
+    struct assembled a;
+    size_t n, first;
+
+    (void)state;
+    fill_figures(&a, 0, 0, NULL);
+    n = a.chunk[MR_CHUNK_FIGU].n;
+    first = a.file.n - n;
+    for (size_t i = 0; i < 8 * a.file.n; i++) {
+        a.file.p[i / 8] ^= (uint8_t)(1 << (i % 8));
+        assert_refused(try_state(a.file.p, a.file.n), i);
+        a.file.p[i / 8] ^= (uint8_t)(1 << (i % 8));
+    }
+    for (size_t i = 0; i < 8 * n; i++) {
+        uint8_t *sum = a.file.p + 64 + 40 * MR_CHUNK_FIGU + 32;
+        enum mr_status status;
+
+        a.file.p[first + i / 8] ^= (uint8_t)(1 << (i % 8));
+        mr_put_u64(sum, mr_hash64(a.file.p + first, n));
+        seal(&a.file);
+        status = try_state(a.file.p, a.file.n);
+        assert_true(status == MR_OK || status == MR_FORMAT);
+        a.file.p[first + i / 8] ^= (uint8_t)(1 << (i % 8));
+    }
+    release_assembled(&a);
+}
+
+static void states_share_a_spec(void **state)
+{
+    const struct mr_spec *first;
+    struct mr_state *s[3];
+    struct assembled a[3];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        if (i < 2)
+            fill_figures(&a[i], 0, 0, NULL);
+        else
+            fill(&a[i]);
+        assert_int_equal(
+            mr_state_open_memory(a[i].file.p, a[i].file.n, &s[i], NULL), MR_OK);
+    }
+    first = mr_state_get_head(s[0])->spec;
+    mr_state_share_spec(s[1], s[0]);
+    mr_state_share_spec(s[2], s[0]); /* of another spec */
+    mr_state_share_spec(s[1], s[0]); /* once more */
+    assert_ptr_equal(mr_state_get_head(s[1])->spec, first);
+    assert_ptr_not_equal(mr_state_get_head(s[2])->spec, first);
+    assert_int_equal(mr_state_get_head(s[2])->spec->n_rollups, 0);
+    for (int i = 0; i < 3; i++) {
+        mr_state_close(s[i]);
+        release_assembled(&a[i]);
+    }
+}
+
 /* Header and table: what their checksum cannot tell. */
 static void hostile_tables_are_refused(void **state)
 {
@@ -1195,7 +1442,8 @@ static void hostile_tables_are_refused(void **state)
         uint8_t byte;
         enum mr_status want;
     } change[] = {
-        {8, 2, MR_VERSION},
+        {8, 1, MR_VERSION},
+        {8, 3, MR_VERSION},
         {8, 0, MR_VERSION},
         {12, 65, MR_FORMAT},
         {12, 7, MR_FORMAT},
@@ -1267,10 +1515,10 @@ static void later_chunks(void **state)
     fill(&a);
     add_chunk(&a.file, "ROLL", 0, "something new");
     assert_int_equal(mr_state_open_memory(a.file.p, a.file.n, &s, NULL), MR_OK);
-    assert_int_equal(mr_state_chunks(s, &chunk), MR_CHUNK_COUNT + 1);
-    assert_string_equal(chunk[MR_CHUNK_COUNT].id, "ROLL");
-    assert_false(chunk[MR_CHUNK_COUNT].known);
-    assert_int_equal(chunk[MR_CHUNK_COUNT].stored_bytes, 13);
+    assert_int_equal(mr_state_chunks(s, &chunk), MR_CHUNKS_ALWAYS + 1);
+    assert_string_equal(chunk[MR_CHUNKS_ALWAYS].id, "ROLL");
+    assert_false(chunk[MR_CHUNKS_ALWAYS].known);
+    assert_int_equal(chunk[MR_CHUNKS_ALWAYS].stored_bytes, 13);
     mr_state_close(s);
     a.file.p[a.file.n - 1] ^= 1;
     assert_int_equal(try_state(a.file.p, a.file.n), MR_CHECKSUM);
@@ -1294,9 +1542,11 @@ static void empty_states_are_states(void **state)
     uint64_t n;
 
     (void)state;
-    assert_int_equal(mr_spec_builtin("lake", &head.spec, NULL), MR_OK);
+    assert_int_equal(mr_spec_builtin("lake", &spec, NULL), MR_OK);
+    head.spec = &spec;
     assert_int_equal(
-        mr_state_writer_new(path_of("empty.mrs"), &writer, NULL), MR_OK);
+        mr_state_writer_new(path_of("empty.mrs"), head.spec, &writer, NULL),
+        MR_OK);
     assert_int_equal(
         mr_state_writer_finish(writer, &head, path, sizeof path, &n, NULL),
         MR_OK);
@@ -1315,7 +1565,7 @@ static void mutations_do_no_harm(void **state)
 
     (void)state;
     for (round = 0; round < 4000; round++) {
-        enum mr_chunk chunk = (enum mr_chunk)any(MR_CHUNK_COUNT);
+        enum mr_chunk chunk = (enum mr_chunk)any(MR_CHUNKS_ALWAYS);
         struct assembled a;
         enum mr_status status;
 
@@ -1366,7 +1616,13 @@ int main(void)
         cmocka_unit_test(made_by_hand_is_read),
         cmocka_unit_test(made_by_hand_is_written),
         cmocka_unit_test(samples_are_read),
+        cmocka_unit_test(version_1_is_refused),
         cmocka_unit_test(hostile_files_are_refused),
+        cmocka_unit_test(figures_come_back),
+        cmocka_unit_test(hostile_figures_are_refused),
+        cmocka_unit_test(figures_belong_to_the_spec),
+        cmocka_unit_test(damaged_figures_are_noticed),
+        cmocka_unit_test(states_share_a_spec),
         cmocka_unit_test(hostile_tables_are_refused),
         cmocka_unit_test(later_chunks),
         cmocka_unit_test(empty_states_are_states),

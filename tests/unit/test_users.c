@@ -159,6 +159,15 @@ static size_t type_text(unsigned k, char out[2048])
     return (size_t)n;
 }
 
+/* A type in the table, without the byte of its kind. */
+static struct mr_span known_type(const struct mr_types *types, uint32_t id)
+{
+    struct mr_span text = mr_types_text(types, id);
+
+    assert_int_equal(text.p[0], MR_TEXT_TYPE);
+    return (struct mr_span){text.p + 1, text.n - 1};
+}
+
 struct interner {
     struct mr_types *types;
     uint64_t seed;
@@ -185,14 +194,15 @@ static void *intern_some(void *context)
         s = s * UINT64_C(6364136223846793005) + 1442695040888963407;
         k = (unsigned)((s >> 33) % TYPES);
         span.n = type_text(k, text);
-        if (mr_type_id(cache, span, &id) != MR_OK ||
+        if (mr_type_id(cache, MR_TEXT_TYPE, span, &id) != MR_OK ||
             (x->id[k] != 0 && x->id[k] != id + 1)) {
             x->failed = true;
             break;
         }
         x->id[k] = id + 1;
         memset(text, 0, span.n); /* the table keeps its own copy */
-        if (mr_type_id(cache, mr_types_text(x->types, id), &id) != MR_OK ||
+        if (mr_type_id(cache, MR_TEXT_TYPE, known_type(x->types, id), &id) !=
+                MR_OK ||
             id + 1 != x->id[k]) {
             x->failed = true;
             break;
@@ -237,8 +247,8 @@ static void threads_agree_on_types(void **state)
             continue;
         n++;
         assert_true(id1 <= mr_types_count(types));
-        assert_int_equal(mr_types_text(types, id1 - 1).n, length);
-        assert_memory_equal(mr_types_text(types, id1 - 1).p, text, length);
+        assert_int_equal(known_type(types, id1 - 1).n, length);
+        assert_memory_equal(known_type(types, id1 - 1).p, text, length);
     }
     assert_int_equal(mr_types_count(types), n);
     mr_types_free(types);
@@ -261,7 +271,7 @@ static void types_are_told_apart(void **state)
         for (uint32_t i = 0; i < 5; i++) {
             struct mr_span text = {(const uint8_t *)like[i], strlen(like[i])};
 
-            assert_int_equal(mr_type_id(cache, text, &id), MR_OK);
+            assert_int_equal(mr_type_id(cache, MR_TEXT_TYPE, text, &id), MR_OK);
             assert_int_equal(id, i);
         }
     }
@@ -269,12 +279,12 @@ static void types_are_told_apart(void **state)
     for (size_t n = 199999; n <= 200000; n++) {
         struct mr_span text = {(const uint8_t *)huge, n};
 
-        assert_int_equal(mr_type_id(cache, text, &id), MR_OK);
+        assert_int_equal(mr_type_id(cache, MR_TEXT_TYPE, text, &id), MR_OK);
         assert_int_equal(id, 5 + n - 199999);
-        assert_int_equal(mr_types_text(types, id).n, n);
+        assert_int_equal(known_type(types, id).n, n);
     }
-    assert_int_equal(
-        mr_type_id(cache, (struct mr_span){(const uint8_t *)"a\0b", 3}, &id),
+    assert_int_equal(mr_type_id(cache, MR_TEXT_TYPE,
+                         (struct mr_span){(const uint8_t *)"a\0b", 3}, &id),
         MR_OK);
     assert_int_equal(id, 7);
     assert_int_equal(mr_types_count(types), 8);
@@ -296,19 +306,198 @@ static void types_have_a_limit(void **state)
     for (uint32_t k = 0; k <= MR_TYPES_MAX; k++) {
         struct mr_span span = {(const uint8_t *)text,
             (size_t)snprintf(text, sizeof text, "%x", (unsigned)k)};
-        enum mr_status status = mr_type_id(cache, span, &id);
+        enum mr_status status = mr_type_id(cache, MR_TEXT_TYPE, span, &id);
 
         if (status != (k < MR_TYPES_MAX ? MR_OK : MR_LIMIT) ||
             (status == MR_OK && id != k))
             fail();
     }
     /* What is known stays known. */
-    assert_int_equal(
-        mr_type_id(cache, (struct mr_span){(const uint8_t *)"ff", 2}, &id),
+    assert_int_equal(mr_type_id(cache, MR_TEXT_TYPE,
+                         (struct mr_span){(const uint8_t *)"ff", 2}, &id),
         MR_OK);
     assert_int_equal(id, 0xff);
     assert_int_equal(
         mr_tuple_type(mr_tuple_pack(0, MR_TYPES_MAX - 1)), MR_TYPES_MAX - 1);
+    mr_type_cache_free(cache);
+    mr_types_free(types);
+}
+
+/* ---- groups ---- */
+
+#define GROUPS 400
+
+struct grouper {
+    struct mr_types *types;
+    const uint16_t *order; /* which groups, with repetitions */
+    size_t n;
+    uint32_t id[GROUPS]; /* number + 1 that a group got last */
+    bool failed;
+};
+
+static struct mr_span group_text(unsigned k, char text[32])
+{
+    return (struct mr_span){
+        (uint8_t *)text, (size_t)snprintf(text, 32, "\x03g%u", k)};
+}
+
+static void *ask_for_groups(void *context)
+{
+    struct grouper *g = context;
+    struct mr_type_cache *cache;
+    char text[32];
+
+    g->failed = mr_type_cache_new(g->types, &cache) != MR_OK;
+    for (size_t i = 0; i < g->n && !g->failed; i++) {
+        uint32_t id = 0;
+
+        g->failed = mr_type_id(cache, MR_TEXT_ROLLUP + 1,
+                        group_text(g->order[i], text), &id) != MR_OK;
+        g->id[g->order[i]] = id + 1;
+    }
+    mr_type_cache_free(cache);
+    return NULL;
+}
+
+struct hashed {
+    uint64_t hash;
+    unsigned k;
+};
+
+static int by_hash(const void *a, const void *b)
+{
+    const struct hashed *x = a, *y = b;
+
+    return x->hash < y->hash ? -1 : x->hash > y->hash;
+}
+
+/* What each group's number comes to: its own text if it is among the most
+ * least hashes of those asked for, else nothing but the kind. */
+static void check_groups(const struct grouper *g, const struct mr_types *types,
+    const bool *asked, size_t most)
+{
+    struct hashed order[GROUPS];
+    bool kept[GROUPS] = {false};
+    char text[32];
+    size_t n = 0;
+
+    for (unsigned k = 0; k < GROUPS; k++) {
+        struct mr_span span = group_text(k, text);
+
+        if (asked[k])
+            order[n++] = (struct hashed){mr_hash64(span.p, span.n), k};
+    }
+    qsort(order, n, sizeof *order, by_hash);
+    for (size_t i = 0; i < n && i < most; i++)
+        kept[order[i].k] = true;
+    for (unsigned t = 0; t < THREADS; t++) {
+        for (unsigned k = 0; k < GROUPS; k++) {
+            struct mr_span want = group_text(k, text), got;
+
+            if (g[t].id[k] == 0)
+                continue;
+            got = mr_types_text(types, mr_types_final(types, g[t].id[k] - 1));
+            assert_int_equal(got.p[0], MR_TEXT_ROLLUP + 1);
+            assert_int_equal(got.n, kept[k] ? 1 + want.n : 1);
+            if (kept[k])
+                assert_memory_equal(got.p + 1, want.p, want.n);
+        }
+    }
+}
+
+/* Whatever the order, and by however many threads. */
+static void kept_groups_depend_on_the_set(void **state)
+{
+    static struct grouper g[THREADS];
+    static uint16_t order[THREADS][2000];
+
+    (void)state;
+    for (unsigned round = 0; round < 30; round++) {
+        size_t most = 1 + any(any(2) ? 5 : GROUPS), below = 1 + any(GROUPS);
+        bool asked[GROUPS] = {false};
+        pthread_t thread[THREADS];
+        struct mr_types *types;
+
+        assert_int_equal(mr_types_new(&types), MR_OK);
+        assert_int_equal(
+            mr_types_limit(types, MR_TEXT_ROLLUP + 1, (uint32_t)most), MR_OK);
+        for (unsigned t = 0; t < THREADS; t++) {
+            size_t n = any(2000);
+
+            g[t] = (struct grouper){.types = types, .order = order[t], .n = n};
+            for (size_t i = 0; i < n; i++)
+                asked[order[t][i] = (uint16_t)any(below)] = true;
+            assert_int_equal(
+                pthread_create(&thread[t], NULL, ask_for_groups, &g[t]), 0);
+        }
+        for (unsigned t = 0; t < THREADS; t++) {
+            assert_int_equal(pthread_join(thread[t], NULL), 0);
+            assert_false(g[t].failed);
+        }
+        check_groups(g, types, asked, most);
+        mr_types_free(types);
+    }
+}
+
+/* The cells of groups that are not kept are one, though none was counted by
+ * what stands for them. */
+static void further_groups_are_one_cell(void **state)
+{
+    struct mr_cellbook book = {.n = 0};
+    struct mr_type_cache *cache;
+    struct mr_types *types;
+    uint32_t id[8], number[9], type, further = UINT32_MAX;
+    size_t n_kept = 0, n_further = 0;
+    bool used[16];
+    char text[32];
+
+    (void)state;
+    assert_int_equal(mr_types_new(&types), MR_OK);
+    assert_int_equal(mr_types_limit(types, MR_TEXT_ROLLUP + 1, 3), MR_OK);
+    assert_int_equal(mr_type_cache_new(types, &cache), MR_OK);
+    assert_int_equal(
+        mr_type_id(cache, MR_TEXT_TYPE, group_text(0, text), &type), MR_OK);
+    assert_int_equal(mr_cellbook_number(&book, 5, type, &number[8]), MR_OK);
+    /* Numbers from a table that has room: then all groups have cells. */
+    for (unsigned k = 0; k < 8; k++) {
+        assert_int_equal(
+            mr_type_id(cache, MR_TEXT_ROLLUP + 1, group_text(k, text), &id[k]),
+            MR_OK);
+        if (mr_types_text(types, id[k]).n > 1)
+            assert_int_equal(
+                mr_cellbook_number(&book, MR_DAY_END, id[k], &number[k]),
+                MR_OK);
+    }
+    assert_int_equal(mr_cellbook_join(&book, types), MR_OK);
+    memset(used, 1, sizeof used);
+    for (size_t i = 0; i < book.n; i++)
+        used[i] = mr_types_text(types, book.cell[i].type).n > 1;
+    book.used = used;
+    assert_int_equal(mr_cellbook_sort(&book, types), MR_OK);
+    book.used = NULL;
+    assert_int_equal(book.n_sorted, 1);
+    assert_int_equal(book.n_figures, 4);
+    assert_int_equal(book.figure[0].n, 1);
+    for (size_t i = 0; i < book.n; i++) {
+        uint32_t final = mr_types_final(types, book.cell[i].type);
+        bool is_kept = final == book.cell[i].type;
+
+        if (book.cell[i].day != MR_DAY_END)
+            continue;
+        if (mr_types_text(types, final).n == 1) {
+            assert_int_equal(book.final[i], 1);
+            n_further++;
+            further = final;
+        } else {
+            assert_true(is_kept && book.final[i] > 1);
+            n_kept++;
+        }
+    }
+    assert_int_equal(n_kept, 3);
+    assert_true(n_further > 1);
+    assert_int_not_equal(
+        mr_cellbook_find(&book, MR_DAY_END, further), UINT32_MAX);
+    mr_cellbook_release(&book);
     mr_type_cache_free(cache);
     mr_types_free(types);
 }
@@ -321,7 +510,7 @@ static int compare_known(const struct mr_types *types, const struct mr_cell *a,
     if (a->day != b->day)
         return a->day < b->day ? -1 : 1;
     return mr_span_compare(
-        mr_types_text(types, a->type), mr_types_text(types, b->type));
+        known_type(types, a->type), known_type(types, b->type));
 }
 
 static void check_sorted(const struct mr_cellbook *book,
@@ -330,7 +519,7 @@ static void check_sorted(const struct mr_cellbook *book,
 {
     for (size_t i = 0; i < n; i++) {
         const struct mr_cell *sorted = &book->sorted[book->final[i]];
-        struct mr_span text = mr_types_text(types, cell[i].type);
+        struct mr_span text = known_type(types, cell[i].type);
         uint32_t less = 0;
 
         if (!used[i])
@@ -382,7 +571,8 @@ static void cells_are_numbered_and_sorted(void **state)
             struct mr_span span = {
                 (const uint8_t *)text, type_text((unsigned)any(500), text)};
 
-            assert_int_equal(mr_type_id(cache, span, &number), MR_OK);
+            assert_int_equal(
+                mr_type_id(cache, MR_TEXT_TYPE, span, &number), MR_OK);
         }
         for (size_t d = 0; d < draws; d++) {
             struct mr_cell c = {
@@ -476,6 +666,8 @@ static int64_t any_time(void)
     }
 }
 
+static struct mr_zone *zone;
+
 static void one_batch(struct mr_batch *b, struct mr_batch *sum,
     struct mr_tuple *tuple, size_t *n_tuples, struct seen *seen, size_t *n_seen)
 {
@@ -492,7 +684,8 @@ static void one_batch(struct mr_batch *b, struct mr_batch *sum,
 
         note(own, &n_own, (int32_t)(time / 86400000), type, has_user);
         note(seen, n_seen, (int32_t)(time / 86400000), type, has_user);
-        assert_int_equal(mr_batch_event(b, time, type, user, has_user), MR_OK);
+        assert_int_equal(
+            mr_batch_event(b, zone, time, type, user, has_user), MR_OK);
         if (has_user) {
             tuple[(*n_tuples)++] = b->tuple[b->n_tuples - 1];
             assert_int_equal(b->tuple[b->n_tuples - 1].user, user);
@@ -541,6 +734,31 @@ static void batches_add_up(void **state)
     }
 }
 
+static void figures_are_tuples_of_their_own(void **state)
+{
+    struct mr_batch b = {.n_tuples = 0};
+    uint64_t events = 0, without = 0;
+
+    (void)state;
+    assert_int_equal(mr_batch_event(&b, zone, 86400000, 3, 77, true), MR_OK);
+    assert_int_equal(mr_batch_figure(&b, 9, 77, true), MR_OK);
+    assert_int_equal(mr_batch_event(&b, zone, 86400001, 3, 0, false), MR_OK);
+    assert_int_equal(mr_batch_figure(&b, 9, 0, false), MR_OK);
+    assert_int_equal(b.n_tuples, 2);
+    assert_int_equal(b.tuple[1].user, 77);
+    assert_int_equal(mr_tuple_type(b.tuple[1].what), 9);
+    assert_int_equal(mr_tuple_time(b.tuple[1].what), MR_TIME_END_MS);
+    for (size_t i = 0; i <= b.cell_mask; i++) {
+        if (b.cell[i].key1 != mr_cell_key(MR_DAY_END, 9) + 1)
+            continue;
+        events += b.cell[i].events;
+        without += b.cell[i].without_user;
+    }
+    assert_int_equal(events, 2);
+    assert_int_equal(without, 1);
+    mr_batch_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -550,10 +768,15 @@ int main(void)
         cmocka_unit_test(threads_agree_on_types),
         cmocka_unit_test(types_are_told_apart),
         cmocka_unit_test(types_have_a_limit),
+        cmocka_unit_test(kept_groups_depend_on_the_set),
+        cmocka_unit_test(further_groups_are_one_cell),
+        cmocka_unit_test(figures_are_tuples_of_their_own),
         cmocka_unit_test(cells_are_numbered_and_sorted),
         cmocka_unit_test(batches_add_up),
     };
 
     seed = 88172645463325252;
+    if (mr_zone_load("UTC", &zone, NULL) != MR_OK)
+        return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,214 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+/* Reports of duplicates and segments. */
+
+#include "mr/report_private.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "mr/calendar.h"
+
+/* ---- duplicates ---- */
+
+struct repeated {
+    int32_t day;
+    uint64_t events;
+    struct mr_idset_figure ids, duplicates;
+};
+
+/* The day with the most duplicates first; then by day. */
+static int compare_repeated(const void *a, const void *b)
+{
+    const struct repeated *x = a, *y = b;
+
+    if (x->duplicates.value != y->duplicates.value)
+        return x->duplicates.value > y->duplicates.value ? -1 : 1;
+    return x->day < y->day ? -1 : x->day > y->day;
+}
+
+static uint64_t events_of_day(const struct mr_report *r, int32_t day)
+{
+    for (size_t i = 0; i < r->kpis->n_days; i++)
+        if (r->kpis->day[i].day == day)
+            return r->kpis->day[i].events;
+    return 0;
+}
+
+/* The days that are shown, ranked; NULL without memory. */
+static struct repeated *list_repeated(const struct mr_report *r, size_t *n_out)
+{
+    struct repeated *list = calloc(r->ids->n_days + 1, sizeof(*list));
+    size_t n = 0;
+
+    if (list == NULL)
+        return NULL;
+    for (size_t i = 0; i < r->ids->n_days; i++) {
+        const struct mr_idset_day *day = &r->ids->day[i];
+        uint64_t events = events_of_day(r, day->day);
+
+        if (!is_shown(r, day->day))
+            continue;
+        list[n++] = (struct repeated){day->day, events, mr_idset_distinct(day),
+            mr_idset_duplicates(day, events)};
+    }
+    if (n > 0)
+        qsort(list, n, sizeof(*list), compare_repeated);
+    *n_out = n;
+    return list;
+}
+
+enum mr_status mr_report_duplicates_csv(
+    const struct mr_report *r, struct mr_buffer *out)
+{
+    size_t n = 0;
+    struct repeated *list = list_repeated(r, &n);
+    struct writer w = begin(out);
+    char day[MR_DAY_TEXT];
+
+    if (list == NULL)
+        return MR_NOMEM;
+    PUT(&w, "rank,day,events,ids,duplicates,duplicates_low,duplicates_high,"
+            "kind,status\n");
+    for (size_t i = 0; i < n; i++) {
+        const struct mr_idset_figure *d = &list[i].duplicates;
+
+        mr_day_format(list[i].day, day);
+        PUT(&w, "%zu,%s,%" PRIu64 ",%.0f,%.0f,%.0f,%.0f,%s,%s\n", i + 1, day,
+            list[i].events, list[i].ids.value, d->value, d->low, d->high,
+            d->exact ? "exact" : "estimate", status_word(r));
+    }
+    free(list);
+    return finish(&w);
+}
+
+static void put_json_duplicates(struct writer *w, const struct mr_report *r)
+{
+    size_t n = 0;
+    struct repeated *list = list_repeated(r, &n);
+    char day[MR_DAY_TEXT];
+
+    if (list == NULL) {
+        w->status = MR_NOMEM;
+        return;
+    }
+    PUT(w, "\"duplicates\": [");
+    for (size_t i = 0; i < n; i++) {
+        const struct mr_idset_figure *d = &list[i].duplicates;
+
+        mr_day_format(list[i].day, day);
+        PUT(w,
+            "%s  {\"rank\": %zu, \"day\": \"%s\", \"events\": %" PRIu64
+            ", \"ids\": %.0f, ",
+            i > 0 ? ",\n" : "\n", i + 1, day, list[i].events,
+            list[i].ids.value);
+        PUT(w,
+            "\"duplicates\": %.0f, \"low\": %.0f, \"high\": %.0f, "
+            "\"kind\": \"%s\"}",
+            d->value, d->low, d->high, d->exact ? "exact" : "estimate");
+    }
+    PUT(w, "\n],\n");
+    free(list);
+}
+
+/* ---- segments ---- */
+
+static bool is_listed(
+    const struct mr_report *r, const struct mr_segment_count *c)
+{
+    return c->day == MR_SEGMENT_ALL_DAYS || is_shown(r, c->day);
+}
+
+/* The name of the attribute that users are told apart by. */
+static struct mr_span attribute_of(
+    const struct mr_report *r, const struct mr_segment_count *c)
+{
+    if (c->by == MR_SEGMENT_WHOLE)
+        return (struct mr_span){NULL, 0};
+    return mr_text_span(r->spec->segments_by[c->by - 1].name);
+}
+
+/* The value that a group stands for: behind its kind and its number. */
+static struct mr_span value_of(
+    const struct mr_report *r, const struct mr_segment_count *c)
+{
+    struct mr_span text;
+
+    if (c->group == 0 || c->group > r->cells->n_figures)
+        return (struct mr_span){NULL, 0};
+    text = r->cells->figure[c->group - 1];
+    return (struct mr_span){text.p + 2, text.n - 2};
+}
+
+static void format_day(const struct mr_segment_count *c, char out[MR_DAY_TEXT])
+{
+    out[0] = '\0';
+    if (c->day != MR_SEGMENT_ALL_DAYS)
+        mr_day_format(c->day, out);
+}
+
+enum mr_status mr_report_segments_csv(
+    const struct mr_report *r, struct mr_buffer *out)
+{
+    struct writer w = begin(out);
+    char day[MR_DAY_TEXT];
+
+    PUT(&w, "segment,day,attribute,value,users,status\n");
+    for (size_t i = 0; i < r->segments->n; i++) {
+        const struct mr_segment_count *c = &r->segments->count[i];
+
+        if (!is_listed(r, c))
+            continue;
+        format_day(c, day);
+        put_csv(&w, mr_text_span(r->spec->segment[c->segment].name));
+        PUT(&w, ",%s,", day);
+        put_csv(&w, attribute_of(r, c));
+        PUT(&w, ",");
+        put_csv(&w, value_of(r, c));
+        PUT(&w, ",%" PRIu64 ",%s\n", c->users, status_word(r));
+    }
+    return finish(&w);
+}
+
+static void put_json_segments(struct writer *w, const struct mr_report *r)
+{
+    const char *between = "\n";
+    char day[MR_DAY_TEXT];
+
+    PUT(w, "\"segments\": [");
+    for (size_t i = 0; i < r->segments->n; i++) {
+        const struct mr_segment_count *c = &r->segments->count[i];
+
+        if (!is_listed(r, c))
+            continue;
+        PUT(w, "%s  {\"segment\": ", between);
+        put_json(w, mr_text_span(r->spec->segment[c->segment].name));
+        format_day(c, day);
+        if (day[0] == '\0')
+            PUT(w, ", \"day\": null");
+        else
+            PUT(w, ", \"day\": \"%s\"", day);
+        if (c->by != MR_SEGMENT_WHOLE) {
+            PUT(w, ", \"attribute\": ");
+            put_json(w, attribute_of(r, c));
+            PUT(w, ", \"value\": ");
+            if (c->group == 0)
+                PUT(w, "null");
+            else
+                put_json(w, value_of(r, c));
+        }
+        PUT(w, ", \"users\": %" PRIu64 "}", c->users);
+        between = ",\n";
+    }
+    PUT(w, "\n],\n");
+}
+
+void mr_report_put_kept(struct writer *w, const struct mr_report *r)
+{
+    if (r->ids != NULL)
+        put_json_duplicates(w, r);
+    if (r->segments != NULL)
+        put_json_segments(w, r);
+}

@@ -1,0 +1,219 @@
+# mr init: what it proposes works unchanged.
+
+load helper
+
+# proposed FILE...: The spec that init proposes is right, and reads every record
+# of the files as an event; it stands in spec.yaml.
+proposed() {
+    mr init -q -o spec.yaml "$@"
+    mr spec check spec.yaml
+    mr map -q --spec spec.yaml --max-bad 0 -o state.mrs "$@"
+    mr reduce -q --format csv state.mrs >daily.csv
+}
+
+# says KEY VALUE: The spec has this line, whatever comment stands behind it.
+says() {
+    sed 's/  *#.*//' spec.yaml | grep -qxF -- "$1: $2" || {
+        cat spec.yaml
+        return 1
+    }
+}
+
+@test "the shape of the default spec is recognised" {
+    small_lake lake
+    run --separate-stderr mr init lake
+    [ "$status" -eq 0 ]
+    [[ $output == *"built-in spec 'lake'"* ]]
+    [[ $stderr == *"built-in spec 'lake'"* ]]
+    echo "$output" >spec.yaml
+    mr map -q --spec spec.yaml -o a.mrs lake
+    mr map -q -o b.mrs lake
+    cmp a.mrs b.mrs
+}
+
+@test "JSON Lines with names that others use" {
+    cat >a.json <<'END'
+{"eventId":"a-1","eventName":"open","ts":1709294400,"actor":{"user":{"id":"u1"}},"page":{"url":"https://x.org/a"}}
+{"eventId":"a-2","eventName":"close","ts":1709294401,"actor":{"user":{"id":"u2"}}}
+{"eventId":"a-3","eventName":"open","ts":1709294402,"anonymous_id":"zz","id":7}
+END
+    gzip a.json
+    proposed a.json.gz
+    says id eventId
+    says type eventName
+    says time ts
+    says time_format epoch_s
+    says user '[actor.user.id, anonymous_id]'
+    says url page.url
+    [ "$(sed -n 2p daily.csv | cut -d, -f1-4)" = 2024-03-01,3,0,3 ]
+}
+
+@test "epochs are told by their magnitude" {
+    local unit zeros=
+    for unit in s ms us ns; do
+        printf '{"id":"%s","type":"x","time":1709294400'"$zeros"',"user":"u"}\n' 1 2 >t.json
+        proposed t.json
+        says time_format "epoch_$unit"
+        [ "$(sed -n 2p daily.csv | cut -d, -f1-2)" = 2024-03-01,2 ]
+        printf '{"id":"%s","type":"x","time":"1709294400'"$zeros"'","user":"u"}\n' 1 2 >t.json
+        proposed t.json
+        says time_format "epoch_$unit"
+        zeros+=000
+    done
+}
+
+@test "CSV with a header, of another delimiter, with NULL words" {
+    cat >c.csv <<'END'
+Event ID;Action;Time Stamp;User-Id;note
+e1;view;2024-03-01 10:00:00;u1;"a; ""b"""
+e2;click;2024-03-01 10:00:01;NULL;"two
+lines"
+e3;view;2024-03-01 10:00:02;\N;-
+e4;view;2024-03-01 10:00:03;u1;
+END
+    proposed c.csv
+    says format csv
+    says '  delimiter' "';'"
+    says '  quote' "'\"'"
+    says '  header' true
+    says '  nulls' "['-', 'NULL', '\\N']"
+    says id "'Event ID'"
+    says user "'User-Id'"
+    [ "$(sed -n 2p daily.csv | cut -d, -f1-4)" = 2024-03-01,4,2,1 ]
+}
+
+@test "CSV without a header: columns by what stands in them" {
+    awk 'BEGIN { for (i = 0; i < 40; i++)
+        printf "u%d,2024-03-01T10:%02d:00Z,%s,%s-%d,https://a.b/c%d\n",
+            i % 7, i, i % 3 ? "view" : "click", "k", i, i }' >n.csv
+    proposed n.csv
+    says '  header' false
+    says id 4
+    says type 3
+    says time 2
+    says time_format iso8601
+    says user 1
+    says url 5
+    [ "$(sed -n 2p daily.csv | cut -d, -f1-4)" = 2024-03-01,40,0,7 ]
+}
+
+@test "TSV, single quotes, backslashes, blanks behind commas" {
+    printf 'type\tuser_id\ttime\nx\tu1\t2024-03-01\ny\tu2\t2024-03-02\n' >t.tsv
+    proposed t.tsv
+    says format tsv
+    says type type
+    cat >s.csv <<'END'
+kind, uid, at, text
+'open', 'u1', '2024-03-01 10:00', 'it\'s, so'
+'open', 'u2', '2024-03-01 11:00', 'a\'b'
+END
+    proposed s.csv
+    says '  quote' "\"'\""
+    says '  escape' backslash
+    says '  skip_spaces' true
+    [ "$(sed -n 2p daily.csv | cut -d, -f1-4)" = 2024-03-01,2,0,2 ]
+}
+
+@test "other arrangements of JSON are told" {
+    printf '{"id":"%s","type":"x","at":"2024-01-01T00:00:00Z","uid":7}' 1 2 3 >v.json
+    mr init -q -o spec.yaml v.json
+    says format json-values
+    mr spec check spec.yaml
+    { echo '{"meta":{"n":2},"Records":['; printf '{"id":"1","type":"x",\n"at":"2024-01-01T00:00:00Z","uid":7},{"id":"2","type":"x","at":"2024-01-02"}\n]}'; } >r.json
+    mr init -q -o spec.yaml r.json
+    says format json-array
+    says records Records
+    says time at
+    mr spec check spec.yaml
+    echo '[ {"id":"1","type":"x","at":"2024-01-01T00:00:00Z","uid":7} ]' >a.json
+    mr init -q -o spec.yaml a.json
+    says format json-array
+    says records "''"
+    # One event that has a list of its own.
+    echo '{"id":"1","type":"x","at":"2024-01-01T00:00:00Z","uid":7,"items":[{"n":1}]}' >l.json
+    proposed l.json
+    says format json
+}
+
+@test "times that say neither day nor month first are told of" {
+    printf '{"id":"%s","type":"x","time":"0%s/03/2024 10:00:00","user":"u"}\n' 1 1 2 2 >d.json
+    run --separate-stderr mr init -o spec.yaml d.json
+    [ "$status" -eq 0 ]
+    line=$(sed -n 's/.*change line \([0-9]*\) to.*/\1/p' <<<"$stderr")
+    [[ $(sed -n "${line}p" spec.yaml) == "time_format: '%d/%m/%Y %H:%M:%S'" ]]
+    [[ $stderr == *"'%m/%d/%Y %H:%M:%S'" ]]
+    grep -q "^# the month, change the next line to '%m/%d/%Y %H:%M:%S'" spec.yaml
+    # Values that do say it.
+    sed -i '1s,01/03,21/03,' d.json
+    run --separate-stderr mr init -o spec.yaml d.json
+    [ -z "$stderr" ]
+    says time_format "'%d/%m/%Y %H:%M:%S'"
+    sed -i 's,\(..\)/03/2024,03/\1/2024,' d.json
+    run --separate-stderr mr init -o spec.yaml d.json
+    [ -z "$stderr" ]
+    says time_format "'%m/%d/%Y %H:%M:%S'"
+    proposed d.json
+}
+
+@test "clickstream is recognised, and its times are told of" {
+    for i in 1 2 3; do
+        echo '{"event_id":"e'$i'","timestamp":"02/02/2017 20:22:0'$i'","url":"http://hipages.com/articles","user":{"id":5},"action":"page_view"}'
+    done >c.json
+    run --separate-stderr mr init -o spec.yaml c.json
+    [ "$status" -eq 0 ]
+    [[ $stderr == *'whether the day or the month'* ]]
+    [[ $stderr == *"'clickstream'"* ]]
+    line=$(sed -n 's/.*change line \([0-9]*\) to.*/\1/p' <<<"$stderr")
+    [[ $(sed -n "${line}p" spec.yaml) == time_format:* ]]
+    mr rows -q --spec spec.yaml c.json >a
+    mr rows -q --spec clickstream c.json >b
+    cmp a b
+}
+
+@test "the other shapes that are known" {
+    awk 'BEGIN { for (i = 0; i < 30; i++)
+        printf "\"%08x\",\"2016-01-31 23:59:%02d\",\"\",\"a%x\",\"b%x\",\"http://x.org/%d\"\n",
+            i * 7919 + 1000000, i, i, i % 9, i }' >p.csv
+    mr init -q p.csv | grep -q "'snowplow-pageviews'"
+    awk 'BEGIN { for (i = 0; i < 30; i++) printf "%s\x27%d\x27, \x27%d\x27, \x27%s\x27, \x272021-03-01 10:00:%02d\x27",
+            i ? "\n" : "", i, i % 9, i % 2 ? "VIEW" : "CLICK", i }' >i.csv
+    mr init -q i.csv | grep -q "'interactions'"
+    awk 'BEGIN { for (i = 0; i < 9; i++) { for (c = 1; c <= 131; c++)
+        printf "%s%s", c == 1 ? "site" : c == 7 ? "ev-" i : c == 13 ? "u" i % 3 :
+            c == 30 ? "https://x.org/" i : c == 125 ? "2021-03-01 10:00:0" i ".123" :
+            c == 127 ? (i % 2 ? "page_view" : "page_ping") : "", c < 131 ? "\t" : "\n" } }' >e.tsv
+    mr init -q e.tsv | grep -q "'snowplow-enriched'"
+}
+
+@test "what cannot be told is to be filled in" {
+    printf 'a,b\n1,2\n' >n.csv
+    run --separate-stderr mr init -o spec.yaml n.csv
+    [ "$status" -eq 1 ]
+    [[ $stderr == *'cannot tell from these records: type, time, user'* ]]
+    [ "$(grep -c 'FILL IN' spec.yaml)" -eq 3 ]
+    run mr spec check spec.yaml
+    [ "$status" -eq 2 ]
+    echo 'just words' >z
+    run mr init z
+    [ "$status" -eq 2 ]
+    [[ $output == *"'z' is neither JSON nor"* ]]
+    : >empty
+    run mr init empty
+    [ "$status" -eq 2 ]
+    [[ $output == *'there is nothing in'* ]]
+}
+
+@test "text of a file ends no comment and steers no terminal" {
+    printf '{"id":"%s","type":"a\\nzone: X","time":1709294400,"user":"\\u001b[1m"}\n' 1 2 >a.json
+    proposed a.json
+    absent grep -q '^zone: X' spec.yaml
+    absent grep -q $'\e' spec.yaml
+}
+
+@test "only the beginning of large files is read" {
+    events 200000 >a.json
+    proposed a.json
+    head -c 3000000 /dev/zero | gzip >zeros.gz
+    run mr init zeros.gz
+    [ "$status" -eq 2 ]
+}

@@ -1,0 +1,103 @@
+#!/usr/bin/env bats
+# Rollups, users' sources, the users table: what is kept and what is refused.
+
+load helper
+
+# One event a line: TYPE TIME USER.
+lines() {
+    while read -r type time user; do
+        printf '{"data":{"id":"i","type":"%s","attributes":{"user_id":"%s"}},"meta":{"created_at":%s}}\n' \
+            "$type" "$user" "$time"
+    done
+}
+
+@test "groups past max_groups are one row, and their users count once there" {
+    printf 'rollups:\n  - {name: small, by: [type], users: both, max_groups: 2}\n' >s.yaml
+    mkdir lake
+    # By XXH64 of the groups' texts (02 and the letter, as the xxhsum program
+    # has it) they ascend c d b a e, so c and d are kept.
+    lines >lake/one.json <<'END'
+a 1000 u
+b 2000 u
+c 3000 u
+d 4000 v
+e 5000 w
+a 6000 w
+END
+    mr map -q --spec s.yaml -o s.mrs lake
+    mr reduce -q -o out s.mrs >/dev/null
+    [ "$(grep -c further out/small.csv)" -eq 1 ]
+    grep -qx 'c,1,1,1' out/small.csv
+    grep -qx 'd,1,1,1' out/small.csv
+    # Three types with four events of u and w.
+    [[ $(grep further out/small.csv) == '(further),4,2,2'* ]]
+    [ "$(wc -l <out/small.csv)" -eq 4 ]
+}
+
+@test "groups of a partition that was not read to its end may not decide: 7" {
+    local i kept=
+    printf 'rollups:\n  - {name: small, by: [type], max_groups: 1}\n' >s.yaml
+    mkdir lake
+    for i in a b c d e f g h; do
+        echo "$i 1000 u" | lines | gzip >"lake/$i.json.gz"
+    done
+    mr map -q --spec s.yaml -o all.mrs lake
+    mr reduce -q -o out all.mrs >/dev/null
+    kept=$(sed -n '2s/,.*//p' out/small.csv)
+    # The one that was kept does not count, and the others were left out.
+    {
+        zcat "lake/$kept.json.gz"
+        awk -v t="$kept" 'BEGIN {
+            srand(1)
+            for (i = 0; i < 60000; i++)
+                print t, i, rand()
+        }' | lines
+    } | gzip >broken.gz
+    head -c $(($(wc -c <broken.gz) / 2)) broken.gz >"lake/$kept.json.gz"
+    run mr map -q --spec s.yaml -o part.mrs lake
+    [ "$status" -eq 7 ]
+    [[ $output == *"rollup 'small' has more than 1 groups"*"max_groups"*"leave out the partitions"* ]]
+    [ ! -e part.mrs ]
+    # Either advice helps.
+    sed -i 's/max_groups: 1/max_groups: 9/' s.yaml
+    run mr map -q --spec s.yaml -o part.mrs lake
+    [ "$status" -eq 3 ]
+    sed -i 's/max_groups: 9/max_groups: 1/' s.yaml
+    rm "lake/$kept.json.gz"
+    mr map -q --spec s.yaml -o rest.mrs lake
+    mr reduce -q -o out rest.mrs >/dev/null
+    [ "$(wc -l <out/small.csv)" -eq 3 ]
+}
+
+@test "one digest under two folders that a rollup counts by: 6, by map and by reduce" {
+    printf 'rollups:\n  - {name: places, by: [path.site]}\n' >s.yaml
+    mkdir -p a/site=x a/site=y b/other=1/site=x
+    echo 'a 1000 u' | lines | tee a/site=x/f.json a/site=y/f.json >b/other=1/site=x/g.json
+    run mr map -q --spec s.yaml -o s.mrs a
+    [ "$status" -eq 6 ]
+    [[ $output == *"rollup 'places'"*"folder 'site'"*"site=x/f.json"*"site=y/f.json"* ]]
+    [ ! -e s.mrs ]
+    mr map -q --spec s.yaml -o x.mrs a/site=x/f.json
+    mr map -q --spec s.yaml -o y.mrs a/site=y/f.json
+    mr map -q --spec s.yaml -o z.mrs b
+    run mr reduce -q x.mrs y.mrs
+    [ "$status" -eq 6 ]
+    [[ $output == *"rollup 'places'"*"keep one of the two"* ]]
+    run mr reduce -q --merged m.mrs y.mrs x.mrs
+    [ "$status" -eq 6 ]
+    [ ! -e m.mrs ]
+    # Names that agree in that folder are one partition, as ever.
+    mr reduce -q -o out x.mrs z.mrs >/dev/null
+    [[ $(sed -n 2p out/places.csv) == x,1,1* ]]
+}
+
+@test "many states of one spec, which they share once open" {
+    local i
+    for i in {1..40}; do
+        echo "a ${i}000 u$i" | lines >"$i.json"
+        mr map -q -o "$i.mrs" "$i.json"
+    done
+    run mr reduce -q --format csv ./*.mrs
+    [ "$status" -eq 0 ]
+    [[ ${lines[1]} == 1970-01-01,40,0,40,* ]]
+}
