@@ -4,32 +4,18 @@
 
 #include "mr/hash.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-/*
- * What is compiled here is for any processor of its kind; the library can have
- * several forms of the hash of long texts, and takes the fastest that the
- * processor at hand can run.
- */
-#ifdef HAVE_XXH_DISPATCH
-#include <xxhash.h>
-#define XXH_DISPATCH_DISABLE_REPLACE
-#include <xxh_x86dispatch.h>
-#define DIGEST_UPDATE XXH3_128bits_update_dispatch
-#else
 #define XXH_INLINE_ALL
 #include <xxhash.h>
-#define DIGEST_UPDATE XXH3_128bits_update
-#endif
 
 _Static_assert(sizeof(XXH128_canonical_t) == MR_DIGEST_BYTES,
     "a digest is XXH3-128's canonical form");
 
-/* A digester is a state of the library's. */
-static XXH3_state_t *state_of(struct mr_digester *d)
-{
-    return (XXH3_state_t *)(void *)d;
-}
+struct mr_digester {
+    XXH3_state_t state; /* wants an alignment of 64 bytes */
+};
 
 uint64_t mr_hash64(const void *p, size_t n)
 {
@@ -58,37 +44,37 @@ struct mr_digest mr_digest_bytes(const void *p, size_t n)
 
 struct mr_digester *mr_digester_new(void)
 {
-    XXH3_state_t *state = XXH3_createState();
-    struct mr_digester *d = (struct mr_digester *)(void *)state;
+    /* sizeof is a multiple of the alignment, as aligned_alloc demands. */
+    struct mr_digester *d =
+        aligned_alloc(_Alignof(struct mr_digester), sizeof *d);
 
-    if (d != NULL)
+    if (d) {
+        XXH3_INITSTATE(&d->state);
         mr_digester_reset(d);
+    }
     return d;
 }
 
 void mr_digester_free(struct mr_digester *d)
 {
-    /* Never fails. */
-    (void)XXH3_freeState(state_of(d));
+    free(d);
 }
 
 void mr_digester_reset(struct mr_digester *d)
 {
     /* Fails only for a null state. */
-    (void)XXH3_128bits_reset(state_of(d));
+    (void)XXH3_128bits_reset(&d->state);
 }
 
 void mr_digester_add(struct mr_digester *d, const void *p, size_t n)
 {
     /* Fails only for null input of some length. */
-    (void)DIGEST_UPDATE(state_of(d), p, n);
+    (void)XXH3_128bits_update(&d->state, p, n);
 }
 
 struct mr_digest mr_digester_value(const struct mr_digester *d)
 {
-    const void *state = d;
-
-    return digest_of(XXH3_128bits_digest(state));
+    return digest_of(XXH3_128bits_digest(&d->state));
 }
 
 void mr_digest_format(const struct mr_digest *d, char out[MR_DIGEST_TEXT])
