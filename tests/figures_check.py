@@ -3,9 +3,10 @@
 
 Usage: figures_check.py [--lakes N] [--first SEED] [--keep FOLDER]
 
-Each lake is mapped whole and in two shards; every figure of daily.csv, of
-each rollup, of identity.csv, unknown_users.csv, duplicates.csv and
-segments.csv must be the one counted here, from one state and from two, and both must merge to the same bytes.
+Each lake is mapped whole and in two shards; every figure of daily.csv, of each
+rollup, of identity.csv, unknown_users.csv, duplicates.csv and segments.csv
+must be the one counted here, from one state and from two, and both must merge
+to the same bytes.
 A lake that differs is kept.  Exit status 1 if any does.
 """
 
@@ -108,7 +109,8 @@ def compare_duplicates(rows, wanted):
                 )  # fmt: skip
         # Only an impossible estimate may lie outside of its interval.
         value, low, high = (int(row[x]) for x in columns[2:])
-        most = figures[0] - figures[1] if kept is None else figures[0] - kept - 1
+        events, ids = figures[:2]
+        most = events - (ids if kept is None else kept + 1)
         if 0 <= figures[2] <= most and not low <= value <= high:
             yield "duplicates.csv %s: %s" % (row["day"], row)
 

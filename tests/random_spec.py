@@ -550,7 +550,9 @@ def segments_truth(lake):
                 types[e["type"]] = types.get(e["type"], 0) + 1
     for (user, day), types in counts.items():
         attributes = lake.table.get(user, {})
-        groups = [(x, attributes.get(x) or "") for x in lake.spec["segments_by"]]
+        groups = [
+            (x, attributes.get(x) or "") for x in lake.spec["segments_by"]
+        ]
         for name, conditions in lake.spec["segments"].items():
             if all(
                 COMPARISONS[word](types.get(x, 0), n)

@@ -5,13 +5,16 @@ Usage: second_reader_check.py STATE FOLDER
        second_reader_check.py [--lakes N] [--first SEED]
 
 FOLDER is what "mr reduce -o FOLDER STATE" wrote.  Without the two, N random
-lakes (random_lake.py) are mapped and reduced by the program that the
-environment variable MR names, as one state and merged from two.  Each line
-printed is a difference; exit status 1 if there is one.
+lakes of the built-in spec (random_lake.py), N of random specs
+(random_spec.py), and one with so many ids and users that they take several
+blocks are mapped and reduced by the program that the environment variable MR
+names, as one state and merged from two.  Each line printed is a difference;
+exit status 1 if there is one.
 """
 
 import argparse
 import os
+import random
 import re
 import sys
 import tempfile
@@ -194,16 +197,52 @@ def compare_reduced(mr, work, states, what):
         yield "%s: %s" % (what, problem)
 
 
-def check(mr, seed, folder, with_spec):
-    """A lake of the built-in spec, or one of a random spec."""
+LARGE_SPEC = """
+format: csv
+id: id
+type: type
+time: t
+user: uid
+duplicates: {max_ids: 25000}
+segments: {a: {v: '=0', c: '>=2'}, b: {b: '>1'}}
+"""
+
+
+def make_built_in(seed, folder):
+    make_lake(seed, os.path.join(folder, "lake"))
+    return "lake"
+
+
+def make_random(seed, folder):
+    return make_spec_lake(seed, folder).spec_path
+
+
+def make_large(seed, folder):
+    """Of two days one is cut."""
+    rng = random.Random(seed)
+    for name in ("1.csv", "2.csv"):
+        path = os.path.join(folder, "lake", name)
+        with open(path, "w", encoding="ascii") as file:
+            file.write("id,type,t,uid\n")
+            for _ in range(40000):
+                day = rng.choice((0, 0, 1))
+                time_s = 1709078400 + 86400 * day + rng.randrange(86400)
+                file.write("%d,%s,%d000,u%d\n" % (
+                    rng.randrange(60000), rng.choice("vcbx"), time_s,
+                    rng.randrange(9000),
+                ))  # fmt: skip
+    spec = os.path.join(folder, "spec.yaml")
+    with open(spec, "w", encoding="ascii") as file:
+        file.write(LARGE_SPEC)
+    return spec
+
+
+def check(mr, seed, folder, make):
+    """make writes the lake and names its spec."""
     lake, work = os.path.join(folder, "lake"), os.path.join(folder, "work")
     os.makedirs(lake)
     os.makedirs(work)
-    spec = "lake"
-    if with_spec:
-        spec = make_spec_lake(seed, folder).spec_path
-    else:
-        make_lake(seed, lake)
+    spec = make(seed, folder)
     for shard in ("1/1", "1/2", "2/2"):
         run = Run(mr, "map", "-q", "-o", os.path.join(work, shard[2]),
                   "--spec", spec, "--shard", shard, lake)  # fmt: skip
@@ -255,13 +294,15 @@ def main():
     else:
         problems += check_sample()
         mr = program()
-        for seed in range(args.first, args.first + args.lakes):
-            for with_spec in (False, True):
-                with tempfile.TemporaryDirectory(prefix="mr-second-") as folder:
-                    problems += (
-                        "lake %d: %s" % (seed, x)
-                        for x in check(mr, seed, folder, with_spec)
-                    )
+        seeds = range(args.first, args.first + args.lakes)
+        lakes = [(x, make_built_in) for x in seeds]
+        lakes += [(x, make_random) for x in seeds]
+        for seed, make in lakes + [(args.first, make_large)]:
+            with tempfile.TemporaryDirectory(prefix="mr-second-") as folder:
+                problems += (
+                    "lake %d (%s): %s" % (seed, make.__name__, x)
+                    for x in check(mr, seed, folder, make)
+                )
     for problem in problems[:20]:
         print(problem)
     print("second reader: %d differences" % len(problems))
