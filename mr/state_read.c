@@ -471,6 +471,37 @@ static enum mr_status read_kept_index(struct mr_state *state,
     return MR_OK;
 }
 
+/* Whether the days of ids are those that have events, and enough of them. */
+static enum mr_status check_id_days(
+    const struct mr_state *state, struct mr_error *err)
+{
+    const struct mr_state_head *head = &state->head;
+    const struct mr_coverage *c = &head->coverage;
+    uint64_t *events = calloc(head->n_cells + 1, sizeof(*events));
+    size_t cell = 0, i;
+    bool fits = true;
+
+    if (events == NULL)
+        return mr_fail_nomem(err);
+    for (i = 0; i < c->n_partitions; i++)
+        for (size_t k = 0; k < c->partition[i].n_cells; k++)
+            events[c->partition[i].cell[k].cell] +=
+                c->partition[i].cell[k].events;
+    for (i = 0; i < state->ids.n_days && fits; i++) {
+        const struct mr_idset_day *day = &state->ids.day[i];
+        uint64_t n = 0;
+
+        for (; cell < head->n_cells && head->cell[cell].day == day->day; cell++)
+            n += events[cell];
+        fits = n >= day->n + day->cut;
+    }
+    fits = fits && cell == head->n_cells;
+    free(events);
+    return fits ? MR_OK
+                : fail_section(&state->place[state->at[MR_CHUNK_DIDX]],
+                      "its ids are not those of the days with events", err);
+}
+
 static enum mr_status get_kept(const struct mr_state *state,
     enum mr_chunk chunk, uint64_t offset, size_t n, uint8_t *out,
     struct mr_error *err)
@@ -570,7 +601,9 @@ static enum mr_status read_chunks(
         return mr_fail_nomem(err);
     if (status != MR_OK)
         return fail_section(&state->place[MR_CHUNK_CELL], why, err);
-    return MR_OK;
+    return mr_state_has_chunk(state->head.spec, MR_CHUNK_DIDX)
+               ? check_id_days(state, err)
+               : MR_OK;
 }
 
 static enum mr_status read_all(struct mr_state *state, struct mr_error *err)

@@ -690,6 +690,7 @@ def read_user_events(r, types, keeps_seen):
     days, day, weight = {}, -1, 0
     for _ in range(r.varint() + 1):
         day, mask = r.gap(day), r.varint()
+        demand(day < END_OF_TIME // MS_PER_DAY, "%s: days", r.what)
         demand(mask >> len(types) == 0, "%s: types", r.what)
         demand(mask or keeps_seen, "%s: a day without events", r.what)
         events = collections.Counter()
