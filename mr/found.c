@@ -55,7 +55,8 @@ enum mr_status mr_found_add(struct mr_found *f, const struct mr_batch *batch,
         status = mr_batch_append(&f->sum, batch);
     if (status == MR_OK && f->sum.n_tuples >= most) {
         status = need_staged(f, plan);
-        swap_tuples(&f->sum, over);
+        if (status == MR_OK) /* else over would be nobody's */
+            swap_tuples(&f->sum, over);
     }
     if (status != MR_OK)
         return mr_aggregate_fail(status, err);
