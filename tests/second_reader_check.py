@@ -237,6 +237,37 @@ def make_large(seed, folder):
     return spec
 
 
+def with_days_moved(data):
+    """A state, sound but that the days of its ids are others."""
+    data, at = bytearray(data), data.index(b"DIDX")
+    start = mrs_read.little(data, at + 8, 8)
+    stored = mrs_read.little(data, at + 16, 8)
+    data[start + 1] ^= 1
+    checksum = mrs_read.xxh64(bytes(data[start : start + stored]))
+    data[at + 32 : at + 40] = checksum.to_bytes(8, "little")
+    end = 64 + 40 * mrs_read.little(data, 12, 4)
+    checksum = mrs_read.xxh64(bytes(data[:56] + data[64:end]))
+    data[56:64] = checksum.to_bytes(8, "little")
+    return data
+
+
+def check_days_moved(mr, state):
+    """Both readers must refuse such a state."""
+    with open(state, "rb") as file:
+        data = with_days_moved(file.read())
+    with open(state, "wb") as file:
+        file.write(data)
+    run = Run(mr, "reduce", "-q", state)
+    if run.status != 6 or "days with events" not in run.said:
+        yield "ids of other days: %s" % run
+    try:
+        mrs_read.read_state(state)
+        yield "ids of other days are no problem of the second reader"
+    except mrs_read.Refused as why:
+        if "DIDX" not in str(why):
+            yield "ids of other days: %s" % why
+
+
 def check(mr, seed, folder, make):
     """make writes the lake and names its spec."""
     lake, work = os.path.join(folder, "lake"), os.path.join(folder, "work")
@@ -255,6 +286,8 @@ def check(mr, seed, folder, make):
         with open(os.path.join(work, "merged.mrs"), "rb") as merged:
             if whole.read() != merged.read():
                 yield "one state and two merged ones differ"
+    if make is make_large:
+        yield from check_days_moved(mr, os.path.join(work, "whole.mrs"))
 
 
 def rows_as_text(rows):
