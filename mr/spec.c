@@ -406,7 +406,8 @@ enum mr_status mr_spec_parse(
     status = mr_spec_read(text, "", true, spec, &inner);
     if (status == MR_OK)
         status = mr_spec_text(spec, &again);
-    same = again.n == text.n && memcmp(again.p, text.p, text.n) == 0;
+    same = status == MR_OK && again.n == text.n &&
+           memcmp(again.p, text.p, text.n) == 0;
     mr_buffer_release(&again);
     if (status == MR_OK && same)
         *spec_out = *spec;

@@ -185,6 +185,10 @@ for line in open(sys.argv[1], encoding="utf-8"):
                 [ ! -e s.mrs ]
                 [[ $output == 'mr: '*'out of memory; free some memory or use fewer threads, and rerun' ]]
                 ;;
+            1) # libarchive ends the process by itself where its strings find none
+                [[ $output == *'Fatal Internal Error in libarchive: Out of memory'* ]]
+                [ ! -e s.mrs ]
+                ;;
             *)
                 echo "at $kilobytes KiB: $status, said: $output"
                 false
