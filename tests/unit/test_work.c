@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -376,16 +378,22 @@ static void marks_alone_are_counted(void **state)
     }
 }
 
-/* The observer of a run in which the file is touched while it is read. */
-static void touch(void *context, const struct mr_progress *progress)
-{
-    static time_t seconds = 1000;
-    struct timespec times[2] = {{0, 0}, {0, 0}};
+/* A thread that gives a file another time, again and again. */
+struct toucher {
+    const char *path;
+    atomic_bool ends;
+};
 
-    (void)progress;
-    /* Another time at each call: the first may come before the file is read. */
-    times[0].tv_sec = times[1].tv_sec = ++seconds;
-    assert_int_equal(utimensat(AT_FDCWD, context, times, 0), 0);
+static void *touch(void *context)
+{
+    struct toucher *t = context;
+    struct timespec times[2] = {{1000, 0}, {1000, 0}};
+
+    while (!atomic_load(&t->ends)) {
+        times[0].tv_sec = ++times[1].tv_sec;
+        (void)utimensat(AT_FDCWD, t->path, times, 0);
+    }
+    return NULL;
 }
 
 static void changed_files_leave_nothing(void **state)
@@ -394,7 +402,8 @@ static void changed_files_leave_nothing(void **state)
 
     (void)state;
     for (unsigned k = 0; k < 2; k++) {
-        struct mr_observer observer = {.progress = touch};
+        struct toucher toucher = {.path = NULL};
+        pthread_t thread;
         struct outcome o;
 
         text.n = 0;
@@ -404,8 +413,13 @@ static void changed_files_leave_nothing(void **state)
             save(names[k], text.p, text.n);
         else
             save_frames(names[k], 100000, 100000);
-        observer.context = (void *)(uintptr_t)path_of(names[k]);
-        o = map(names[k], 2, true, &observer);
+        toucher.path = strdup(path_of(names[k]));
+        assert_non_null(toucher.path);
+        assert_int_equal(pthread_create(&thread, NULL, touch, &toucher), 0);
+        o = map(names[k], 2, true, &quiet);
+        atomic_store(&toucher.ends, true);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        free((void *)(uintptr_t)toucher.path);
         assert_int_equal(o.result.totals.failures, 1);
         assert_int_equal(o.result.totals.partitions, 0);
         assert_int_equal(o.result.totals.lines, 0);
