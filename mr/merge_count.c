@@ -460,7 +460,7 @@ static size_t join_intervals(
         join_next(&high, (int64_t)gap);
     n = (size_t)(high.to - second);
     memmove(low.to, second, n * sizeof(*first));
-    low.to[n].start_ms = INT64_MAX;
+    low.to[n] = (struct mr_interval){INT64_MAX, 0};
     return (size_t)(low.to - first) + n;
 }
 
@@ -491,7 +491,7 @@ static enum mr_status count_sessions(struct mr_merge_counter *r)
         m = number_intervals(
             r->active[i], r->slice[i].n, (void *)r->owners.p, out);
         r->run[n++] = (struct run){out, m};
-        out[m].start_ms = INT64_MAX;
+        out[m] = (struct mr_interval){INT64_MAX, 0};
         out += m + 1;
     }
     all = join_all(r, n, sizeof(*out), join_intervals);
