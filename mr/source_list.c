@@ -228,11 +228,12 @@ static enum mr_status push_folder(struct builder *b, char *path)
     char **folders =
         grown(b->folders, b->n_folders, &b->cap_folders, sizeof *folders);
 
+    if (folders != NULL)
+        b->folders = folders;
     if (path == NULL || folders == NULL) {
         free(path);
         return mr_fail_nomem(b->err);
     }
-    b->folders = folders;
     folders[b->n_folders++] = path;
     return MR_OK;
 }

@@ -171,6 +171,11 @@ def is_temporary(path):
     return os.path.basename(path).startswith(".mr-tmp-")
 
 
+def library_path(name):
+    build = os.path.abspath(os.environ.get("MR_BUILD", "."))
+    return os.path.join(build, "tests/preload", name + ".so")
+
+
 def command(args):
     return "mr " + " ".join(args)
 
@@ -193,13 +198,6 @@ class Bench:
 
     def __init__(self, root):
         self.root, self.mr = root, program()
-        library = os.path.join(
-            os.environ.get("MR_BUILD", "."), "tests/preload/faults.so"
-        )
-        if not sys.platform.startswith("linux") or not os.path.exists(library):
-            print("faults: there is no '%s' to preload" % library)
-            sys.exit(77)
-        self.library = os.path.abspath(library)
         self.truths, self.inputs = {}, ("lake", "states", "rich.yaml")
         make_lake(os.path.join(root, "lake"))
         write(os.path.join(root, "rich.yaml"), RICH.encode())
@@ -229,11 +227,12 @@ class Bench:
             )
         return done.stdout
 
-    def run(self, cwd, args, **fault):
+    def run(self, cwd, args, library=None, **settings):
+        """mr, with a library of tests/preload/ and what it is told."""
         env = dict(os.environ, LC_ALL="C.UTF-8")
-        if fault:
-            env["LD_PRELOAD"] = self.library
-            env.update(("MR_FAULT_" + k, str(v)) for k, v in fault.items())
+        env.update((k, str(v)) for k, v in settings.items())
+        if library:
+            env["LD_PRELOAD"] = library_path(library)
         return subprocess.run(
             [self.mr, *args], cwd=cwd, env=env, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
@@ -304,7 +303,9 @@ class Undisturbed:
     def __init__(self, bench, scenario):
         folder = bench.folder(scenario, "undisturbed")
         log = folder + ".log"
-        done = bench.run(folder, scenario.args, LOG=log)
+        done = bench.run(
+            folder, scenario.args, library="faults", MR_FAULT_LOG=log
+        )
         if done.returncode != DONE:
             raise Wrong("undisturbed: %d: %s" % (done.returncode, done.stderr))
         self.said, self.files = done.stdout, contents(folder)
@@ -343,8 +344,8 @@ class Trial:
     def spoil(self, folder):
         log = folder + ".log"
         done = self.bench.run(
-            folder, self.scenario.args, LOG=log, AT=self.number,
-            KIND=self.kind
+            folder, self.scenario.args, library="faults", MR_FAULT_LOG=log,
+            MR_FAULT_AT=self.number, MR_FAULT_KIND=self.kind
         )  # fmt: skip
         if not os.path.exists(log):
             return "not reached"
@@ -435,6 +436,7 @@ class Trial:
 
 
 def scenarios(bench):
+    check_coverage(bench)
     mapping = "map", "-j", "1"
     rejects = "--rejects", "rejects.gz"
     out = "-o", "out", "lake"
@@ -476,47 +478,53 @@ def check_coverage(bench):
         )
 
 
-def report(name, calls, outcomes):
+def report(name, outcomes):
+    places = outcomes["places"]
     print(
-        "%s: %d calls, %d faults: %s" % (
-            name, calls, sum(outcomes.values()),
-            ", ".join("%d %s" % (n, x) for x, n in sorted(outcomes.items())),
+        "%s: %d faults at %d calls: %s" % (
+            name, sum(outcomes.values()) - places, places,
+            ", ".join(
+                "%d %s" % (n, x)
+                for x, n in sorted(outcomes.items()) if x != "places"
+            ),
         ),
         flush=True,
     )  # fmt: skip
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def drive(name, library, doc, scenarios_of, trials_of_one):
+    """Run all trials of all scenarios, and print what came of them."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--keep", metavar="FOLDER", help="where all lies")
     parser.add_argument("--only", metavar="SCENARIO", action="append")
     args = parser.parse_args()
+    if not os.path.exists(library_path(library)):
+        print("%s: there is no '%s'" % (name, library_path(library)))
+        sys.exit(77)
     base = os.path.realpath(args.keep or tempfile.mkdtemp(prefix="mr-faults-"))
     os.makedirs(base, exist_ok=True)
     bench = Bench(base)
-    check_coverage(bench)
-    calls, total, wrong = 0, collections.Counter(), 0
+    total = collections.Counter()
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for scenario in scenarios(bench):
+        for scenario in scenarios_of(bench):
             if args.only and scenario.name not in args.only:
                 continue
-            trials = list(trials_of(bench, scenario))
-            outcomes = collections.Counter()
-            for outcome, sentence in pool.map(Trial.run, trials):
+            trials = list(trials_of_one(bench, scenario))
+            outcomes = collections.Counter(
+                {"places": len({x.number for x in trials})}
+            )
+            for outcome, sentence in pool.map(lambda x: x.run(), trials):
                 outcomes[outcome] += 1
                 if sentence and outcomes[outcome] <= 10:
                     print(sentence)
-            numbers = len({x.number for x in trials})
-            report(scenario.name, numbers, outcomes)
-            calls += numbers
+            report(scenario.name, outcomes)
             total += outcomes
-            wrong += outcomes["WRONG"]
-    report("faults", calls, total)
-    if not wrong and not args.keep:
+    report(name, total)
+    if not total["WRONG"] and not args.keep:
         shutil.rmtree(base)
-    sys.exit(1 if wrong else 0)
+    sys.exit(1 if total["WRONG"] else 0)
 
 
 if __name__ == "__main__":
-    main()
+    drive("faults", "faults", __doc__, scenarios, trials_of)
