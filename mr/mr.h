@@ -154,6 +154,9 @@ struct mr_reduce_options {
     unsigned width; /* columns of the terminal for tables, 0: no limit */
     bool colour;    /* tables may use ANSI colours */
     unsigned threads;
+    /* Folder for files without names that many states are merged into; NULL
+     * is the working folder. */
+    const char *temporary;
 };
 
 /** mr_reduce(options, sink, observer, result, err): States to one state to

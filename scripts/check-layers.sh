@@ -25,8 +25,9 @@ ranks=(
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate idset idset_private idset_merge idset_block idset_figures
      segments segments_private segments_merge segments_block segments_count"
-    "state state_private state_block state_head state_read state_write statelist"
-    "kpi merge merge_private merge_count merge_kept report report_private
+    "state state_private state_block state_head state_read state_write statelist
+     superseded"
+    "kpi merge merge_private merge_count merge_kept gather report report_private
      report_figures report_kept report_grid report_retention"
     "mr result spool rejects figures plan cutter kept found rows_format mapper work
      map rows reduce inspect init_text init"
