@@ -30,7 +30,7 @@ ranks=(
     "kpi merge merge_private merge_count merge_kept gather report report_private
      report_figures report_kept report_grid report_retention"
     "mr result spool rejects figures plan cutter kept found rows_format mapper work
-     map rows reduce inspect init_text init"
+     map beside rows reduce inspect init_text init"
 )
 declare -A rank place
 n=0
@@ -95,7 +95,7 @@ check_faces() {
     # The public header is for those who use or make what it declares.
     for file in mr/*.[ch]; do
         case $file in
-        mr/result.[ch] | mr/work.[ch] | mr/map.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/init_text.h | mr/mr.h) continue ;;
+        mr/result.[ch] | mr/work.[ch] | mr/map.[ch] | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/init_text.h | mr/mr.h) continue ;;
         esac
         ! includes "$file" | grep -qx 'mr/mr\.h' ||
             complain "$file: includes the public header"
@@ -120,7 +120,7 @@ check_faces() {
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
         mr/report.c | mr/report_*.c) included=mr/report_private.h ;;
         mr/merge_count.c | mr/merge_kept.c) included=mr/merge_private.h ;;
-        mr/map.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
+        mr/map.c | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
         *) included=${file%.c}.h ;;
         esac
