@@ -210,16 +210,12 @@ static enum mr_status note_absent(struct beside *b, size_t i, const char *cause)
     return status;
 }
 
-static enum mr_status look_at_input(
-    struct beside *b, size_t i, struct mr_buffer *path)
+/* Look at the file itself; its outcome tells if it is none. */
+static enum mr_status look_at_file(struct beside *b, size_t i, uint64_t *size)
 {
     struct mr_error why;
     struct stat info;
-    bool current;
-    enum mr_status status = state_path(b, i, path);
 
-    if (status != MR_OK)
-        return status;
     if (stat(b->listing.inputs[i].path, &info) != 0) {
         (void)mr_fail_errno(&why, errno, NULL, NULL);
         return note_absent(b, i, why.cause);
@@ -227,8 +223,21 @@ static enum mr_status look_at_input(
     if (!S_ISREG(info.st_mode))
         return note_absent(b, i, "it is not a regular file");
     b->task[i].date = info.st_mtim;
-    status = look_at_state(
-        b, i, (const char *)path->p, (uint64_t)info.st_size, &current);
+    *size = (uint64_t)info.st_size;
+    return MR_OK;
+}
+
+static enum mr_status look_at_input(
+    struct beside *b, size_t i, struct mr_buffer *path)
+{
+    bool current = false;
+    uint64_t size = 0;
+    enum mr_status status = state_path(b, i, path);
+
+    if (status == MR_OK)
+        status = look_at_file(b, i, &size);
+    if (status == MR_OK && b->task[i].outcome == WAITING)
+        status = look_at_state(b, i, (const char *)path->p, size, &current);
     if (current)
         b->task[i].outcome = THERE;
     return status;
@@ -375,27 +384,30 @@ static void tell_progress(struct beside *b, size_t i)
     pthread_mutex_unlock(&b->lock);
 }
 
-static void make_state(
-    struct beside *b, size_t i, unsigned threads, struct mr_buffer *path)
+static enum mr_status make_state(struct beside *b, size_t i, unsigned threads,
+    char *path, struct mr_error *err)
 {
-    const struct mr_map_one one = {.plan = b->plan,
+    struct mr_map_one one = {.plan = b->plan,
         .input = &b->listing.inputs[i],
-        .output = (const char *)path->p,
-        .date = b->task[i].date,
+        .output = path,
         .threads = threads,
         .stop = b->observer->stop};
-    struct mr_error why = {.status = MR_OK};
-    enum mr_status status = make_folders(b, (char *)path->p, &why);
+    enum mr_status status = make_folders(b, path, err);
+    uint64_t size;
 
+    /* It may have been waiting for long: what is gone by now, as a file that
+     * has been given its name only then, is to have no state. */
+    if (status == MR_OK && look_at_file(b, i, &size) != MR_OK)
+        return mr_fail_nomem(err);
+    if (status != MR_OK || b->task[i].outcome == ABSENT)
+        return status;
+    one.date = b->task[i].date;
+    status = mr_map_one(&one, err);
     if (status == MR_OK)
-        status = mr_map_one(&one, &why);
-    if (status == MR_OK)
-        status = read_back(b, one.output, &why);
+        status = read_back(b, path, err);
     if (status == MR_OK)
         b->task[i].outcome = MADE;
-    else
-        note_unwritten(b, i, &why);
-    tell_progress(b, i);
+    return status;
 }
 
 static bool is_over(struct beside *b)
@@ -423,16 +435,19 @@ static void make_states(struct beside *b)
 
 #pragma omp for schedule(dynamic, 1)
         for (size_t k = 0; k < n; k++) {
-            struct mr_error why;
+            struct mr_error why = {.status = MR_OK};
+            size_t i = b->todo[k];
+            enum mr_status status = MR_OK;
 
             if (is_over(b))
                 continue;
-            if (state_path(b, b->todo[k], &path) == MR_OK) {
-                make_state(b, b->todo[k], each, &path);
-            } else {
-                (void)mr_fail_nomem(&why);
-                note_unwritten(b, b->todo[k], &why);
-            }
+            if (state_path(b, i, &path) != MR_OK)
+                status = mr_fail_nomem(&why);
+            else
+                status = make_state(b, i, each, (char *)path.p, &why);
+            if (status != MR_OK)
+                note_unwritten(b, i, &why);
+            tell_progress(b, i);
         }
         mr_buffer_release(&path);
     }
