@@ -13,10 +13,10 @@
  * superseded no more: their own base has all that they could find.
  *
  * What a base could supersede is found by a token of each state, something
- * that any other state must have that has all of it: its partition of the
- * most bytes, since many share an empty one; or, where it has none, the name
- * of its first failure.  The tokens stand in a table, a base's partitions are
- * looked up in it, and what is found is compared in full.
+ * that any other state must have that has all of it: of its partitions the one
+ * that the fewest states have, since many may share an empty one; or, where it
+ * has none, the name of its first failure.  The tokens stand in a table, a
+ * base's partitions are looked up in it, and what is found is compared in full.
  */
 
 /* What a token is. */
@@ -193,18 +193,53 @@ static uint64_t name_key(const char *name)
     return mr_hash64(name, strlen(name));
 }
 
-static void choose_token(struct item *item, const struct mr_coverage *c)
+/* How many states have a partition; or a few more, where keys collide. */
+struct holders {
+    uint32_t *n;
+    size_t mask;
+};
+
+static enum mr_status count_holders(
+    const struct search *s, struct holders *holders)
 {
-    const struct mr_partition *largest = c->partition;
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->n; i++)
+        n += s->state[i].coverage->n_partitions;
+    holders->mask = 1;
+    while (holders->mask < n)
+        holders->mask = 2 * holders->mask + 1;
+    holders->n = calloc(holders->mask + 1, sizeof(*holders->n));
+    if (holders->n == NULL)
+        return MR_NOMEM;
+    for (size_t i = 0; i < s->n; i++) {
+        const struct mr_coverage *c = s->state[i].coverage;
+
+        for (size_t k = 0; k < c->n_partitions; k++)
+            holders->n[digest_key(&c->partition[k].digest) & holders->mask]++;
+    }
+    return MR_OK;
+}
+
+static void choose_token(struct item *item, const struct mr_coverage *c,
+    const struct holders *holders)
+{
+    uint32_t least = UINT32_MAX;
 
     item->token = NOTHING;
-    if (c->n_partitions > 0) {
-        for (size_t i = 1; i < c->n_partitions; i++)
-            if (c->partition[i].stored_bytes > largest->stored_bytes)
-                largest = &c->partition[i];
-        item->token = DIGEST;
-        item->key = digest_key(&largest->digest);
-    } else if (c->n_failures > 0) {
+    for (size_t i = 0; i < c->n_partitions; i++) {
+        uint64_t key = digest_key(&c->partition[i].digest);
+        uint32_t n = holders->n[key & holders->mask];
+
+        if (item->token == NOTHING || n < least) {
+            item->token = DIGEST;
+            item->key = key;
+            least = n;
+        }
+    }
+    if (item->token == DIGEST)
+        return;
+    if (c->n_failures > 0) {
         item->token = NAME;
         item->key = name_key(c->failure[0].name);
     }
@@ -216,8 +251,12 @@ static const struct mr_coverage *coverage_of(
     return s->state[item->number].coverage;
 }
 
-static void enter_tokens(struct search *s)
+static enum mr_status enter_tokens(struct search *s)
 {
+    struct holders holders;
+
+    if (count_holders(s, &holders) != MR_OK)
+        return MR_NOMEM;
     for (size_t i = 0; i <= s->mask; i++)
         s->chain[i] = END;
     s->nothing = END;
@@ -226,13 +265,15 @@ static void enter_tokens(struct search *s)
         struct item *item = &s->item[i];
         size_t *chain = &s->nothing;
 
-        choose_token(item, coverage_of(s, item));
+        choose_token(item, coverage_of(s, item), &holders);
         if (item->token != NOTHING)
             chain = &s->chain[item->key & s->mask];
         s->n_named += item->token == NAME;
         item->next = *chain;
         *chain = i;
     }
+    free(holders.n);
+    return MR_OK;
 }
 
 /* ---- the search ---- */
@@ -360,7 +401,7 @@ enum mr_status mr_superseded_find(
     if (s.item != NULL && s.chain != NULL)
         status = order_items(&s);
     if (status == MR_OK)
-        enter_tokens(&s);
+        status = enter_tokens(&s);
     for (size_t i = 0; i < n && status == MR_OK; i++)
         if (by_out[s.item[i].number] == MR_NOT_SUPERSEDED)
             status = try_base(&s, &s.item[i]);

@@ -31,8 +31,9 @@ struct mr_superseded_state {
  * mr_superseded_find(state, n, by): by_out[i] is the number of the state that
  * supersedes i, itself not superseded, or MR_NOT_SUPERSEDED.  Of states with
  * equal coverage the first stays.  Time and memory are about linear in the
- * partitions of all states; many states that share a partition, and none of
- * which has all of another, cost a comparison each.  MR_NOMEM.
+ * partitions of all states, 4 bytes each and some for states with failures; a
+ * state whose every partition many others have costs a comparison with each of
+ * these, which mostly ends early.  MR_NOMEM.
  */
 MR_MUST_CHECK enum mr_status mr_superseded_find(
     const struct mr_superseded_state *state, size_t n, size_t *by_out);
