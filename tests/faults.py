@@ -57,7 +57,7 @@ KINDS = {
     "mmap": ("EIO", "ENOMEM", "cut", "before", "after"),
     "close": ("EIO", "ENOSPC", "EINTR", "before", "after"),
     "fclose": ("EIO", "before", "after"),
-    "rename": WRITING + ("EACCES", "EEXIST", "taken"),
+    "rename": WRITING + ("EACCES", "EEXIST"),
     "link": WRITING + ("EEXIST",),
     "unlink": ("EIO", "EACCES", "before", "after", "lost", "away"),
     "mkdir": WRITING + ("EACCES", "EROFS"),
@@ -185,12 +185,14 @@ class Scenario:
 
     args: of mr, run in a folder that has links to lake, states and specs.
     before: files that are there already, by path.
-    merge: whether the outputs are states, to be merged at the end.
+    merge: what to reduce in the end, where the outputs are states.
+    share: whether no file can be renamed to a name that exists.
     """
 
-    def __init__(self, name, args, before=None, merge=None):
+    def __init__(self, name, args, before=None, merge=None, share=False):
         self.name, self.args = name, args
         self.before, self.merge = before or {}, merge
+        self.settings = {"MR_FAULT_SHARE": 1} if share else {}
 
 
 class Bench:
@@ -304,8 +306,9 @@ class Undisturbed:
         folder = bench.folder(scenario, "undisturbed")
         log = folder + ".log"
         done = bench.run(
-            folder, scenario.args, library="faults", MR_FAULT_LOG=log
-        )
+            folder, scenario.args, library="faults", MR_FAULT_LOG=log,
+            **scenario.settings
+        )  # fmt: skip
         if done.returncode != DONE:
             raise Wrong("undisturbed: %d: %s" % (done.returncode, done.stderr))
         self.said, self.files = done.stdout, contents(folder)
@@ -345,7 +348,8 @@ class Trial:
         log = folder + ".log"
         done = self.bench.run(
             folder, self.scenario.args, library="faults", MR_FAULT_LOG=log,
-            MR_FAULT_AT=self.number, MR_FAULT_KIND=self.kind
+            MR_FAULT_AT=self.number, MR_FAULT_KIND=self.kind,
+            **self.scenario.settings
         )  # fmt: skip
         if not os.path.exists(log):
             return "not reached"
@@ -453,6 +457,9 @@ def scenarios(bench):
     )  # fmt: skip
     yield Scenario("reduce", reduction)
     yield Scenario("reduce over older files", reduction, before=bench.old)
+    yield Scenario(
+        "reduce on a share", reduction, before=bench.old, share=True
+    )
     yield Scenario("inspect", ("inspect", "states"))
 
 

@@ -20,8 +20,9 @@
  *         full        from here on nothing can be written: ENOSPC
  *         away        from here on every call below the same top folder is
  *                     refused: EIO
- *         taken       from here on renaming onto a name that exists is
- *                     refused: EEXIST
+ *
+ * With MR_FAULT_SHARE in the environment, no file is ever renamed to a name
+ * that exists (EEXIST), as on some shares.
  */
 #define _GNU_SOURCE
 #undef _FORTIFY_SOURCE /* its inline functions would call others */
@@ -53,8 +54,7 @@ enum kind {
     AFTER,
     CUT,
     FULL,
-    AWAY,
-    TAKEN
+    AWAY
 };
 
 static const struct {
@@ -82,7 +82,6 @@ static const struct {
     {"cut", CUT, 0},
     {"full", FULL, ENOSPC},
     {"away", AWAY, EIO},
-    {"taken", TAKEN, EEXIST},
 };
 
 #define PATH_BYTES 512
@@ -93,6 +92,7 @@ static struct {
     unsigned long at;
     enum kind kind;
     int number;
+    bool share;
     const char *scope, *log;
     char top[PATH_BYTES]; /* the top folder of the call that was spoiled */
 } fault;
@@ -130,6 +130,7 @@ __attribute__((constructor)) static void begin(void)
 
     fault.scope = getenv("MR_FAULT_SCOPE");
     fault.log = getenv("MR_FAULT_LOG");
+    fault.share = getenv("MR_FAULT_SHARE") != NULL;
     strcpy(path_of_fd[0], "(stdin)");
     strcpy(path_of_fd[1], "(stdout)");
     for (size_t i = 0; at != NULL && i < sizeof(kinds) / sizeof(*kinds); i++)
@@ -197,7 +198,7 @@ static bool is_same_top(const char *path)
 /* ---- counting, and whether it is this one ---- */
 
 /* What a call does that can be refused. */
-enum act { READS, WRITES, RENAMES };
+enum act { READS, WRITES };
 
 static enum kind strike(const char *call, const char *path, enum act act)
 {
@@ -212,11 +213,10 @@ static enum kind strike(const char *call, const char *path, enum act act)
         return NONE;
     if (n == fault.at)
         snprintf(fault.top, PATH_BYTES, "%.*s", (int)strcspn(path, "/"), path);
-    else if (fault.kind != FULL && fault.kind != AWAY && fault.kind != TAKEN)
+    else if (fault.kind != FULL && fault.kind != AWAY)
         return NONE;
     if ((fault.kind == FULL && act == READS) ||
-        (fault.kind == AWAY && !is_same_top(path)) ||
-        (fault.kind == TAKEN && act != RENAMES))
+        (fault.kind == AWAY && !is_same_top(path)))
         return NONE;
     log_line(n, call, path);
     if (fault.kind == BEFORE)
@@ -448,12 +448,12 @@ void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset)
 int renameat(int from, const char *old, int to, const char *new)
 {
     char text[PATH_BYTES];
-    enum kind kind = strike("rename", name_path(to, new, text), RENAMES);
+    enum kind kind = strike("rename", name_path(to, new, text), WRITES);
     int result;
 
     REAL("renameat", int, int, const char *, int, const char *);
-    if (kind == TAKEN && faccessat(to, new, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
-        errno = fault.number;
+    if (fault.share && faccessat(to, new, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = EEXIST;
         return -1;
     }
     if (fails(kind))
