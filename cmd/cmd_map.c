@@ -51,6 +51,7 @@ int cmd_map(const struct options *options, struct console *console)
         .output = options->output,
         .threads = options->threads,
         .shard = options->shard.k,
+        .shard_last = options->shard.l,
         .shards = options->shard.n,
         .rejects = options->rejects,
     };

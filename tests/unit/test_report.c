@@ -117,7 +117,7 @@ static int setup(void **state)
         set_failure(
             i, "dt=2024-03-01/\033bad\xff.gz", 91, "truncated gzip member");
     report = (struct mr_report){&spec, &cells, &kpis, &coverage, &totals, 4, 1,
-        INT32_MIN, INT32_MAX, NULL, NULL};
+        INT32_MIN, INT32_MAX, NULL, NULL, NULL};
     return 0;
 }
 
