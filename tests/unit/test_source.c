@@ -836,9 +836,11 @@ static void test_deal_bound(void **state)
 /* Where the files lie, and in which order they were named, matters to none. */
 static void test_shard_spelling(void **state)
 {
-    static char *const here[] = {"lake"};
-    static char *const there[] = {"./b//lake/date=2024-03-02/",
-        "b/./lake/date=2024-03-01/x3", "b/lake/date=2024-03-01/x[12]"};
+    static char lake[] = "lake", later[] = "./b//lake/date=2024-03-02/",
+                third[] = "b/./lake/date=2024-03-01/x3",
+                first[] = "b/lake/date=2024-03-01/x[12]";
+    static char *const here[] = {lake};
+    static char *const there[] = {later, third, first};
     struct mr_listing a, b;
     struct mr_error err;
 
