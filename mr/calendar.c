@@ -17,8 +17,8 @@
 
 static int32_t days_from_civil(int y, int m, int d)
 {
-    int year = m <= 2 ? y - 1 : y;
-    int era = year / 400, of_era = year % 400;
+    int year = (m <= 2 ? y - 1 : y) + 400; /* never negative */
+    int era = year / 400 - 1, of_era = year % 400;
     int of_year = (153 * (m > 2 ? m - 3 : m + 9) + 2) / 5 + d - 1;
 
     return era * DAYS_OF_ERA + of_era * 365 + of_era / 4 - of_era / 100 +
@@ -35,7 +35,7 @@ static void put_digits(char *out, int value, int n)
 
 void mr_day_to_civil(int32_t day, int *y_out, int *m_out, int *d_out)
 {
-    /* An era more, so that the first two months of the year 0 are none less. */
+    /* An era more, and so no negative number, for the year 0, too. */
     int z = day + DAYS_TO_1970 + DAYS_OF_ERA;
     int era = z / DAYS_OF_ERA, of_era = z % DAYS_OF_ERA;
     int year =
