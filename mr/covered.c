@@ -18,22 +18,45 @@ struct match {
     uint64_t bytes; /* that were read, where changed: the least */
 };
 
+/* Whether a failure has the name of a member of an archive: O(log n). */
+static bool has_failed_member(const struct mr_coverage *c, const char *archive)
+{
+    size_t low = 0, high = c->n_failures, n = strlen(archive);
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const char *name = c->failure[middle].name;
+        int order = strncmp(name, archive, n);
+
+        if (order == 0 && name[n] == '/')
+            return true;
+        if (order < 0 || (order == 0 && (uint8_t)name[n] < '/'))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
 /* An archive that was read to its end: see note_archive in work.c.  An empty
- * file has nothing in it either, but another digest, that of no bytes. */
-static bool is_archive(const struct mr_partition *p)
+ * file has nothing in it either, and its digest is that of no bytes; so is
+ * that of an archive of which no member could be read. */
+static bool is_archive(
+    const struct mr_coverage *c, const struct mr_partition *p)
 {
     struct mr_digest none;
 
     if (p->stored_bytes > 0 || p->text_bytes > 0 || p->lines > 0)
         return false;
     none = mr_digest_bytes("", 0);
-    return memcmp(p->digest.b, none.b, MR_DIGEST_BYTES) != 0;
+    return memcmp(p->digest.b, none.b, MR_DIGEST_BYTES) != 0 ||
+           has_failed_member(c, p->name[0]);
 }
 
-static void note_match(
-    struct match *m, const struct mr_partition *p, uint64_t listed)
+static void note_match(struct match *m, const struct mr_partition *p,
+    bool archive, uint64_t listed)
 {
-    if (p->stored_bytes == listed || is_archive(p)) {
+    if (p->stored_bytes == listed || archive) {
         m->found = FOUND;
     } else if (m->found == NOT_FOUND ||
                (m->found == FOUND_CHANGED && p->stored_bytes < m->bytes)) {
@@ -56,20 +79,20 @@ static bool is_member(const struct mr_manifest *manifest, const char *name)
 }
 
 static void match_partition(struct mr_covered *c,
-    const struct mr_manifest *manifest, const struct mr_partition *p,
-    struct match *match)
+    const struct mr_coverage *coverage, const struct mr_manifest *manifest,
+    const struct mr_partition *p, struct match *match)
 {
-    bool listed = false;
+    bool listed = false, archive = is_archive(coverage, p);
 
     for (size_t i = 0; i < p->n_names; i++) {
         const struct mr_manifest_entry *e =
             mr_manifest_find(manifest, p->name[i], strlen(p->name[i]));
 
         if (e != NULL)
-            note_match(&match[e - manifest->entry], p, e->bytes);
+            note_match(&match[e - manifest->entry], p, archive, e->bytes);
         listed |= e != NULL || is_member(manifest, p->name[i]);
     }
-    c->has_archives |= is_archive(p);
+    c->has_archives |= archive;
     if (listed)
         return;
     if (c->unlisted++ == 0 || strcmp(p->name[0], c->first_unlisted) < 0)
@@ -171,7 +194,8 @@ enum mr_status mr_covered_compare(const struct mr_coverage *coverage,
     if (match != NULL && c->failure != NULL) {
         for (size_t i = 0; i < coverage->n_partitions; i++) {
             mr_coverage_prefetch(coverage, i);
-            match_partition(c, manifest, &coverage->partition[i], match);
+            match_partition(
+                c, coverage, manifest, &coverage->partition[i], match);
         }
         status = join(c, coverage, manifest, match);
     }
