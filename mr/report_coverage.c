@@ -21,10 +21,15 @@ static bool is_whole(const struct mr_place_row *row)
 /* The share of bytes in tenths of a percent, cut off, so that 100.0 is all. */
 static unsigned permille(const struct mr_place_row *row)
 {
-    if (row->covered_bytes == row->bytes)
-        return row->covered == row->partitions ? 1000 : 999;
-    return (
-        unsigned)((double)row->covered_bytes / (double)row->bytes * 999.999);
+    uint64_t part = row->covered_bytes, all = row->bytes;
+
+    if (part == all)
+        return is_whole(row) ? 1000 : 999;
+    if (all > UINT64_MAX / 1000) {
+        part /= 1024;
+        all /= 1024;
+    }
+    return (unsigned)(part * 1000 / all);
 }
 
 static void format_day(const struct mr_place_row *row, char out[MR_DAY_TEXT])
