@@ -27,7 +27,8 @@
 #define CELL_BYTES 16384
 #define MEMBER_BYTES 4
 #define PARTITION_BYTES 300
-#define THREAD_BYTES (UINT64_C(10) << 20)
+#define THREAD_BYTES_LEAST (UINT64_C(4) << 20)
+#define THREAD_BYTES_MOST (UINT64_C(10) << 20)
 #define WAITING_BYTES (UINT64_C(64) << 20)
 
 void mr_forecast_release(struct mr_forecast *f)
@@ -123,13 +124,13 @@ static void estimate_memory(struct mr_forecast *f, double factor)
     const struct mr_sample *s = &f->sample;
     uint64_t cells = count_cells(f), base, sets;
 
-    base = f->threads * THREAD_BYTES + f->partitions * PARTITION_BYTES +
-           cells * CELL_BYTES;
-    f->memory.least = base + f->users.least * (USER_BYTES_LEAST + MEMBER_BYTES);
+    base = f->partitions * PARTITION_BYTES + cells * CELL_BYTES;
+    f->memory.least = base + f->threads * THREAD_BYTES_LEAST +
+                      f->users.least * (USER_BYTES_LEAST + MEMBER_BYTES);
     sets = smaller(scaled(s->events, factor * MEMBER_BYTES),
         scaled(f->users.most, (double)cells / 8));
-    f->memory.most =
-        base + WAITING_BYTES + f->users.most * USER_BYTES_MOST + sets;
+    f->memory.most = base + f->threads * THREAD_BYTES_MOST + WAITING_BYTES +
+                     f->users.most * USER_BYTES_MOST + sets;
     if (f->memory.least > f->memory.most)
         f->memory.least = f->memory.most;
 }

@@ -69,8 +69,9 @@ uint64_t mr_forecast_choose(const struct mr_listing *listing, uint64_t budget,
  * and 56 at most; for each day and type of the names, or of the sample if that
  * has more, 16 KiB; for each user of a day and type a bit of all users or 4
  * bytes, whichever is less, there being at most as many as events; 300 bytes a
- * partition; 10 MiB a thread; and at most 64 MiB of events that wait.  Where
- * the sample is the whole, least and most of users and state are the same.
+ * partition; 4 to 10 MiB a thread; and at most 64 MiB of events that wait.
+ * Where the sample is the whole, least and most of users and state are the
+ * same.
  */
 void mr_forecast_estimate(struct mr_forecast *f);
 

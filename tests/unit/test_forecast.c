@@ -127,7 +127,7 @@ static void test_estimate(void **state)
     assert_int_equal(f.state_bytes.most, 100000000);
     /* Threads, partitions, sketches; users, each of one day and type. */
     assert_int_equal(f.memory.least,
-        2 * 10485760 + 1000 * 300 + 20 * 16384 + 30000 * 40 + 30000 * 4);
+        2 * 4194304 + 1000 * 300 + 20 * 16384 + 30000 * 40 + 30000 * 4);
     /* 50 million events of 4 bytes are more than 20 bits for each user. */
     assert_int_equal(f.memory.most, 2 * 10485760 + 1000 * 300 + 20 * 16384 +
                                         67108864 + 1500000 * 56 +
