@@ -208,9 +208,10 @@ static void assert_text(
     mr_buffer_release(&out);
 }
 
-static void test_text(void **state)
+static struct mr_forecast_part parts[] = {{2, 3000000000}, {1, 1000}};
+
+static struct mr_forecast make_forecast(void)
 {
-    struct mr_forecast_part part[] = {{2, 3000000000}, {1, 1000}};
     struct mr_forecast f = {.partitions = 3,
         .bytes = 3000001000,
         .threads = 4,
@@ -225,10 +226,9 @@ static void test_text(void **state)
             .types = 1,
             .cells = 1,
             .state_bytes = 1000},
-        .part = part,
+        .part = parts,
         .n_parts = 2};
 
-    (void)state;
     assert_int_equal(
         mr_places_add(&f.places, "day=2024-01-01/type=a%01/1", 1000, false), 0);
     assert_int_equal(
@@ -241,6 +241,14 @@ static void test_text(void **state)
     f.users = (struct mr_range64){10, 30000};
     f.memory = (struct mr_range64){1500, 2000000};
     f.state_bytes = (struct mr_range64){1000, 1000};
+    return f;
+}
+
+static void test_table(void **state)
+{
+    struct mr_forecast f = make_forecast();
+
+    (void)state;
     assert_text(mr_forecast_table, &f,
         "partitions  3, 3000001000 bytes stored (3.0 GB)\n"
         "days        2 by folder names\n"
@@ -269,6 +277,15 @@ static void test_text(void **state)
         "shard        partitions             bytes      time\n"
         "1/2                   2        3000000000    25 min\n"
         "2/2                   1              1000     0.0 s\n");
+    f.part = NULL;
+    mr_forecast_release(&f);
+}
+
+static void test_json(void **state)
+{
+    struct mr_forecast f = make_forecast();
+
+    (void)state;
     f.n_parts = 1;
     f.is_known = false;
     f.sample.is_cut = true;
@@ -309,7 +326,8 @@ int main(void)
         cmocka_unit_test(test_cells_of_names),
         cmocka_unit_test(test_whole_sample),
         cmocka_unit_test(test_unknown),
-        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_json),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
