@@ -17,16 +17,24 @@ static void say_summary(struct console *c, const struct mr_result *r)
     const struct mr_totals *t = &r->totals;
     char text[CONSOLE_BYTES], state[CONSOLE_BYTES];
 
-    console_bytes(text, t->text_bytes);
+    console_bytes(text, r->read_bytes);
     console_bytes(state, r->state_bytes);
     console_say(c,
         "%" PRIu64 " partition%s, %" PRIu64 " line%s = %" PRIu64
         " event%s + %" PRIu64 " rejected + %" PRIu64 " blank",
         t->partitions, plural(t->partitions), t->lines, plural(t->lines),
         t->events, plural(t->events), t->rejected, t->blank);
-    console_say(c, "%" PRIu64 " user%s, %" PRIu64 " type%s, %" PRIu64 " day%s",
-        r->users, plural(r->users), r->types, plural(r->types), r->days,
-        plural(r->days));
+    if (r->found > 0)
+        console_say(c,
+            "%" PRIu64 " of the files %s read before, and %s in %zu state%s "
+            "there already",
+            r->found, r->found == 1 ? "was" : "were",
+            r->found == 1 ? "is" : "are", r->n_states, plural(r->n_states));
+    else
+        console_say(c,
+            "%" PRIu64 " user%s, %" PRIu64 " type%s, %" PRIu64 " day%s",
+            r->users, plural(r->users), r->types, plural(r->types), r->days,
+            plural(r->days));
     if (t->repeated > 0)
         console_say(c,
             "%" PRIu64 " partition%s left out: the same bytes were counted "
@@ -37,9 +45,45 @@ static void say_summary(struct console *c, const struct mr_result *r)
             "%" PRIu64 " events lie in a folder of another day, %" PRIu64
             " in one of another type; all were counted",
             t->other_day, t->other_type);
+    if (r->path[0] == '\0') {
+        console_say(c, "nothing is left to read, and nothing was written");
+        return;
+    }
     console_say(c, "%s of events in %.2f s, %.0f MB/s", text, r->seconds,
-        r->seconds > 0 ? (double)t->text_bytes / 1e6 / r->seconds : 0.0);
+        r->seconds > 0 ? (double)r->read_bytes / 1e6 / r->seconds : 0.0);
     console_say(c, "state of %s: %s", state, r->path);
+}
+
+/* A signal ended the run: what there is of it. */
+static int say_stopped(struct console *c, const struct mr_result *r)
+{
+    const char *path = r->path;
+
+    if (path[0] == '\0' && r->n_states > 0)
+        path = r->state[0];
+    if (path[0] == '\0') {
+        console_error(
+            c, "stopped by signal %d; run it again", console_signal());
+    } else {
+        console_error(c,
+            "stopped by signal %d; what has been read is in '%s', and %" PRIu64
+            " file%s left: run the same command again to go on",
+            console_signal(), path, r->left, r->left == 1 ? " is" : "s are");
+    }
+    return EXIT_SIGNAL + console_signal();
+}
+
+/* The states that what was asked for is in, one a line. */
+static void print_states(struct console *c, const struct mr_result *r)
+{
+    for (size_t i = 0; i < r->n_states; i++) {
+        console_print(c, r->state[i]);
+        console_print(c, "\n");
+    }
+    if (r->path[0] != '\0') {
+        console_print(c, r->path);
+        console_print(c, "\n");
+    }
 }
 
 int cmd_map(const struct options *options, struct console *console)
@@ -53,20 +97,26 @@ int cmd_map(const struct options *options, struct console *console)
         .shard = options->shard.k,
         .shards = options->shard.n,
         .rejects = options->rejects,
+        .checkpoint_seconds = options->checkpoint,
     };
     struct mr_result result = {0};
     struct mr_error err = {0};
     enum mr_status status = mr_map(&map, &console->observer, &result, &err);
     int code = EXIT_DONE;
 
+    if (status == MR_STOPPED && console->out_errno == 0) {
+        code = say_stopped(console, &result);
+        print_states(console, &result);
+        mr_result_release(&result);
+        return code;
+    }
     if (status != MR_OK) {
         code = command_failed(console, status, &err);
         mr_result_release(&result);
         return code;
     }
     say_summary(console, &result);
-    console_print(console, result.path);
-    console_print(console, "\n");
+    print_states(console, &result);
     if (console_partial(console, &result, true))
         code = EXIT_PARTIAL;
     if (command_bad_lines(console, "map", &result.totals, options->max_bad))

@@ -40,7 +40,7 @@ struct options {
     enum verb verb; /* VERB_ANY when none was named */
     bool quiet, help, version;
     const char *spec, *output, *rejects, *merged; /* NULL when not given */
-    unsigned threads;                             /* 0 when not given */
+    unsigned threads, checkpoint;                 /* 0 when not given */
     struct option_shard shard;
     struct option_percent max_bad;
     struct option_days days;
