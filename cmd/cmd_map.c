@@ -112,6 +112,11 @@ int cmd_map(const struct options *options, struct console *console)
     }
     if (status != MR_OK) {
         code = command_failed(console, status, &err);
+        if (result.path[0] != '\0')
+            console_say(console,
+                "what was read before is in '%s': the same command goes on "
+                "from there",
+                result.path);
         mr_result_release(&result);
         return code;
     }

@@ -142,8 +142,8 @@ MR_MUST_CHECK enum mr_status mr_coverage_move(
  * n_repeated), keeping the counts of the one whose name comes first, because
  * other_day and other_type depend on the name; of several failures of one
  * name keep the least by (offset, cause), one that is not pending where there
- * is one; drop failures whose name has been read.  Idempotent.  O(n log n).  After MR_NOMEM c holds what it held, in
- * some order.
+ * is one; drop failures whose name has been read.  Idempotent.  O(n log n).
+ * After MR_NOMEM c holds what it held, in some order.
  */
 MR_MUST_CHECK enum mr_status mr_coverage_settle(struct mr_coverage *c);
 

@@ -576,14 +576,47 @@ static enum mr_status run_threads(struct map *m, struct mr_error *err)
     return err->status;
 }
 
+/* Inputs that were found in states, to be read after all: a state in whose sums
+ * some of theirs are, and not all, could not be merged with them. */
+static enum mr_status give_found(
+    struct map *m, bool *has_out, struct mr_error *err)
+{
+    struct mr_work *w = m->w;
+    size_t n = 0, *input = malloc((w->listing.n + 1) * sizeof(*input));
+    enum mr_status status = MR_OK;
+
+    if (input == NULL)
+        return mr_fail_nomem(err);
+    for (size_t i = 0; i < w->listing.n; i++)
+        if (mr_resume_has_found(w->resume, i)) {
+            w->done[i] = false;
+            input[n++] = i;
+        }
+    mr_resume_forget(w->resume);
+    *has_out = n > 0;
+    if (n > 0)
+        status = mr_work_batch(w, input, n, err);
+    free(input);
+    return status;
+}
+
 /* Give out the inputs that are to be read next, if there are any: there is one
- * batch, of all. */
+ * batch, of all; and what was found where it has to be read after all. */
 static enum mr_status next_batch(
     struct map *m, bool *has_out, struct mr_error *err)
 {
+    struct mr_work *w = m->w;
+    bool overlaps = false;
+
     *has_out = !m->has_batch;
-    m->has_batch = true;
-    return *has_out ? mr_work_batch(m->w, NULL, 0, err) : MR_OK;
+    if (!m->has_batch) {
+        m->has_batch = true;
+        return mr_work_batch(w, NULL, 0, err);
+    }
+    if (w->resume != NULL && w->plan.spec.n_segments > 0 &&
+        mr_resume_overlaps(w->resume, &w->coverage, &overlaps) != MR_OK)
+        return mr_fail_nomem(err);
+    return overlaps ? give_found(m, has_out, err) : MR_OK;
 }
 
 /* Read everything, with checkpoints. */
@@ -640,6 +673,10 @@ static enum mr_status prepare(struct map *m, struct mr_error *err)
     struct mr_work *w = m->w;
     enum mr_status status = open_plan(w, o, err);
 
+    if (status == MR_OK && o->checkpoint_seconds > 0 && !m->in_folder)
+        status =
+            mr_fail(err, MR_USAGE, MR_NOWHERE, "name a folder for the output",
+                "there are no checkpoints of a single file, '%s'", m->output);
     if (status == MR_OK)
         status = mr_listing_build(
             o->input, o->n_inputs, w->threads, &w->listing, err);
@@ -726,7 +763,6 @@ static enum mr_status publish_part(
         replace_checkpoint(m, own.path);
     if (status == MR_OK)
         status = tell_found(m, result, &why);
-    memcpy(result->path, m->checkpoint, sizeof(result->path));
     for (size_t i = 0; i < m->w->listing.n; i++)
         result->left += !m->w->done[i];
     if (status == MR_OK)
@@ -772,6 +808,8 @@ enum mr_status mr_map(const struct mr_map_options *options,
     status = run(&m, result_out, err);
     if (m.writer != NULL)
         mr_state_writer_abort(m.writer);
+    if (status != MR_OK)
+        memcpy(result_out->path, m.checkpoint, sizeof(m.checkpoint));
     rejects = m.w->rejects;
     m.w->rejects = NULL;
     if (status == MR_OK && rejects != NULL)

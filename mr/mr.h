@@ -101,7 +101,8 @@ struct mr_map_options {
  * mr_map(options, observer, result, err): Partitions to one state file.
  * MR_OK even when partitions could not be read: result->totals.failures
  * counts them.  On failure nothing stands under the final names, but for the
- * last checkpoint.  Release the result in any case.
+ * last checkpoint, whose path is result->path then.  Release the result in
+ * any case.
  *
  * A checkpoint is the state of all that has been read so far; what has not is
  * in it as failures of the cause MR_CAUSE_PENDING (mr/coverage.h).  It is

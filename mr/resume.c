@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "mr/digestset.h"
 #include "mr/result.h"
 #include "mr/statelist.h"
 
@@ -456,6 +458,14 @@ static bool find(const struct mr_resume *r, size_t input,
     return false;
 }
 
+/* What is read from a pipe could not be read again. */
+static bool is_regular(const char *path)
+{
+    struct stat info;
+
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
 enum mr_status mr_resume_has(struct mr_resume *r, size_t i,
     const struct mr_input *input, const volatile int *stop, bool *has_out,
     struct mr_error *err)
@@ -465,7 +475,8 @@ enum mr_status mr_resume_has(struct mr_resume *r, size_t i,
     enum mr_status status;
 
     *has_out = false;
-    if (first == r->n_matches || r->match[first].input != i)
+    if (first == r->n_matches || r->match[first].input != i ||
+        !is_regular(input->path))
         return MR_OK;
     status = digest_file(input->path, stop, &digest);
     if (status == MR_NOMEM)
@@ -507,6 +518,53 @@ static enum mr_status list_used(
     *state_out = state;
     *n_out = kept;
     return MR_OK;
+}
+
+static enum mr_status add_digests(
+    struct mr_digest_set *set, const struct mr_coverage *c)
+{
+    enum mr_status status = MR_OK;
+    bool is_new;
+
+    for (size_t i = 0; i < c->n_partitions && status == MR_OK; i++)
+        status = mr_digest_set_add(set, &c->partition[i].digest, &is_new);
+    return status;
+}
+
+enum mr_status mr_resume_overlaps(
+    const struct mr_resume *r, const struct mr_coverage *c, bool *overlaps_out)
+{
+    struct mr_digest_set set = {.held = NULL}, own = {.held = NULL};
+    struct mr_state **state;
+    size_t n;
+    enum mr_status status = list_used(r, &state, &n);
+
+    if (status != MR_OK)
+        return status;
+    *overlaps_out = false;
+    for (size_t i = 0; i < n && status == MR_OK; i++)
+        status = add_digests(&set, &mr_state_get_head(state[i])->coverage);
+    for (size_t i = 0; i < c->n_partitions && status == MR_OK; i++) {
+        const struct mr_digest *digest = &c->partition[i].digest;
+        bool is_new_here, is_new;
+
+        /* Only the first of equal ones can be new. */
+        status = mr_digest_set_add(&own, digest, &is_new_here);
+        if (status == MR_OK && is_new_here)
+            status = mr_digest_set_add(&set, digest, &is_new);
+        if (status == MR_OK && is_new_here && !is_new)
+            *overlaps_out = true;
+    }
+    mr_digest_set_release(&set);
+    mr_digest_set_release(&own);
+    free(state);
+    return status;
+}
+
+void mr_resume_forget(struct mr_resume *r)
+{
+    memset(r->found, 0, r->listing->n * sizeof(*r->found));
+    r->n_matches = 0;
 }
 
 /* Keep those of the states that are gone. */
@@ -588,6 +646,11 @@ enum mr_status mr_resume_end(struct mr_resume *r,
     if (status == MR_OK)
         note_changed(r, observer);
     return status;
+}
+
+bool mr_resume_has_found(const struct mr_resume *r, size_t i)
+{
+    return r->found[i].state != NULL;
 }
 
 uint64_t mr_resume_found(const struct mr_resume *r)

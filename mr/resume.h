@@ -27,8 +27,9 @@ struct mr_resume;
  * mr_resume_open(folder, spec, listing, observer, resume, err): Look at the
  * states in a folder, which need not exist.  Notes what is not used, and
  * files that killed runs may have left.  MR_STOPPED when the observer says
- * so, MR_NOMEM.  resume_out is NULL where no name is known.  spec and listing must outlive it.  Memory: the heads of the
- * states that have something, and 32 bytes for each match of name and size.
+ * so, MR_NOMEM.  resume_out is NULL where no name is known.  spec and listing
+ * must outlive it.  Memory: the heads of the states that have something, and 32
+ * bytes for each match of name and size.
  */
 MR_MUST_CHECK enum mr_status mr_resume_open(const char *folder,
     const struct mr_spec *spec, const struct mr_listing *listing,
@@ -43,6 +44,15 @@ MR_MUST_CHECK enum mr_status mr_resume_has(struct mr_resume *r, size_t i,
     const struct mr_input *input, const volatile int *stop, bool *has_out,
     struct mr_error *err);
 
+/** mr_resume_overlaps(r, c, overlaps): Whether a state that has what was found
+ * has the same bytes as a partition of c, under another name.  Users' numbers
+ * of events cannot be added up then (mr/segments.h). */
+MR_MUST_CHECK enum mr_status mr_resume_overlaps(
+    const struct mr_resume *r, const struct mr_coverage *c, bool *overlaps_out);
+
+/** mr_resume_forget(r): As if nothing had been found. */
+void mr_resume_forget(struct mr_resume *r);
+
 /**
  * mr_resume_end(r, observer, err): After the last call of mr_resume_has: see
  * to it that all that was found is still there, in other states if need be.
@@ -53,6 +63,8 @@ MR_MUST_CHECK enum mr_status mr_resume_end(struct mr_resume *r,
 
 /** mr_resume_found(r): How many inputs were there already. */
 uint64_t mr_resume_found(const struct mr_resume *r);
+/** mr_resume_has_found(r, i): Whether input i was one of them. */
+bool mr_resume_has_found(const struct mr_resume *r, size_t i);
 
 /** mr_resume_coverage(r, c): Add copies of the partitions that were found;
  * their cells have the numbers of their states. */

@@ -60,7 +60,7 @@ struct mr_work {
     atomic_bool stopping;
     struct mr_progress progress;
     double last_progress; /* seconds */
-    double idle_seconds; /* of all threads in this round, without an input */
+    double idle_seconds;  /* of all threads in this round, without an input */
 };
 
 /** mr_work_init(w, threads): Set up what threads need; w holds the observer
@@ -69,8 +69,8 @@ MR_MUST_CHECK enum mr_status mr_work_init(
     struct mr_work *w, unsigned threads, struct mr_error *err);
 /** mr_work_batch(w, input, n, err): The n inputs of w->listing to read next,
  * by their numbers; NULL: all there are.  Not while threads are at work. */
-MR_MUST_CHECK enum mr_status mr_work_batch(struct mr_work *w,
-    const size_t *input, size_t n, struct mr_error *err);
+MR_MUST_CHECK enum mr_status mr_work_batch(
+    struct mr_work *w, const size_t *input, size_t n, struct mr_error *err);
 /** mr_work_left(w): Whether the batch has inputs that no thread has taken. */
 bool mr_work_left(struct mr_work *w);
 /** mr_work_round(w, threads, deadline): Before so many threads start; each
