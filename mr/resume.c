@@ -352,6 +352,13 @@ static struct mr_resume *resume_new(const char *folder,
     return NULL;
 }
 
+static bool is_folder(const char *path)
+{
+    struct stat info;
+
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 enum mr_status mr_resume_open(const char *folder, const struct mr_spec *spec,
     const struct mr_listing *listing, const struct mr_observer *observer,
     struct mr_resume **resume_out, struct mr_error *err)
@@ -366,7 +373,8 @@ enum mr_status mr_resume_open(const char *folder, const struct mr_spec *spec,
         return mr_fail_nomem(err);
     /* A folder that is not there, or cannot be looked at, has nothing; what
      * there is to say of it will be said when it is written to. */
-    status = mr_state_list_build(&only, 1, &list, &why);
+    status =
+        is_folder(folder) ? mr_state_list_build(&only, 1, &list, &why) : MR_IO;
     if (status == MR_NOMEM)
         *err = why;
     else if (status == MR_OK)
@@ -374,7 +382,8 @@ enum mr_status mr_resume_open(const char *folder, const struct mr_spec *spec,
     else
         status = MR_OK;
     mr_state_list_release(&list);
-    note_temporary(observer, folder);
+    if (status == MR_OK)
+        note_temporary(observer, folder);
     if (status != MR_OK) {
         mr_resume_free(r);
         return status;
