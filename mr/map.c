@@ -482,8 +482,12 @@ static enum mr_status write_state(
 
 /* A state has been published: the one before it has nothing that it has not,
  * and can go.  Where it cannot be removed it does no harm. */
-static void replace_checkpoint(struct map *m, const char *path)
+static void replace_checkpoint(struct map *m, const struct mr_result *result)
 {
+    const char *path = result->path;
+
+    if (path[0] == '\0')
+        return;
     if (m->checkpoint[0] != '\0' && strcmp(m->checkpoint, path) != 0)
         (void)unlink(m->checkpoint);
     snprintf(m->checkpoint, sizeof(m->checkpoint), "%s", path);
@@ -501,6 +505,39 @@ static double checkpoint_seconds(const struct map *m)
     return seconds > 0 ? seconds : CHECKPOINT_SECONDS;
 }
 
+/* Whether what has been read could not be merged with the states that the run
+ * goes on from: sums of which each has a part. */
+static enum mr_status check_overlap(
+    const struct map *m, bool *overlaps_out, struct mr_error *err)
+{
+    const struct mr_work *w = m->w;
+
+    *overlaps_out = false;
+    if (w->resume == NULL || w->plan.spec.n_segments == 0 ||
+        mr_resume_overlaps(w->resume, &w->coverage, overlaps_out) == MR_OK)
+        return MR_OK;
+    return mr_fail_nomem(err);
+}
+
+/* As write_state, with the path and size alone, unless it could not be merged
+ * with what is there; then the path stays empty. */
+static enum mr_status write_part(
+    struct map *m, struct mr_result *result, struct mr_error *err)
+{
+    bool overlaps;
+    enum mr_status status = check_overlap(m, &overlaps, err);
+
+    if (status != MR_OK)
+        return status;
+    if (!overlaps)
+        return write_state(m, result, err);
+    mr_note(m->w->observer,
+        "what has been read so far is not saved: some of it has the bytes of a "
+        "partition that is there under another name, and for the spec's "
+        "segments all must be read into one state");
+    return MR_OK;
+}
+
 /* Publish what has been read so far.  Where only the disk is against it the
  * run goes on: the next time it may not be. */
 static enum mr_status write_checkpoint(struct map *m, struct mr_error *err)
@@ -508,14 +545,14 @@ static enum mr_status write_checkpoint(struct map *m, struct mr_error *err)
     struct mr_result result = {.path = ""};
     uint64_t covered = count_covered(m->w);
     double waited = m->w->idle_seconds / m->w->threads, start = mr_clock();
-    enum mr_status status = write_state(m, &result, err);
+    enum mr_status status = write_part(m, &result, err);
     char text[1024];
     double now = mr_clock(), least = checkpoint_seconds(m);
     double pause = CHECKPOINT_SHARE * (waited + now - start);
 
     m->deadline = now + (pause > least ? pause : least);
     if (status == MR_OK) {
-        replace_checkpoint(m, result.path);
+        replace_checkpoint(m, &result);
         m->covered = covered;
     } else if (status == MR_IO || status == MR_LIMIT) {
         mr_error_format(err, text, sizeof(text));
@@ -605,18 +642,16 @@ static enum mr_status give_found(
 static enum mr_status next_batch(
     struct map *m, bool *has_out, struct mr_error *err)
 {
-    struct mr_work *w = m->w;
-    bool overlaps = false;
+    bool overlaps;
+    enum mr_status status;
 
     *has_out = !m->has_batch;
     if (!m->has_batch) {
         m->has_batch = true;
-        return mr_work_batch(w, NULL, 0, err);
+        return mr_work_batch(m->w, NULL, 0, err);
     }
-    if (w->resume != NULL && w->plan.spec.n_segments > 0 &&
-        mr_resume_overlaps(w->resume, &w->coverage, &overlaps) != MR_OK)
-        return mr_fail_nomem(err);
-    return overlaps ? give_found(m, has_out, err) : MR_OK;
+    status = check_overlap(m, &overlaps, err);
+    return overlaps ? give_found(m, has_out, err) : status;
 }
 
 /* Read everything, with checkpoints. */
@@ -742,7 +777,7 @@ static enum mr_status publish(
         m->is_last = true;
         status = write_state(m, result, err);
         if (status == MR_OK)
-            replace_checkpoint(m, result->path);
+            replace_checkpoint(m, result);
     }
     return status == MR_OK ? tell_found(m, result, err) : status;
 }
@@ -758,13 +793,15 @@ static enum mr_status publish_part(
     enum mr_status status = MR_OK;
 
     if (count_covered(m->w) > m->covered)
-        status = write_state(m, &own, &why);
-    if (status == MR_OK && own.path[0] != '\0')
-        replace_checkpoint(m, own.path);
+        status = write_part(m, &own, &why);
+    if (status == MR_OK)
+        replace_checkpoint(m, &own);
     if (status == MR_OK)
         status = tell_found(m, result, &why);
     for (size_t i = 0; i < m->w->listing.n; i++)
-        result->left += !m->w->done[i];
+        result->left +=
+            !m->w->done[i] &&
+            (m->w->resume == NULL || !mr_resume_may_have(m->w->resume, i));
     if (status == MR_OK)
         return err->status;
     *err = why;

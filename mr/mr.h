@@ -69,7 +69,8 @@ struct mr_result {
     uint64_t found;
     char **state;
     size_t n_states;
-    uint64_t left;       /* inputs that were not read, after MR_STOPPED */
+    /* After MR_STOPPED: inputs that were not read, nor seem to be there. */
+    uint64_t left;
     uint64_t read_bytes; /* of text, by this run */
     /* Partitions that could not be read, ascending by name; the first of
      * them, as many as there are up to MR_FAILED_MAX. */

@@ -475,17 +475,22 @@ static bool is_regular(const char *path)
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
+bool mr_resume_may_have(const struct mr_resume *r, size_t i)
+{
+    size_t first = first_match(r, i);
+
+    return first < r->n_matches && r->match[first].input == i;
+}
+
 enum mr_status mr_resume_has(struct mr_resume *r, size_t i,
     const struct mr_input *input, const volatile int *stop, bool *has_out,
     struct mr_error *err)
 {
-    size_t first = first_match(r, i);
     struct mr_digest digest;
     enum mr_status status;
 
     *has_out = false;
-    if (first == r->n_matches || r->match[first].input != i ||
-        !is_regular(input->path))
+    if (!mr_resume_may_have(r, i) || !is_regular(input->path))
         return MR_OK;
     status = digest_file(input->path, stop, &digest);
     if (status == MR_NOMEM)

@@ -44,6 +44,9 @@ MR_MUST_CHECK enum mr_status mr_resume_has(struct mr_resume *r, size_t i,
     const struct mr_input *input, const volatile int *stop, bool *has_out,
     struct mr_error *err);
 
+/** mr_resume_may_have(r, i): Whether names and sizes say so. */
+bool mr_resume_may_have(const struct mr_resume *r, size_t i);
+
 /** mr_resume_overlaps(r, c, overlaps): Whether a state that has what was found
  * has the same bytes as a partition of c, under another name.  Users' numbers
  * of events cannot be added up then (mr/segments.h). */
