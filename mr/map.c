@@ -719,10 +719,12 @@ static enum mr_status prepare(struct map *m, struct mr_error *err)
         status = mr_listing_shard(&w->listing, o->shard, o->shards, err);
     if (status == MR_OK && o->rejects != NULL)
         status = mr_reject_file_new(o->rejects, &w->rejects, err);
-    /* Rejected lines can only be had by reading. */
-    if (status == MR_OK && m->in_folder && o->rejects == NULL)
+    if (status == MR_OK && m->in_folder)
         status = mr_resume_open(m->output, &w->plan.spec, &w->listing,
             w->observer, &w->resume, err);
+    /* Rejected lines can only be had by reading. */
+    if (w->resume != NULL && o->rejects != NULL)
+        mr_resume_forget(w->resume);
     if (status == MR_OK)
         status = mr_state_writer_new(m->output, &w->plan.spec, &m->writer, err);
     return status == MR_OK ? open_keeper(m, err) : status;

@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "mr/digestset.h"
 #include "mr/result.h"
 #include "mr/statelist.h"
 
@@ -534,50 +533,48 @@ static enum mr_status list_used(
     return MR_OK;
 }
 
-static enum mr_status add_digests(
-    struct mr_digest_set *set, const struct mr_coverage *c)
+static int compare_digests(const void *a, const void *b)
 {
-    enum mr_status status = MR_OK;
-    bool is_new;
+    return memcmp(a, b, MR_DIGEST_BYTES);
+}
 
-    for (size_t i = 0; i < c->n_partitions && status == MR_OK; i++)
-        status = mr_digest_set_add(set, &c->partition[i].digest, &is_new);
-    return status;
+/* Whether some of a state's partitions are among ascending digests, and not
+ * all. */
+static bool has_a_part(
+    const struct mr_coverage *c, const struct mr_digest *digest, size_t n)
+{
+    size_t n_among = 0;
+
+    for (size_t i = 0; i < c->n_partitions; i++)
+        n_among += bsearch(&c->partition[i].digest, digest, n, sizeof(*digest),
+                       compare_digests) != NULL;
+    return n_among > 0 && n_among < c->n_partitions;
 }
 
 enum mr_status mr_resume_overlaps(
     const struct mr_resume *r, const struct mr_coverage *c, bool *overlaps_out)
 {
-    struct mr_digest_set set = {.held = NULL}, own = {.held = NULL};
-    struct mr_state **state;
-    size_t n;
-    enum mr_status status = list_used(r, &state, &n);
+    struct mr_digest *digest = malloc((c->n_partitions + 1) * sizeof(*digest));
 
-    if (status != MR_OK)
-        return status;
+    if (digest == NULL)
+        return MR_NOMEM;
+    for (size_t i = 0; i < c->n_partitions; i++)
+        digest[i] = c->partition[i].digest;
+    if (c->n_partitions > 1)
+        qsort(digest, c->n_partitions, sizeof(*digest), compare_digests);
     *overlaps_out = false;
-    for (size_t i = 0; i < n && status == MR_OK; i++)
-        status = add_digests(&set, &mr_state_get_head(state[i])->coverage);
-    for (size_t i = 0; i < c->n_partitions && status == MR_OK; i++) {
-        const struct mr_digest *digest = &c->partition[i].digest;
-        bool is_new_here, is_new;
-
-        /* Only the first of equal ones can be new. */
-        status = mr_digest_set_add(&own, digest, &is_new_here);
-        if (status == MR_OK && is_new_here)
-            status = mr_digest_set_add(&set, digest, &is_new);
-        if (status == MR_OK && is_new_here && !is_new)
-            *overlaps_out = true;
-    }
-    mr_digest_set_release(&set);
-    mr_digest_set_release(&own);
-    free(state);
-    return status;
+    for (size_t i = 0; i < r->n_states && !*overlaps_out; i++)
+        *overlaps_out = r->state[i] != NULL &&
+                        has_a_part(&mr_state_get_head(r->state[i])->coverage,
+                            digest, c->n_partitions);
+    free(digest);
+    return MR_OK;
 }
 
 void mr_resume_forget(struct mr_resume *r)
 {
     memset(r->found, 0, r->listing->n * sizeof(*r->found));
+    memset(r->named, 0, r->listing->n * sizeof(*r->named));
     r->n_matches = 0;
 }
 

@@ -47,13 +47,15 @@ MR_MUST_CHECK enum mr_status mr_resume_has(struct mr_resume *r, size_t i,
 /** mr_resume_may_have(r, i): Whether names and sizes say so. */
 bool mr_resume_may_have(const struct mr_resume *r, size_t i);
 
-/** mr_resume_overlaps(r, c, overlaps): Whether a state that has what was found
- * has the same bytes as a partition of c, under another name.  Users' numbers
- * of events cannot be added up then (mr/segments.h). */
+/** mr_resume_overlaps(r, c, overlaps): Whether c has some of the partitions of
+ * a state that has anything of the listing, as when these have the same bytes
+ * under another name, and not all: users' numbers of events could not be
+ * added up then (mr/segments.h). */
 MR_MUST_CHECK enum mr_status mr_resume_overlaps(
     const struct mr_resume *r, const struct mr_coverage *c, bool *overlaps_out);
 
-/** mr_resume_forget(r): As if nothing had been found. */
+/** mr_resume_forget(r): As if nothing had been found, nor could be; only
+ * mr_resume_overlaps still knows the states. */
 void mr_resume_forget(struct mr_resume *r);
 
 /**

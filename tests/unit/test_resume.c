@@ -411,8 +411,10 @@ static void stopped_runs_go_on(void **state)
         }
         assert_int_equal(r.status, MR_OK);
         same_totals(&r.result.totals, &want);
-        assert_int_equal(r.result.n_states + (r.result.path[0] != '\0'),
-            count_states("out", one));
+        /* Where equal bytes had to be read again, not all of them are
+         * needed. */
+        assert_true(r.result.n_states + (r.result.path[0] != '\0') <=
+                    count_states("out", one));
         mr_result_release(&r.result);
         merge("out", NULL, "merged.mrs");
         assert_same_files("merged.mrs", "whole.mrs");
