@@ -63,6 +63,10 @@ struct mr_failure {
     char *cause;
 };
 
+/** mr_failure_compare(a, b): Below, above or equal to 0: by name, then by the
+ * order in which, of several failures of a name, the least stays. */
+int mr_failure_compare(const struct mr_failure *a, const struct mr_failure *b);
+
 /** The cause, without an offset, that a state gives for a partition which its
  * run had yet to read when the state was published.  Such a failure is
  * pending: it yields to any other failure of its name. */

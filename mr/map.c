@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "mr/hyperloglog.h"
+#include "mr/map.h"
 #include "mr/result.h"
 #include "mr/state.h"
 #include "mr/work.h"
@@ -567,14 +568,9 @@ static enum mr_status write_checkpoint(struct map *m, struct mr_error *err)
 
 /* ---- the verb ---- */
 
-static enum mr_status open_plan(
-    struct mr_work *w, const struct mr_map_options *o, struct mr_error *err)
+/* The table of types, once there is a plan. */
+static enum mr_status open_types(struct mr_work *w, struct mr_error *err)
 {
-    const char *name = o->spec == NULL ? "lake" : o->spec;
-    enum mr_status status = mr_plan_open(name, &w->plan, err);
-
-    if (status != MR_OK)
-        return status;
     if (mr_types_new(&w->types) != MR_OK)
         return mr_fail_nomem(err);
     for (unsigned i = 0; i < w->plan.spec.n_rollups; i++)
@@ -705,13 +701,16 @@ static bool is_file_name(const char *output)
 static enum mr_status prepare(struct map *m, struct mr_error *err)
 {
     const struct mr_map_options *o = m->options;
+    const char *spec = o->spec == NULL ? "lake" : o->spec;
     struct mr_work *w = m->w;
-    enum mr_status status = open_plan(w, o, err);
+    enum mr_status status = mr_plan_open(spec, &w->plan, err);
 
     if (status == MR_OK && o->checkpoint_seconds > 0 && !m->in_folder)
         status =
             mr_fail(err, MR_USAGE, MR_NOWHERE, "name a folder for the output",
                 "there are no checkpoints of a single file, '%s'", m->output);
+    if (status == MR_OK)
+        status = open_types(w, err);
     if (status == MR_OK)
         status = mr_listing_build(
             o->input, o->n_inputs, w->threads, &w->listing, err);
@@ -858,5 +857,71 @@ enum mr_status mr_map(const struct mr_map_options *options,
     mr_work_release(m.w);
     free(m.w);
     result_out->seconds = mr_clock() - start;
+    return status;
+}
+
+/* ---- one file ---- */
+
+/* A listing of one input. */
+static enum mr_status list_one(
+    const struct mr_input *input, struct mr_listing *listing)
+{
+    struct mr_input *one = calloc(1, sizeof(*one));
+
+    if (one == NULL)
+        return MR_NOMEM;
+    one->path = strdup(input->path);
+    if (one->path == NULL) {
+        free(one);
+        return MR_NOMEM;
+    }
+    one->name = one->path + (input->name - input->path);
+    one->size = input->size;
+    *listing = (struct mr_listing){.inputs = one, .n = 1};
+    return MR_OK;
+}
+
+static enum mr_status prepare_one(
+    struct map *m, const struct mr_map_one *one, struct mr_error *err)
+{
+    struct mr_work *w = m->w;
+    enum mr_status status = open_types(w, err);
+
+    if (status == MR_OK && list_one(one->input, &w->listing) != MR_OK)
+        status = mr_fail_nomem(err);
+    if (status == MR_OK)
+        status = mr_state_writer_new(m->output, &w->plan.spec, &m->writer, err);
+    if (status != MR_OK)
+        return status;
+    mr_state_writer_date(m->writer, &one->date);
+    return open_keeper(m, err);
+}
+
+enum mr_status mr_map_one(const struct mr_map_one *one, struct mr_error *err)
+{
+    const struct mr_observer observer = {.stop = one->stop};
+    struct map m = {.w = calloc(1, sizeof(*m.w)), .output = one->output};
+    struct mr_result result = {.n_failed = 0};
+    enum mr_status status;
+
+    if (m.w == NULL)
+        return mr_fail_nomem(err);
+    m.w->observer = &observer;
+    status = mr_work_init(m.w, one->threads, err);
+    /* What the copy points to stays the caller's. */
+    m.w->plan = *one->plan;
+    if (status == MR_OK)
+        status = prepare_one(&m, one, err);
+    if (status == MR_OK)
+        status = read_all(&m, err);
+    m.is_last = true;
+    if (status == MR_OK)
+        status = write_state(&m, &result, err);
+    if (m.writer != NULL)
+        mr_state_writer_abort(m.writer);
+    memset(&m.w->plan, 0, sizeof(m.w->plan));
+    mr_work_release(m.w);
+    free(m.w);
+    mr_result_release(&result);
     return status;
 }
