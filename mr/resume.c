@@ -32,9 +32,15 @@ struct match {
     const struct mr_partition *partition;
 };
 
+/* A state with matches.  It is not kept open: there may be thousands. */
+struct had {
+    char *path; /* NULL: nothing of it is wanted */
+    struct mr_coverage coverage;
+};
+
 /* Where an input was found; all zero is nowhere. */
 struct found {
-    struct mr_state *state;
+    const struct had *state;
     const struct mr_partition *partition;
 };
 
@@ -42,7 +48,7 @@ struct mr_resume {
     char *folder;
     const struct mr_spec *spec;
     const struct mr_listing *listing;
-    struct mr_state **state; /* NULL: nothing of it is wanted */
+    struct had *state;
     size_t n_states;
     struct match *match; /* ascending by input */
     size_t n_matches, cap_matches;
@@ -51,13 +57,19 @@ struct mr_resume {
     struct mr_resume *newer; /* whose states some of found is in */
 };
 
+static void release_had(struct had *state)
+{
+    free(state->path);
+    mr_coverage_release(&state->coverage);
+}
+
 void mr_resume_free(struct mr_resume *r)
 {
     if (r == NULL)
         return;
     mr_resume_free(r->newer);
     for (size_t i = 0; i < r->n_states; i++)
-        mr_state_close(r->state[i]);
+        release_had(&r->state[i]);
     free(r->state);
     free(r->match);
     free(r->found);
@@ -212,26 +224,47 @@ static enum mr_status match_name(struct mr_resume *r, size_t state,
     return status;
 }
 
-/* All matches of a state, whose other sections are checked if there are
- * any. */
-static enum mr_status match_state(struct mr_resume *r, size_t state,
-    const volatile int *stop, struct mr_error *err)
+/* All matches of a state. */
+static enum mr_status match_all(
+    struct mr_resume *r, size_t state, const struct mr_coverage *c)
 {
-    const struct mr_coverage *c = &mr_state_get_head(r->state[state])->coverage;
     size_t before = r->n_matches;
     enum mr_status status = MR_OK;
 
-    for (size_t i = 0; i < c->n_partitions; i++)
+    for (size_t i = 0; i < c->n_partitions && status == MR_OK; i++)
         for (size_t k = 0; k < c->partition[i].n_names; k++)
-            if (match_name(r, state, &c->partition[i],
-                    c->partition[i].name[k]) != MR_OK)
-                return mr_fail_nomem(err);
-    if (r->n_matches > before)
-        status = check_rest(r->state[state], stop, err);
-    if (status != MR_OK)
-        r->n_matches = before;
+            if (status == MR_OK)
+                status = match_name(
+                    r, state, &c->partition[i], c->partition[i].name[k]);
     for (size_t i = before; i < r->n_matches; i++)
         r->match[i].n_of_state = r->n_matches - before;
+    return status;
+}
+
+/* Find the matches of an open state, and keep what is known of its partitions
+ * if there are any; then all else in it is checked. */
+static enum mr_status take_state(struct mr_resume *r, size_t i,
+    struct mr_state *state, const volatile int *stop, struct mr_error *err)
+{
+    size_t before = r->n_matches;
+    enum mr_status status =
+        match_all(r, i, &mr_state_get_head(state)->coverage);
+
+    if (status != MR_OK)
+        return mr_fail_nomem(err);
+    if (r->n_matches == before)
+        return MR_OK;
+    status = check_rest(state, stop, err);
+    r->state[i].path = strdup(mr_state_path(state));
+    if (status == MR_OK && r->state[i].path == NULL)
+        status = mr_fail_nomem(err);
+    if (status == MR_OK) {
+        mr_state_take_coverage(state, &r->state[i].coverage);
+    } else {
+        r->n_matches = before;
+        release_had(&r->state[i]);
+        r->state[i].path = NULL;
+    }
     return status;
 }
 
@@ -249,26 +282,22 @@ static enum mr_status has_spec(
     return status;
 }
 
-/* Open a state and find its matches; it is closed where it has none, or is
- * of another spec. */
+/* Open a state and take what is wanted of it, unless it is of another spec. */
 static enum mr_status open_state(struct mr_resume *r, const char *path,
     size_t i, const volatile int *stop, bool *foreign_out, struct mr_error *err)
 {
-    enum mr_status status = mr_state_open(path, &r->state[i], err);
-    size_t before = r->n_matches;
+    struct mr_state *state;
+    enum mr_status status = mr_state_open(path, &state, err);
     bool has = false;
 
     if (status != MR_OK)
         return status;
-    if (has_spec(r, r->state[i], &has) != MR_OK)
-        return mr_fail_nomem(err);
-    *foreign_out = !has;
+    if (has_spec(r, state, &has) != MR_OK)
+        status = mr_fail_nomem(err);
+    *foreign_out = status == MR_OK && !has;
     if (has)
-        status = match_state(r, i, stop, err);
-    if (status != MR_OK || r->n_matches == before) {
-        mr_state_close(r->state[i]);
-        r->state[i] = NULL;
-    }
+        status = take_state(r, i, state, stop, err);
+    mr_state_close(state);
     return status;
 }
 
@@ -460,7 +489,7 @@ static bool find(const struct mr_resume *r, size_t input,
 
         if (memcmp(m->partition->digest.b, digest->b, MR_DIGEST_BYTES) != 0)
             continue;
-        *found_out = (struct found){r->state[m->state], m->partition};
+        *found_out = (struct found){&r->state[m->state], m->partition};
         return true;
     }
     return false;
@@ -503,22 +532,22 @@ enum mr_status mr_resume_has(struct mr_resume *r, size_t i,
 
 static int compare_states(const void *a, const void *b)
 {
-    const struct mr_state *const *x = a, *const *y = b;
+    const struct had *const *x = a, *const *y = b;
 
-    return strcmp(mr_state_path(*x), mr_state_path(*y));
+    return strcmp((*x)->path, (*y)->path);
 }
 
 /* The states that have what was found, no two of one path. */
 static enum mr_status list_used(
-    const struct mr_resume *r, struct mr_state ***state_out, size_t *n_out)
+    const struct mr_resume *r, const struct had ***state_out, size_t *n_out)
 {
-    struct mr_state **state = malloc((r->listing->n + 1) * sizeof(*state));
+    const struct had **state = malloc((r->listing->n + 1) * sizeof(*state));
     size_t n = 0, kept = 0;
 
     if (state == NULL)
         return MR_NOMEM;
     for (size_t i = 0; i < r->listing->n; i++) {
-        struct mr_state *s = r->found[i].state;
+        const struct had *s = r->found[i].state;
 
         if (s != NULL && (n == 0 || state[n - 1] != s))
             state[n++] = s;
@@ -564,9 +593,8 @@ enum mr_status mr_resume_overlaps(
         qsort(digest, c->n_partitions, sizeof(*digest), compare_digests);
     *overlaps_out = false;
     for (size_t i = 0; i < r->n_states && !*overlaps_out; i++)
-        *overlaps_out = r->state[i] != NULL &&
-                        has_a_part(&mr_state_get_head(r->state[i])->coverage,
-                            digest, c->n_partitions);
+        *overlaps_out =
+            has_a_part(&r->state[i].coverage, digest, c->n_partitions);
     free(digest);
     return MR_OK;
 }
@@ -579,18 +607,18 @@ void mr_resume_forget(struct mr_resume *r)
 }
 
 /* Keep those of the states that are gone. */
-static size_t keep_gone(struct mr_state **state, size_t n)
+static size_t keep_gone(const struct had **state, size_t n)
 {
     size_t kept = 0;
 
     for (size_t i = 0; i < n; i++)
-        if (is_gone(mr_state_path(state[i])))
+        if (is_gone(state[i]->path))
             state[kept++] = state[i];
     return kept;
 }
 
 /* What was found in states that are gone: look for it in those there now. */
-static enum mr_status renew(struct mr_resume *r, struct mr_state **gone,
+static enum mr_status renew(struct mr_resume *r, const struct had **gone,
     size_t n_gone, const struct mr_observer *observer, struct mr_error *err)
 {
     struct mr_observer silent = {.stop = observer->stop};
@@ -606,7 +634,7 @@ static enum mr_status renew(struct mr_resume *r, struct mr_state **gone,
     }
     for (size_t i = 0; i < r->listing->n; i++) {
         struct found *f = &r->found[i];
-        struct mr_state *state = f->state;
+        const struct had *state = f->state;
 
         if (state == NULL || bsearch(&state, gone, n_gone, sizeof(*gone),
                                  compare_states) == NULL)
@@ -615,7 +643,7 @@ static enum mr_status renew(struct mr_resume *r, struct mr_state **gone,
             continue;
         (void)mr_fail(err, MR_IO, MR_NOWHERE, "run it again",
             "it was there when the run began and has been removed since");
-        mr_error_subject(err, "cannot use", mr_state_path(state));
+        mr_error_subject(err, "cannot use", state->path);
         return MR_IO;
     }
     return MR_OK;
@@ -643,7 +671,7 @@ enum mr_status mr_resume_end(struct mr_resume *r,
     const struct mr_observer *observer, struct mr_error *err)
 {
     enum mr_status status = MR_OK;
-    struct mr_state **state;
+    const struct had **state;
     size_t n = 1;
 
     for (unsigned k = 0; k < RENEWALS_MAX && n > 0 && status == MR_OK; k++) {
@@ -696,7 +724,7 @@ enum mr_status mr_resume_coverage(
 enum mr_status mr_resume_paths(
     const struct mr_resume *r, char ***path_out, size_t *n_out)
 {
-    struct mr_state **state;
+    const struct had **state;
     char **path;
     size_t n;
 
@@ -704,7 +732,7 @@ enum mr_status mr_resume_paths(
         return MR_NOMEM;
     path = calloc(n + 1, sizeof(*path));
     for (size_t i = 0; path != NULL && i < n; i++) {
-        path[i] = strdup(mr_state_path(state[i]));
+        path[i] = strdup(state[i]->path);
         if (path[i] == NULL) {
             while (i > 0)
                 free(path[--i]);

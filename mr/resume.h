@@ -28,8 +28,8 @@ struct mr_resume;
  * states in a folder, which need not exist.  Notes what is not used, and
  * files that killed runs may have left.  MR_STOPPED when the observer says
  * so, MR_NOMEM.  resume_out is NULL where no name is known.  spec and listing
- * must outlive it.  Memory: the heads of the states that have something, and 32
- * bytes for each match of name and size.
+ * must outlive it.  Memory: what is known of the partitions of the states that
+ * have something, and 32 bytes for each match of name and size.
  */
 MR_MUST_CHECK enum mr_status mr_resume_open(const char *folder,
     const struct mr_spec *spec, const struct mr_listing *listing,
