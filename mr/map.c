@@ -715,7 +715,8 @@ static enum mr_status prepare(struct map *m, struct mr_error *err)
         status = mr_listing_build(
             o->input, o->n_inputs, w->threads, &w->listing, err);
     if (status == MR_OK && o->shards > 1)
-        status = mr_listing_shard(&w->listing, o->shard, o->shards, err);
+        status = mr_listing_shard(
+            &w->listing, o->shard, o->shard_last, o->shards, err);
     if (status == MR_OK && o->rejects != NULL)
         status = mr_reject_file_new(o->rejects, &w->rejects, err);
     if (status == MR_OK && m->in_folder)
