@@ -4,7 +4,7 @@
 Usage: damage.py [--sample N] [--keep FOLDER]
 
 All of it goes through the library's own verbs in one process
-(tests/damage_states.c); of the flips and cuts every N-th, 50 by default, goes
+(tests/damage_states.c); of the flips and cuts every N-th, 101 by default, goes
 through the commands besides.  Each must be refused with exit 6, the file and
 the section named.  Prints counts; exit status 1 if anything else comes of one.
 """
@@ -65,7 +65,7 @@ def check_commands(bench, data, sample):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sample", type=int, default=50, metavar="N")
+    parser.add_argument("--sample", type=int, default=101, metavar="N")
     parser.add_argument("--keep", metavar="FOLDER", help="where all lies")
     args = parser.parse_args()
     base = os.path.realpath(args.keep or tempfile.mkdtemp(prefix="mr-damage-"))

@@ -41,7 +41,7 @@ DONE, PARTIAL, TRY_AGAIN, RESOURCES = 0, 3, 5, 7
 
 # What each call can suffer.  "link" to "utimensat" are calls that change
 # names and times.
-READING = ("EIO", "ESTALE", "before", "away")
+READING = ("EIO", "before", "away")
 WRITING = ("EIO", "ENOSPC", "before", "after", "lost", "full", "away")
 KINDS = {
     "open": READING + ("EINTR", "EMFILE", "after"),
@@ -59,6 +59,7 @@ KINDS = {
     "fclose": ("EIO", "before", "after"),
     "rename": WRITING + ("EACCES", "EEXIST"),
     "link": WRITING + ("EEXIST",),
+    "rmdir": ("EIO", "before", "after", "lost"),
     "unlink": ("EIO", "EACCES", "before", "after", "lost", "away"),
     "mkdir": WRITING + ("EACCES", "EROFS"),
     "ftruncate": WRITING,
@@ -73,7 +74,7 @@ KINDS = {
 UNKNOWN = set(
     "creat readv writev preadv pwritev sendfile copy_file_range fdopen "
     "freopen truncate fallocate posix_fallocate symlink symlinkat mknod "
-    "mkdirat rmdir scandir fdopendir statx utime utimes futimes sync syncfs "
+    "mkdirat scandir fdopendir statx utime utimes futimes sync syncfs "
     "sync_file_range splice msync".split()
 )
 KILLED = ("before", "after", "torn")

@@ -3,7 +3,8 @@
 
 Usage: starve.py [--jobs N] [--keep FOLDER] [--only SCENARIO]...
 
-The n-th allocation fails, for all n; and again with all after it.  What may
+The n-th allocation fails, for all n (with two threads, where it is another one
+each time, for every third); and for every third with all after it.  What may
 come of it is
 
 - exit 7 with a message, and nothing under a final name that was not there
@@ -187,9 +188,11 @@ def scenarios(bench):
 
 def trials_of(bench, scenario):
     sated = Sated(bench, scenario)
-    for number in range(1, sated.calls + 1):
-        for and_on in (False, True):
-            yield Trial(bench, scenario, sated, number, and_on)
+    step = 3 if "2" in scenario.args else 1
+    for number in range(1, sated.calls + 1, step):
+        yield Trial(bench, scenario, sated, number, False)
+    for number in range(1, sated.calls + 1, 3):
+        yield Trial(bench, scenario, sated, number, True)
 
 
 if __name__ == "__main__":

@@ -495,6 +495,14 @@ int unlink(const char *path)
     return unlinkat(AT_FDCWD, path, 0);
 }
 
+int rmdir(const char *path)
+{
+    char text[PATH_BYTES];
+
+    REAL("rmdir", int, const char *);
+    GUARD("rmdir", name_path(AT_FDCWD, path, text), READS, int, -1, real(path));
+}
+
 int mkdir(const char *path, mode_t mode)
 {
     char text[PATH_BYTES];
