@@ -16,8 +16,8 @@ bad=0
 ranks=(
     "status bytes text hash calendar zone csv_rules ascending digestset kernels
      kernels_csv kernels_template kernels_wide kernels_x86 kernels_arm"
-    "source source_list publish spill stream stream_private stream_gzip
-     stream_isal stream_zstd stream_archive lines"
+    "source source_list publish claimant claims claimrun spill stream
+     stream_private stream_gzip stream_isal stream_zstd stream_archive lines"
     "rows_kind spec spec_builtin spec_private spec_words spec_yaml spec_values
      spec_load spec_figures timeform fields fields_private fields_plan shapes
      fields_json json_check jsonwalk jsonvalues jsonpeek csv dialect derive guess
@@ -168,7 +168,7 @@ check_fences() {
     # Files are opened where they are mapped, listed, loaded or published.
     fence_call '(mmap|open|openat|fopen|creat|mkstemp|rename|renameat)[[:space:]]*\(' \
         source.c source_list.c spec_load.c state.c state_read.c publish.c \
-        zone.c spill.c
+        zone.c spill.c claims.c
     fence_call '(printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|putc|fputc|perror|exit|_exit|abort|getenv|setlocale)[[:space:]]*\('
     fence_call '(stdout|stderr|environ)[^A-Za-z0-9_]'
 }
