@@ -12,6 +12,7 @@ int cmd_reduce(const struct options *options, struct console *console)
         .n_inputs = options->n_operands,
         .output = options->output,
         .merged = options->merged,
+        .manifest = options->manifest,
         .day_first = days->first[0] != '\0' ? days->first : NULL,
         .day_last = days->last[0] != '\0' ? days->last : NULL,
         .new_users = options->new_users,
@@ -21,6 +22,7 @@ int cmd_reduce(const struct options *options, struct console *console)
         .width = console->width,
         .colour = console->colour,
         .threads = options->threads,
+        .temporary = command_temporary(),
     };
     struct mr_result result = {0};
     struct mr_error err = {0};

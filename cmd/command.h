@@ -23,8 +23,12 @@ int cmd_map(const struct options *options, struct console *console);
 int cmd_reduce(const struct options *options, struct console *console);
 int cmd_inspect(const struct options *options, struct console *console);
 int cmd_rows(const struct options *options, struct console *console);
+int cmd_plan(const struct options *options, struct console *console);
 int cmd_init(const struct options *options, struct console *console);
 int cmd_spec(const struct options *options, struct console *console);
+
+/** The folder for temporary files: $TMPDIR, or else /tmp. */
+const char *command_temporary(void);
 
 /** command_failed(console, status, err): Say why the library gave up and
  * return the exit status that belongs to it. */

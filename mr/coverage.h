@@ -57,11 +57,20 @@ struct mr_partition {
     bool is_block;
 };
 
+/* Causes of failures that no file has: a manifest has the name, and no state;
+ * or the partition had another size when it was read.  More may follow. */
+#define MR_CAUSE_MISSING "in the manifest, in no state"
+#define MR_CAUSE_CHANGED "not as in the manifest"
+
 struct mr_failure {
     char *name;
     uint64_t offset; /* stored byte, or MR_NOWHERE */
     char *cause;
 };
+
+/** mr_failure_compare(a, b): Below, above or equal to 0: by name, then by the
+ * order in which, of several failures of a name, the least stays. */
+int mr_failure_compare(const struct mr_failure *a, const struct mr_failure *b);
 
 struct mr_coverage {
     struct mr_partition *partition; /* ascending by digest once settled */
