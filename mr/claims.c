@@ -50,31 +50,31 @@ static enum mr_status add_digest(
     return mr_text_printf(out, "%s %s\n", key, text);
 }
 
-/* YYYY-MM-DDTHH:MM:SSZ; times that have no such form become the nearest. */
-#define TIME_TEXT 20
 #define TIME_LATEST INT64_C(253402300799) /* 9999-12-31T23:59:59Z */
 
-static enum mr_status add_time(struct mr_buffer *out, int64_t time_s)
+void mr_claim_time(int64_t time_s, char out[MR_CLAIM_TIME_TEXT])
 {
     int64_t t = time_s < 0 ? 0 : time_s > TIME_LATEST ? TIME_LATEST : time_s;
+    unsigned second = (unsigned)(t % 86400);
     char day[MR_DAY_TEXT];
 
     mr_day_format((int32_t)(t / 86400), day);
-    t %= 86400;
-    return mr_text_printf(out, "time %sT%02d:%02d:%02dZ\n", day,
-        (int)(t / 3600), (int)(t / 60 % 60), (int)(t % 60));
+    snprintf(out, MR_CLAIM_TIME_TEXT, "%.10sT%02u:%02u:%02uZ", day,
+        second / 3600 % 24, second / 60 % 60, second % 60);
 }
 
 enum mr_status mr_claim_format(
     const struct mr_claim *claim, struct mr_buffer *out)
 {
     const struct mr_claimant *by = &claim->by;
+    char time[MR_CLAIM_TIME_TEXT];
 
+    mr_claim_time(claim->time_s, time);
     if (mr_text_printf(out, "%s\nrun %s\n", FIRST_LINE, by->run) != MR_OK ||
         add_text(out, "host", by->host, MR_CLAIMANT_TEXT) != MR_OK ||
         add_text(out, "user", by->user, MR_CLAIMANT_TEXT) != MR_OK ||
-        mr_text_printf(out, "pid %" PRIu64 "\n", by->pid) != MR_OK ||
-        add_time(out, claim->time_s) != MR_OK ||
+        mr_text_printf(out, "pid %" PRIu64 "\ntime %s\n", by->pid, time) !=
+            MR_OK ||
         add_digest(out, "spec", &claim->spec) != MR_OK ||
         add_digest(out, "listing", &claim->listing) != MR_OK ||
         add_text(out, "first", claim->first, MR_CLAIM_MAX_NAME) != MR_OK ||
@@ -245,9 +245,9 @@ static int64_t take_time(struct scan *s)
 
     if (s->status != MR_OK)
         return 0;
-    if (v.n == TIME_TEXT && mr_day_parse((const char *)v.p, 10, &day) &&
-        day >= 0 && v.p[10] == 'T' && v.p[13] == ':' && v.p[16] == ':' &&
-        v.p[19] == 'Z') {
+    if (v.n == MR_CLAIM_TIME_TEXT - 1 &&
+        mr_day_parse((const char *)v.p, 10, &day) && day >= 0 &&
+        v.p[10] == 'T' && v.p[13] == ':' && v.p[16] == ':' && v.p[19] == 'Z') {
         hour = two_digits(v.p + 11, 24);
         minute = two_digits(v.p + 14, 60);
         second = two_digits(v.p + 17, 60);

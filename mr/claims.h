@@ -46,6 +46,11 @@ struct mr_claim {
 /** Free both names. */
 void mr_claim_release(struct mr_claim *claim);
 
+/** mr_claim_time(time_s, out): Write YYYY-MM-DDTHH:MM:SSZ and a NUL; a time
+ * that has no such form becomes the nearest that has. */
+#define MR_CLAIM_TIME_TEXT 21
+void mr_claim_time(int64_t time_s, char out[MR_CLAIM_TIME_TEXT]);
+
 /** mr_claim_format(claim, out): Append the text of a claim.  Names that are
  * too long are cut; a range of cut names is still a range. */
 MR_MUST_CHECK enum mr_status mr_claim_format(

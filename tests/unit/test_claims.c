@@ -17,6 +17,8 @@
 
 #include <cmocka.h>
 
+#include "mr/claimed.h"
+
 #define MIB ((uint64_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
 #define TIB ((uint64_t)1 << 40)
@@ -470,6 +472,67 @@ static void a_folder_that_fails_changes_nothing(void **state)
     mr_claims_free(claims);
 }
 
+/* ---- by whom what is missing was claimed ---- */
+
+static void add_failure(
+    struct mr_coverage *c, const char *name, uint64_t offset, const char *cause)
+{
+    assert_int_equal(mr_coverage_add_failure(c, name, offset, cause), MR_OK);
+}
+
+static void what_is_missing_is_told_with_its_claimants(void **state)
+{
+    char in[] = "told/in/s.mrs", also[] = "told/in/t.mrs", by[] = "told/u.mrs";
+    char *path[] = {in, also, by};
+    struct mr_coverage coverage = {.n_failures = 0};
+    struct mr_digest spec = digest(SPEC), other = digest(LISTING);
+    struct mr_claimed claimed;
+
+    (void)state;
+    assert_int_equal(mkdir("told", 0777), 0);
+    assert_int_equal(mkdir("told/in", 0777), 0);
+    assert_int_equal(mkdir("told/in/.mr-claims", 0777), 0);
+    assert_int_equal(mkdir("told/.mr-claims", 0777), 0);
+    put_claim("told/in/.mr-claims/1.claim", '1', SPEC, "a", "c");
+    put_claim("told/in/.mr-claims/2.claim", '2', SPEC, "c", "d");
+    put_claim("told/.mr-claims/3.claim", '3', SPEC, "c", "c");
+    put("told/.mr-claims/4.claim", "none");
+    /* Nothing is missing: no claim is looked at. */
+    notes[0] = '\0';
+    add_failure(&coverage, "b", 7, "truncated gzip member");
+    assert_int_equal(mr_claimed_find(&coverage, &spec, path, 3, keep_note,
+                         notes, &claimed, NULL),
+        MR_OK);
+    assert_null(claimed.failure);
+    assert_string_equal(notes, "");
+    add_failure(&coverage, "c", MR_NOWHERE, MR_CAUSE_MISSING);
+    add_failure(&coverage, "d", MR_NOWHERE, MR_CAUSE_PENDING);
+    add_failure(&coverage, "e", MR_NOWHERE, MR_CAUSE_MISSING);
+    assert_int_equal(mr_claimed_find(&coverage, &spec, path, 3, keep_note,
+                         notes, &claimed, NULL),
+        MR_OK);
+    assert_non_null(strstr(notes, "told/.mr-claims/4.claim"));
+    assert_int_equal(claimed.n, 4);
+    assert_int_equal(claimed.n_claimed, 2);
+    assert_int_equal(claimed.first, 1);
+    assert_string_equal(claimed.failure[0].cause, "truncated gzip member");
+    assert_int_equal(claimed.failure[0].offset, 7);
+    assert_string_equal(claimed.failure[1].name, "c");
+    assert_string_equal(claimed.failure[1].cause,
+        MR_CAUSE_MISSING " (claimed by me on there, process 9, at "
+                         "1970-01-01T00:00:00Z; by me on there, process 9, at "
+                         "1970-01-01T00:00:00Z; and 1 more)");
+    assert_string_equal(claimed.failure[2].cause, MR_CAUSE_PENDING
+        " (claimed by me on there, process 9, at 1970-01-01T00:00:00Z)");
+    assert_string_equal(claimed.failure[3].cause, MR_CAUSE_MISSING);
+    mr_claimed_release(&claimed);
+    assert_int_equal(
+        mr_claimed_find(&coverage, &other, path, 3, NULL, NULL, &claimed, NULL),
+        MR_OK);
+    assert_null(claimed.failure);
+    mr_coverage_release(&coverage);
+}
+
 /* ---- batches ---- */
 
 static struct mr_listing listing;
@@ -854,6 +917,7 @@ int main(void)
         cmocka_unit_test(folders_are_read_again),
         cmocka_unit_test(hostile_files_are_left_out),
         cmocka_unit_test(a_folder_that_fails_changes_nothing),
+        cmocka_unit_test(what_is_missing_is_told_with_its_claimants),
         cmocka_unit_test(a_batch_takes_about_a_minute),
         cmocka_unit_test(batches_are_of_nearly_equal_bytes),
         cmocka_unit_test(listings_that_differ_have_other_digests),
