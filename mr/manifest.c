@@ -281,12 +281,25 @@ static enum mr_status read_rows(struct cursor *c, struct mr_manifest *m)
     return status;
 }
 
+enum mr_status mr_manifest_parse(struct mr_manifest *m, struct mr_error *err)
+{
+    char nothing = '\0';
+    struct cursor c = {.p = m->text.n > 0 ? (char *)m->text.p : &nothing,
+        .line = 1,
+        .err = err};
+    const char *nul = m->text.n > 0 ? memchr(c.p, '\0', m->text.n) : NULL;
+
+    c.end = c.p + m->text.n;
+    if (nul != NULL)
+        return mr_fail(err, MR_FORMAT, (uint64_t)(nul - c.p), WRITE_AGAIN,
+            "it is not text: it holds a NUL byte");
+    return read_rows(&c, m);
+}
+
 enum mr_status mr_manifest_read(
     const char *path, struct mr_manifest *m, struct mr_error *err)
 {
-    struct cursor c = {.line = 1, .err = err};
     enum mr_status status;
-    const char *nul;
 
     *m = (struct mr_manifest){.n = 0};
     if (access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR))
@@ -294,16 +307,8 @@ enum mr_status mr_manifest_read(
             "check the path; 'mr plan --manifest' writes one", "no such file");
     else
         status = load(path, &m->text, err);
-    if (status == MR_OK) {
-        c.p = (char *)m->text.p;
-        c.end = c.p + m->text.n;
-        nul = m->text.n > 0 ? memchr(c.p, '\0', m->text.n) : NULL;
-        if (nul != NULL)
-            status = mr_fail(err, MR_FORMAT, (uint64_t)(nul - c.p), WRITE_AGAIN,
-                "it is not text: it holds a NUL byte");
-        else
-            status = read_rows(&c, m);
-    }
+    if (status == MR_OK)
+        status = mr_manifest_parse(m, err);
     if (status != MR_OK)
         mr_error_subject(err, "cannot use manifest", path);
     return status;

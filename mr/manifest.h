@@ -52,6 +52,10 @@ MR_MUST_CHECK enum mr_status mr_manifest_write(
  */
 MR_MUST_CHECK enum mr_status mr_manifest_read(
     const char *path, struct mr_manifest *m, struct mr_error *err);
+/** mr_manifest_parse(m, err): The same of m->text, which is changed, where m
+ * holds that and else zeros. */
+MR_MUST_CHECK enum mr_status mr_manifest_parse(
+    struct mr_manifest *m, struct mr_error *err);
 void mr_manifest_release(struct mr_manifest *m);
 
 /** mr_manifest_find(m, name, n): The entry of a name of n bytes, or NULL. */

@@ -98,11 +98,13 @@ class Table:
         self.name, self.key = name, key
         self.rows = read_csv(os.path.join(folder, name + ".csv"))
         columns = next(self.rows)
-        # A rank is one among the days of this run, not of the table.  A
-        # rollup has its status only where that is partial, and behind groups
-        # that may have a column of this name.
-        width = len(columns) - (rollup and partial)
-        self.taken = [i for i in range(width)
+        # A rank is one among the days of this run, not of the table.
+        # Rollups and rejects have their status only where that is partial,
+        # and a rollup's stands behind groups that may have a column of this
+        # name.
+        if partial and (rollup or name == "rejects"):
+            columns.pop()
+        self.taken = [i for i in range(len(columns))
                       if rollup or columns[i] != "rank"]  # fmt: skip
         self.columns = [(columns[i], self.type_of(columns[i], text, rollup))
                         for i in self.taken]  # fmt: skip
@@ -120,15 +122,14 @@ class Table:
 
 
 def tables_of(folder, kpis):
+    partial = kpis["status"] != "complete"
     for member, name, key, text in FILES:
         if member in kpis:
-            yield Table(folder, name, key, text)
+            yield Table(folder, name, key, text, False, partial)
     for name, groups in sorted(kpis.get("rollups", {}).items()):
         text = {x for group in groups for x in group} - FIGURES
         if groups:
-            yield Table(
-                folder, name, (), text, True, kpis["status"] != "complete"
-            )
+            yield Table(folder, name, (), text, True, partial)
 
 
 # --- SQL ------------------------------------------------------------------

@@ -283,3 +283,29 @@ begin() {
     [ -e out/.mr-tmp-aaaaaaaaaa ]
     merged_is_whole out
 }
+
+@test "what was not read yet does not keep a state from being superseded" {
+    four_files
+    begin KILL
+    local checkpoint
+    checkpoint=$(echo out/*.mrs)
+    # By one state that has all.
+    run --separate-stderr mr reduce --format csv "$checkpoint" whole.mrs
+    [ "$status" -eq 0 ]
+    [ "$stderr" = "mr: note: 1 superseded state is left out: others have all that it has; 'mr inspect' tells which" ]
+    figures whole.mrs | cmp - <(echo "$output")
+    [ "$(mr inspect --format json "$checkpoint" whole.mrs | jq -c '[.states[].superseded_by]')" = '["whole.mrs",null]' ]
+    # Also where a file that it had yet to read could not be read since.
+    gzip -c d.json | head -c 100 >d.gz
+    mv d.gz d.json
+    mr map -q -o damaged.mrs a.json b.json c.json d.json >/dev/null || [ $? -eq 3 ]
+    run --separate-stderr mr reduce --merged merged.mrs "$checkpoint" damaged.mrs
+    [ "$status" -eq 3 ]
+    [[ $stderr == *'1 superseded state is left out'* ]]
+    cmp merged.mrs damaged.mrs
+    # But not by one that knows nothing of the file.
+    mr map -q -o part.mrs a.json b.json c.json >/dev/null
+    run mr reduce -q "$checkpoint" part.mrs
+    [ "$status" -eq 3 ]
+    [ "$(mr inspect --format json "$checkpoint" part.mrs | jq -c '[.states[].superseded_by]')" = "[null,\"$checkpoint\"]" ]
+}
