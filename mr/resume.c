@@ -90,9 +90,8 @@ static void note_refused(
     mr_note(observer, "%s", text);
 }
 
-/* Files that runs which were killed left behind; or that runs have at work. */
-static void note_temporary(
-    const struct mr_observer *observer, const char *folder)
+void mr_resume_note_temporary(
+    const char *folder, const struct mr_observer *observer)
 {
     DIR *dir = opendir(folder);
     const struct dirent *entry;
@@ -410,8 +409,6 @@ enum mr_status mr_resume_open(const char *folder, const struct mr_spec *spec,
     else
         status = MR_OK;
     mr_state_list_release(&list);
-    if (status == MR_OK)
-        note_temporary(observer, folder);
     if (status != MR_OK) {
         mr_resume_free(r);
         return status;
@@ -526,6 +523,19 @@ enum mr_status mr_resume_has(struct mr_resume *r, size_t i,
     if (status == MR_OK)
         *has_out = find(r, i, &digest, &r->found[i]);
     return MR_OK;
+}
+
+void mr_resume_trust(struct mr_resume *r, const bool *wanted)
+{
+    for (size_t k = 0; k < r->n_matches; k++) {
+        const struct match *m = &r->match[k];
+        struct found *f = &r->found[m->input];
+
+        if (!wanted[m->input])
+            r->named[m->input] = false;
+        else if (f->state == NULL)
+            *f = (struct found){&r->state[m->state], m->partition};
+    }
 }
 
 /* ---- the end ---- */
