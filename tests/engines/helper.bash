@@ -55,8 +55,7 @@ print(s.getsockname()[1])'
 
 # until_true COMMAND...: Wait for it, at most half a minute.
 until_true() {
-    local i
-    for i in {1..150}; do
+    for _ in {1..150}; do
         ! "$@" >/dev/null 2>&1 || return 0
         sleep 0.2
     done
