@@ -4,7 +4,8 @@
 #
 # All of them do the same: list what a complete run covers, map the parts on
 # as many machines as there are, reduce what has come of it.  A part that fails
-# stops nothing: what it should have read is in no state.
+# stops nothing: what it should have read is in the manifest and in no state,
+# so that the result is PARTIAL and names it.
 
 die() {
     printf '%s: %s\n' "${0##*/}" "$1" >&2
@@ -43,6 +44,12 @@ read_options() {
     mkdir -p "$out/states" "$out/logs"
 }
 
+# What a complete run covers, and a forecast of it.
+plan_all() {
+    mr plan --quiet --spec "$spec" --shards "$parts" \
+        --manifest "$out/manifest.csv" "${inputs[@]}" >"$out/logs/plan"
+}
+
 # What a machine runs for a part, as arguments of sh: the command that follows.
 # An exit status of 3 says that some file cannot be read to its end; trying
 # again would not help.
@@ -57,5 +64,6 @@ map_part() {
 
 # Set command to the reduction of all parts.
 reduce_parts() {
-    command=(mr reduce -o "$out/kpis" "$out/states")
+    command=(mr reduce -o "$out/kpis" --manifest "$out/manifest.csv"
+        "$out/states")
 }

@@ -15,6 +15,7 @@ set -euo pipefail
 
 read_options n:H:o:s:h "$@"
 
+plan_all
 map_part auto
 # A rank that fails would have the others killed: it says so and ends well.
 # shellcheck disable=SC2016

@@ -18,6 +18,7 @@ read_options n:H:o:s:h "$@"
 [ -n "$hosts" ] || die 'which machines? give -H HOST,HOST...'
 only=${hosts//[!,]/}
 
+plan_all
 map_part "{}/$parts"
 seq "$parts" | parallel --quote --sshlogin "$hosts" --jobs 1 \
     --retries $((${#only} + 2)) --workdir "$PWD" \

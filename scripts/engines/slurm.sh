@@ -15,6 +15,7 @@ set -euo pipefail
 
 read_options n:o:s:h "$@"
 
+plan_all
 map_part auto
 array=$(sbatch --parsable --job-name mr-map --array "1-$parts" --exclusive \
     --mem 0 --output "$out/logs/map-%a" --wrap "${command[*]@Q}")

@@ -50,6 +50,8 @@ END
     ln -s "$MR" failing/mr-proper
     PATH=$PWD/failing:$PATH run --separate-stderr engine -n 3 -o less lake
     [[ $stderr == *'rank 1: exit status 5'* ]]
+    [ "$status" -eq 3 ]
+    [[ $output == *'of the manifest are in no state'* ]]
     [ "$(parts_of less)" -eq 2 ]
     # Run again, the missing part is made.
     run --separate-stderr engine -n 3 -o less lake

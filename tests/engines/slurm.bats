@@ -105,6 +105,8 @@ END
     chmod +x failing/mr
     ln -s "$MR" failing/mr-proper
     PATH=$PWD/failing:$PATH run --separate-stderr engine -n 3 -o less lake
+    [ "$status" -eq 3 ]
+    [[ $output == *'of the manifest are in no state'* ]]
     [ "$(parts_of less)" -eq 2 ]
     [ -s less/kpis/daily.csv ]
     # Run again, the missing part is made.
