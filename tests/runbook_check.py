@@ -153,7 +153,7 @@ class Day:
             name: Laptop(os.path.join(base, name), env)
             for name in ("first", "second", "cloud")
         }
-        self.shared = os.path.join(base, "first", "shared")
+        self.states = os.path.join(base, "first", "shared", "states")
 
     def make_lake(self):
         lake = os.path.join(self.bucket, "events")
@@ -232,7 +232,7 @@ class Day:
     def before(self, title):
         """What happens to people who follow the page."""
         if title == "What PARTIAL means":
-            lose_some(self.shared)
+            lose_some(self.states)
         if title == "Afterwards":
             path = os.path.join(
                 self.base, "first", "outage", "warehouse.csv"
@@ -264,7 +264,7 @@ class Day:
         lake = os.path.join(self.bucket, "events")
         subprocess.run([mr, "map", "-q", "-o", one, lake], check=True)
         subprocess.run(
-            [mr, "reduce", "-q", "--merged", merged, self.shared],
+            [mr, "reduce", "-q", "--merged", merged, self.states],
             check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         told = os.path.join(outage, "told.mrs")
@@ -280,10 +280,14 @@ class Day:
 
 
 def lose_some(folder):
-    """Half of the states, and at least one."""
-    names = sorted(x for x in os.listdir(folder) if x.endswith(".mrs"))
-    for name in names[: max(1, len(names) // 2)]:
-        os.remove(os.path.join(folder, name))
+    """All states but the smallest, which is that of a few hours."""
+    paths = [
+        os.path.join(folder, x)
+        for x in os.listdir(folder)
+        if x.endswith(".mrs")
+    ]
+    for path in sorted(paths, key=os.path.getsize)[1:]:
+        os.remove(path)
 
 
 def has_fuse():
