@@ -3,6 +3,7 @@
 #endif
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "cmd/command.h"
 
@@ -42,6 +43,63 @@ static void say_summary(struct console *c, const struct mr_result *r)
     console_say(c, "state of %s: %s", state, r->path);
 }
 
+/* The file that --output may name elsewhere has no place here, and only lines
+ * that are read can be told to be rejected. */
+static bool beside_understood(
+    const struct options *options, struct console *console)
+{
+    size_t n = options->output != NULL ? strlen(options->output) : 0;
+
+    if (options->rejects != NULL)
+        console_error(console,
+            "map: --rejects and --beside do not go together: files whose "
+            "states are up to date are not read; map them without --beside");
+    else if (n >= 4 && strcmp(options->output + n - 4, ".mrs") == 0)
+        console_error(console,
+            "map: with --beside, --output is a folder, not '%s'",
+            options->output);
+    else
+        return true;
+    return false;
+}
+
+static int map_beside(const struct options *options, struct console *console)
+{
+    const struct mr_beside_options beside = {
+        .spec = options->spec,
+        .input = options->operand,
+        .n_inputs = options->n_operands,
+        .output = options->output,
+        .threads = options->threads,
+        .shard = options->shard.k,
+        .shards = options->shard.n,
+    };
+    struct mr_beside_counts counts = {0};
+    struct mr_result result = {0};
+    struct mr_error err = {0};
+    enum mr_status status;
+    int code = EXIT_DONE;
+
+    if (!beside_understood(options, console))
+        return EXIT_USAGE;
+    status = mr_beside(
+        &beside, &console->sink, &console->observer, &counts, &result, &err);
+    if (status == MR_OK || counts.there + counts.made + counts.failed > 0)
+        console_say(console,
+            "%" PRIu64 " state%s up to date, %" PRIu64 " made, %" PRIu64
+            " partition%s could not be read, in %.2f s",
+            counts.there, counts.there == 1 ? " was" : "s were", counts.made,
+            counts.failed, plural(counts.failed), result.seconds);
+    if (console_partial(console, &result, true))
+        code = EXIT_PARTIAL;
+    if (command_bad_lines(console, "map", &result.totals, options->max_bad))
+        code = EXIT_BAD_LINES;
+    if (status != MR_OK)
+        code = command_failed(console, status, &err);
+    mr_result_release(&result);
+    return code;
+}
+
 int cmd_map(const struct options *options, struct console *console)
 {
     const struct mr_map_options map = {
@@ -56,9 +114,12 @@ int cmd_map(const struct options *options, struct console *console)
     };
     struct mr_result result = {0};
     struct mr_error err = {0};
-    enum mr_status status = mr_map(&map, &console->observer, &result, &err);
+    enum mr_status status;
     int code = EXIT_DONE;
 
+    if (options->beside)
+        return map_beside(options, console);
+    status = mr_map(&map, &console->observer, &result, &err);
     if (status != MR_OK) {
         code = command_failed(console, status, &err);
         mr_result_release(&result);

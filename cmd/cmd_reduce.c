@@ -21,6 +21,7 @@ int cmd_reduce(const struct options *options, struct console *console)
         .width = console->width,
         .colour = console->colour,
         .threads = options->threads,
+        .temporary = command_temporary(),
     };
     struct mr_result result = {0};
     struct mr_error err = {0};

@@ -34,12 +34,11 @@ static void say_summary(struct console *c, const struct mr_result *r)
 static char *spill_folder(const char *output)
 {
     const char *slash = output != NULL ? strrchr(output, '/') : NULL;
-    const char *folder = getenv("TMPDIR");
 
     if (output != NULL)
         return slash == NULL ? strdup(".")
                              : strndup(output, (size_t)(slash - output) + 1);
-    return strdup(folder == NULL || folder[0] == '\0' ? "/tmp" : folder);
+    return strdup(command_temporary());
 }
 
 int cmd_rows(const struct options *options, struct console *console)

@@ -26,6 +26,9 @@ int cmd_rows(const struct options *options, struct console *console);
 int cmd_init(const struct options *options, struct console *console);
 int cmd_spec(const struct options *options, struct console *console);
 
+/** The folder for temporary files: $TMPDIR, or else /tmp. */
+const char *command_temporary(void);
+
 /** command_failed(console, status, err): Say why the library gave up and
  * return the exit status that belongs to it. */
 int command_failed(

@@ -11,6 +11,13 @@
 
 #include "cmd/command.h"
 
+const char *command_temporary(void)
+{
+    const char *folder = getenv("TMPDIR");
+
+    return folder == NULL || folder[0] == '\0' ? "/tmp" : folder;
+}
+
 int command_failed(
     struct console *console, enum mr_status status, const struct mr_error *err)
 {

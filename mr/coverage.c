@@ -301,6 +301,11 @@ static int compare_failures(const void *left, const void *right)
     return c;
 }
 
+int mr_failure_compare(const struct mr_failure *a, const struct mr_failure *b)
+{
+    return compare_failures(a, b);
+}
+
 static int compare_names(const void *left, const void *right)
 {
     return strcmp(*(char *const *)left, *(char *const *)right);

@@ -63,6 +63,10 @@ struct mr_failure {
     char *cause;
 };
 
+/** mr_failure_compare(a, b): Below, above or equal to 0: by name, then by the
+ * order in which, of several failures of a name, the least stays. */
+int mr_failure_compare(const struct mr_failure *a, const struct mr_failure *b);
+
 struct mr_coverage {
     struct mr_partition *partition; /* ascending by digest once settled */
     size_t n_partitions, cap_partitions;

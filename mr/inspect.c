@@ -5,7 +5,8 @@
 /*
  * mr_inspect: each state is read to its last byte, checked and described by
  * itself, never merged.  A damaged one does not hide the others: it is named
- * in its place, and its error is returned in the end.
+ * in its place, and its error is returned in the end.  Before that the heads
+ * of all are read, to tell which are superseded.
  */
 
 #include "mr/mr.h"
@@ -18,6 +19,7 @@
 #include "mr/result.h"
 #include "mr/state.h"
 #include "mr/statelist.h"
+#include "mr/superseded.h"
 #include "mr/text.h"
 
 /* The version of the JSON's form; members are only ever added. */
@@ -61,7 +63,8 @@ struct subject {
     uint64_t users, members, intervals;
     uint64_t n_days; /* with events */
     char digest[MR_DIGEST_TEXT];
-    const char *name_verdict; /* "agrees", "differs", "other" */
+    const char *name_verdict;  /* "agrees", "differs", "other" */
+    const char *superseded_by; /* a path, or NULL */
     bool is_lake;
 };
 
@@ -360,6 +363,11 @@ static void put_table(struct writer *w, const struct subject *s)
     PUT(w, "  file        version %d, %" PRIu64 " bytes, sound to the last\n",
         MR_STATE_VERSION, mr_state_bytes(s->state));
     PUT(w, "  content     %s (%s)\n", s->digest, verdict);
+    if (s->superseded_by != NULL) {
+        PUT(w, "  superseded  mr reduce leaves it out: all of it is in '");
+        put_masked(w, mr_text_span(s->superseded_by));
+        PUT(w, "'\n");
+    }
     table_spec(w, s);
     table_counts(w, s);
     table_rejects(w, s);
@@ -512,6 +520,11 @@ static void put_subject_json(struct writer *w, const struct subject *s)
     PUT(w, ",\n   \"content\": \"%s\", \"name\": \"%s\", \"status\": \"%s\"",
         s->digest, s->name_verdict,
         s->totals.failures > 0 ? "partial" : "complete");
+    PUT(w, ", \"superseded_by\": ");
+    if (s->superseded_by != NULL)
+        put_json(w, mr_text_span(s->superseded_by));
+    else
+        PUT(w, "null");
     json_spec(w, s);
     json_totals(w, s);
     json_rejects(w, s);
@@ -562,13 +575,74 @@ static void add_totals(
     sum->renamed += t->renamed;
 }
 
+/* What superseded states are found by. */
+struct heads {
+    struct mr_coverage *coverage;
+    struct mr_superseded_state *state;
+    size_t *number; /* in the list */
+    size_t n;
+};
+
+static void release_heads(struct heads *h)
+{
+    for (size_t i = 0; i < h->n; i++)
+        mr_coverage_release(&h->coverage[i]);
+    free(h->coverage);
+    free(h->state);
+    free(h->number);
+}
+
+/* Read the heads of all states that have a sound one. */
+static enum mr_status read_heads(
+    const struct mr_state_list *list, const volatile int *stop, struct heads *h)
+{
+    h->coverage = calloc(list->n, sizeof(*h->coverage));
+    h->state = calloc(list->n, sizeof(*h->state));
+    h->number = calloc(list->n, sizeof(*h->number));
+    if (h->coverage == NULL || h->state == NULL || h->number == NULL)
+        return MR_NOMEM;
+    for (size_t i = 0; i < list->n && (stop == NULL || *stop == 0); i++) {
+        struct mr_state *state;
+        enum mr_status status = mr_state_open(list->path[i], &state, NULL);
+
+        if (status == MR_NOMEM)
+            return status;
+        if (status != MR_OK)
+            continue;
+        h->state[h->n] = (struct mr_superseded_state){
+            mr_state_spec_digest(state), &h->coverage[h->n]};
+        mr_state_take_coverage(state, &h->coverage[h->n]);
+        mr_state_close(state);
+        h->number[h->n++] = i;
+    }
+    return MR_OK;
+}
+
+/* by_out[i]: the path of the state that supersedes the i-th, or NULL. */
+static enum mr_status find_superseded(const struct mr_state_list *list,
+    const volatile int *stop, const char **by_out, struct mr_error *err)
+{
+    struct heads h = {.n = 0};
+    size_t *by = calloc(list->n, sizeof(*by));
+    enum mr_status status = by == NULL ? MR_NOMEM : read_heads(list, stop, &h);
+
+    if (status == MR_OK)
+        status = mr_superseded_find(h.state, h.n, by);
+    for (size_t i = 0; i < h.n && status == MR_OK; i++)
+        if (by[i] != MR_NOT_SUPERSEDED)
+            by_out[h.number[i]] = list->path[h.number[by[i]]];
+    release_heads(&h);
+    free(by);
+    return status == MR_OK ? MR_OK : mr_fail_nomem(err);
+}
+
 /* Describe one state.  Only what concerns more than this one is a failure
  * here; the state's own goes to why. */
 static enum mr_status inspect_one(struct writer *w, const char *path,
-    bool is_json, const volatile int *stop, struct mr_result *result,
-    struct mr_error *why)
+    const char *superseded_by, bool is_json, const volatile int *stop,
+    struct mr_result *result, struct mr_error *why)
 {
-    struct subject s = {0};
+    struct subject s = {.superseded_by = superseded_by};
     enum mr_status status = read_subject(&s, path, stop, why);
 
     if (status == MR_OK) {
@@ -601,8 +675,9 @@ static enum mr_status flush(
 }
 
 static enum mr_status inspect_all(const struct mr_state_list *list,
-    const struct mr_inspect_options *options, const struct mr_sink *sink,
-    const volatile int *stop, struct mr_result *result, struct mr_error *err)
+    const char *const *superseded_by, const struct mr_inspect_options *options,
+    const struct mr_sink *sink, const volatile int *stop,
+    struct mr_result *result, struct mr_error *err)
 {
     bool is_json = options->format == MR_FORMAT_JSON;
     struct writer w = {.colour = options->colour};
@@ -616,7 +691,8 @@ static enum mr_status inspect_all(const struct mr_state_list *list,
         if (i > 0)
             PUT(&w, is_json ? ",\n" : "\n");
         why = (struct mr_error){0};
-        one = inspect_one(&w, list->path[i], is_json, stop, result, &why);
+        one = inspect_one(
+            &w, list->path[i], superseded_by[i], is_json, stop, result, &why);
         /* Want of memory and a wish to stop are not about this one alone. */
         if (first == MR_OK || one == MR_NOMEM || one == MR_STOPPED) {
             if (one != MR_OK && err)
@@ -641,6 +717,7 @@ enum mr_status mr_inspect(const struct mr_inspect_options *options,
 {
     double start = mr_clock();
     struct mr_state_list list;
+    const char **superseded_by = NULL;
     enum mr_status status;
 
     memset(result_out, 0, sizeof(*result_out));
@@ -648,9 +725,17 @@ enum mr_status mr_inspect(const struct mr_inspect_options *options,
         return mr_fail(err, MR_USAGE, MR_NOWHERE, "ask for table or json",
             "states are not described as CSV");
     status = mr_state_list_build(options->input, options->n_inputs, &list, err);
+    if (status == MR_OK) {
+        superseded_by = calloc(list.n, sizeof(*superseded_by));
+        if (superseded_by == NULL)
+            status = mr_fail_nomem(err);
+    }
+    if (status == MR_OK && list.n > 1)
+        status = find_superseded(&list, observer->stop, superseded_by, err);
     if (status == MR_OK)
-        status =
-            inspect_all(&list, options, sink, observer->stop, result_out, err);
+        status = inspect_all(&list, superseded_by, options, sink,
+            observer->stop, result_out, err);
+    free(superseded_by);
     mr_state_list_release(&list);
     result_out->seconds = mr_clock() - start;
     return status;

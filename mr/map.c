@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "mr/hyperloglog.h"
+#include "mr/map.h"
 #include "mr/result.h"
 #include "mr/state.h"
 #include "mr/work.h"
@@ -384,14 +385,9 @@ static enum mr_status write_state(struct mr_work *w,
 
 /* ---- the verb ---- */
 
-static enum mr_status open_plan(
-    struct mr_work *w, const struct mr_map_options *o, struct mr_error *err)
+/* The table of types, once there is a plan. */
+static enum mr_status open_types(struct mr_work *w, struct mr_error *err)
 {
-    const char *name = o->spec == NULL ? "lake" : o->spec;
-    enum mr_status status = mr_plan_open(name, &w->plan, err);
-
-    if (status != MR_OK)
-        return status;
     if (mr_types_new(&w->types) != MR_OK)
         return mr_fail_nomem(err);
     for (unsigned i = 0; i < w->plan.spec.n_rollups; i++)
@@ -452,8 +448,11 @@ static enum mr_status prepare(struct mr_work *w, const struct mr_map_options *o,
     struct mr_state_writer **writer_out, struct mr_error *err)
 {
     const char *output = o->output == NULL ? "./mr-state" : o->output;
-    enum mr_status status = open_plan(w, o, err);
+    const char *spec = o->spec == NULL ? "lake" : o->spec;
+    enum mr_status status = mr_plan_open(spec, &w->plan, err);
 
+    if (status == MR_OK)
+        status = open_types(w, err);
     if (status == MR_OK)
         status = mr_listing_build(
             o->input, o->n_inputs, w->threads, &w->listing, err);
@@ -506,5 +505,78 @@ enum mr_status mr_map(const struct mr_map_options *options,
     mr_work_release(w);
     free(w);
     result_out->seconds = mr_clock() - start;
+    return status;
+}
+
+/* ---- one file ---- */
+
+/* A listing of one input. */
+static enum mr_status list_one(
+    const struct mr_input *input, struct mr_listing *listing)
+{
+    struct mr_input *one = calloc(1, sizeof(*one));
+
+    if (one == NULL)
+        return MR_NOMEM;
+    one->path = strdup(input->path);
+    if (one->path == NULL) {
+        free(one);
+        return MR_NOMEM;
+    }
+    one->name = one->path + (input->name - input->path);
+    one->size = input->size;
+    *listing = (struct mr_listing){.inputs = one, .n = 1};
+    return MR_OK;
+}
+
+static enum mr_status prepare_one(struct mr_work *w,
+    const struct mr_map_one *one, struct mr_state_writer **writer_out,
+    struct mr_error *err)
+{
+    enum mr_status status = open_types(w, err);
+
+    if (status == MR_OK && list_one(one->input, &w->listing) != MR_OK)
+        status = mr_fail_nomem(err);
+    if (status == MR_OK)
+        status = mr_work_order(w, err);
+    if (status == MR_OK)
+        status =
+            mr_state_writer_new(one->output, &w->plan.spec, writer_out, err);
+    if (status != MR_OK)
+        return status;
+    mr_state_writer_date(*writer_out, &one->date);
+    status = open_keeper(w, one->output, err);
+    if (status != MR_OK)
+        mr_state_writer_abort(*writer_out);
+    return status;
+}
+
+enum mr_status mr_map_one(const struct mr_map_one *one, struct mr_error *err)
+{
+    const struct mr_observer observer = {.stop = one->stop};
+    struct mr_work *w = calloc(1, sizeof(*w));
+    struct mr_result result = {.n_failed = 0};
+    struct mr_state_writer *writer = NULL;
+    enum mr_status status;
+
+    if (w == NULL)
+        return mr_fail_nomem(err);
+    w->observer = &observer;
+    status = mr_work_init(w, one->threads, err);
+    /* What the copy points to stays the caller's. */
+    w->plan = *one->plan;
+    if (status == MR_OK)
+        status = prepare_one(w, one, &writer, err);
+    if (status == MR_OK) {
+        status = run_threads(w, err);
+        if (status == MR_OK)
+            status = write_state(w, writer, &result, err);
+        else
+            mr_state_writer_abort(writer);
+    }
+    memset(&w->plan, 0, sizeof(w->plan));
+    mr_work_release(w);
+    free(w);
+    mr_result_release(&result);
     return status;
 }

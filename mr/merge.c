@@ -44,12 +44,14 @@ static enum mr_status list_differences(
     return status;
 }
 
-static enum mr_status check_spec(const struct mr_state *first,
+enum mr_status mr_merge_check_spec(const struct mr_state *first,
     const struct mr_state *other, struct mr_error *err)
 {
+    const struct mr_spec *own = mr_state_get_head(other)->spec;
+    const struct mr_spec *wanted = mr_state_get_head(first)->spec;
     struct mr_buffer lines = {0}, text = {0};
-    enum mr_status status = mr_spec_difference(
-        mr_state_get_head(other)->spec, mr_state_get_head(first)->spec, &lines);
+    enum mr_status status =
+        own == wanted ? MR_OK : mr_spec_difference(own, wanted, &lines);
 
     if (status == MR_OK)
         status = list_differences(&lines, &text);
@@ -382,7 +384,7 @@ enum mr_status mr_merge_new(struct mr_state *const *state, size_t n,
     m->n = n;
     m->head.spec = mr_state_get_head(state[0])->spec;
     for (size_t i = 1; i < n && status == MR_OK; i++)
-        status = check_spec(state[0], state[i], err);
+        status = mr_merge_check_spec(state[0], state[i], err);
     if (status == MR_OK) {
         status = join_types(m);
         if (status == MR_OK)
@@ -422,6 +424,12 @@ void mr_merge_free(struct mr_merge *m)
     mr_zone_free(m->zone);
     mr_state_head_release(&m->head);
     free(m);
+}
+
+void mr_merge_set_past(struct mr_merge *m, const struct mr_merge_past *past)
+{
+    m->head.coverage.n_repeated += past->n_repeated;
+    m->segments = past->segments;
 }
 
 const struct mr_state_head *mr_merge_head(const struct mr_merge *m)
@@ -919,7 +927,8 @@ static enum mr_status pack_slots(struct slot *slot, unsigned n,
     for (unsigned i = 0; i < n; i++) {
         struct slot *s = &slot[i];
 
-        mr_kpi_tally_block(tally[omp_get_thread_num()], &s->block);
+        if (tally != NULL)
+            mr_kpi_tally_block(tally[omp_get_thread_num()], &s->block);
         s->status = mr_pack_block(s->packer, &s->block, &s->packed, &s->err);
     }
     for (unsigned i = 0; i < n && status == MR_OK; i++) {

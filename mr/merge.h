@@ -21,6 +21,36 @@ MR_MUST_CHECK enum mr_status mr_merge_new(struct mr_state *const *state,
     size_t n, struct mr_merge **merge_out, struct mr_error *err);
 void mr_merge_free(struct mr_merge *m);
 
+/** mr_merge_check_spec(first, other, err): MR_MISMATCH, saying setting by
+ * setting what differs, when two states are not of one spec. */
+MR_MUST_CHECK enum mr_status mr_merge_check_spec(const struct mr_state *first,
+    const struct mr_state *other, struct mr_error *err);
+
+/** What is known of states of which some have been merged already. */
+struct mr_merge_past {
+    uint64_t n_repeated; /* partitions that were met again in doing so */
+    /* [state]: whether its segments are to be added up; NULL: to be found
+     * out (mr_merge_choose_segments). */
+    const bool *segments;
+};
+
+/** mr_merge_set_past(m, past): Before anything is read.  What past points to
+ * must outlive the merge. */
+void mr_merge_set_past(struct mr_merge *m, const struct mr_merge_past *past);
+
+/** A state that others are merged with. */
+struct mr_merge_source {
+    const char *path;
+    const struct mr_coverage *coverage;
+};
+
+/** mr_merge_choose_segments(source, n, wanted, err): Of which of n states the
+ * segments are added up.  MR_MISMATCH, naming partitions, when two overlap
+ * in part. */
+MR_MUST_CHECK enum mr_status mr_merge_choose_segments(
+    const struct mr_merge_source *source, size_t n, bool *wanted_out,
+    struct mr_error *err);
+
 /** The joined head; the merge's. */
 const struct mr_state_head *mr_merge_head(const struct mr_merge *m);
 
@@ -31,8 +61,8 @@ const struct mr_cells *mr_merge_cells(const struct mr_merge *m);
  * mr_merge_run(m, threads, tally, writer, stop, users, err): Merge the users
  * and count each once in one of the tallies (one for each thread, over
  * mr_merge_cells).  With a writer, the merged blocks are also written to it,
- * cut as docs/state-format.md says.  *stop, where given, ends the run with
- * MR_STOPPED.  users_out: distinct users.
+ * cut as docs/state-format.md says; then tally may be NULL.  *stop, where
+ * given, ends the run with MR_STOPPED.  users_out: distinct users.
  */
 MR_MUST_CHECK enum mr_status mr_merge_run(struct mr_merge *m, unsigned threads,
     struct mr_kpi_tally *const *tally, struct mr_state_writer *writer,
@@ -63,6 +93,20 @@ struct mr_merged_segments {
 MR_MUST_CHECK enum mr_status mr_merged_segments_open(const struct mr_merge *m,
     struct mr_merged_segments *s, struct mr_error *err);
 void mr_merged_segments_free(struct mr_merged_segments *s);
+
+/** What a state of the merge keeps of ids and segments; all zero is none. */
+struct mr_merged_kept {
+    struct mr_merged_ids ids;
+    struct mr_merged_segments segments;
+};
+
+/** mr_merged_kept_open(m, kept, writer, err): Both, as far as the spec has
+ * them, and give them to a writer (mr_state_writer_keep).  Free them in any
+ * case, once the writer is finished. */
+MR_MUST_CHECK enum mr_status mr_merged_kept_open(const struct mr_merge *m,
+    struct mr_merged_kept *kept, struct mr_state_writer *writer,
+    struct mr_error *err);
+void mr_merged_kept_free(struct mr_merged_kept *kept);
 
 /** mr_merge_count_ids(m, index, err): What each day has of ids.  Release the
  * index in any case. */

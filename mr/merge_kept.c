@@ -54,9 +54,8 @@ static bool has_users(const struct mr_partition *p)
 
 /* The digests of a state's partitions that have events of users. */
 static enum mr_status list_parts(
-    const struct mr_state *state, struct mr_segment_parts *parts)
+    const struct mr_coverage *c, struct mr_segment_parts *parts)
 {
-    const struct mr_coverage *c = &mr_state_get_head(state)->coverage;
     struct mr_digest *digest = malloc((c->n_partitions + 1) * sizeof(*digest));
 
     parts->digest = digest;
@@ -70,10 +69,11 @@ static enum mr_status list_parts(
 }
 
 /* Name the partitions that two states have in common. */
-static enum mr_status refuse_overlap(const struct mr_merge *m, size_t a,
-    size_t b, const struct mr_segment_parts *parts, struct mr_error *err)
+static enum mr_status refuse_overlap(const struct mr_merge_source *source,
+    size_t a, size_t b, const struct mr_segment_parts *parts,
+    struct mr_error *err)
 {
-    const struct mr_coverage *c = &mr_state_get_head(m->state[a])->coverage;
+    const struct mr_coverage *c = source[a].coverage;
     char names[512] = "";
     size_t n = 0, length = 0, k = 0;
 
@@ -94,30 +94,47 @@ static enum mr_status refuse_overlap(const struct mr_merge *m, size_t a,
     mr_fail(err, MR_MISMATCH, MR_NOWHERE,
         "map each partition into one state only; or leave one of the two out",
         "its segments cannot be added to those of '%s': both hold %s%s",
-        mr_state_path(m->state[b]), names, n > NAMED ? " and more" : "");
-    mr_error_subject(err, "cannot merge", mr_state_path(m->state[a]));
+        source[b].path, names, n > NAMED ? " and more" : "");
+    mr_error_subject(err, "cannot merge", source[a].path);
     return MR_MISMATCH;
 }
 
-static enum mr_status choose_states(
-    const struct mr_merge *m, bool *wanted, struct mr_error *err)
+enum mr_status mr_merge_choose_segments(const struct mr_merge_source *source,
+    size_t n, bool *wanted_out, struct mr_error *err)
 {
-    struct mr_segment_parts *parts = calloc(m->n, sizeof(*parts));
+    struct mr_segment_parts *parts = calloc(n, sizeof(*parts));
     enum mr_status status = parts != NULL ? MR_OK : MR_NOMEM;
     size_t a = 0, b = 0;
 
-    for (size_t i = 0; i < m->n && status == MR_OK; i++)
-        status = list_parts(m->state[i], &parts[i]);
+    for (size_t i = 0; i < n && status == MR_OK; i++)
+        status = list_parts(source[i].coverage, &parts[i]);
     if (status != MR_OK) {
         status = mr_fail_nomem(err);
     } else {
-        status = mr_segments_choose(parts, m->n, wanted, &a, &b);
+        status = mr_segments_choose(parts, n, wanted_out, &a, &b);
         if (status == MR_MISMATCH)
-            status = refuse_overlap(m, a, b, parts, err);
+            status = refuse_overlap(source, a, b, parts, err);
     }
-    for (size_t i = 0; parts != NULL && i < m->n; i++)
+    for (size_t i = 0; parts != NULL && i < n; i++)
         free((void *)(uintptr_t)parts[i].digest);
     free(parts);
+    return status;
+}
+
+/* Find out of which of the merge's states segments are added up. */
+static enum mr_status choose_states(
+    const struct mr_merge *m, bool *wanted, struct mr_error *err)
+{
+    struct mr_merge_source *source = calloc(m->n, sizeof(*source));
+    enum mr_status status;
+
+    if (source == NULL)
+        return mr_fail_nomem(err);
+    for (size_t i = 0; i < m->n; i++)
+        source[i] = (struct mr_merge_source){mr_state_path(m->state[i]),
+            &mr_state_get_head(m->state[i])->coverage};
+    status = mr_merge_choose_segments(source, m->n, wanted, err);
+    free(source);
     return status;
 }
 
@@ -134,12 +151,16 @@ enum mr_status mr_merged_segments_open(const struct mr_merge *m,
     struct mr_merged_segments *s, struct mr_error *err)
 {
     bool *wanted = calloc(m->n, sizeof(*wanted));
-    enum mr_status status;
+    enum mr_status status = MR_OK;
 
     *s = (struct mr_merged_segments){.n = 0};
     s->part = calloc(m->n, sizeof(struct mr_segment_stream *));
-    status = wanted == NULL || s->part == NULL ? mr_fail_nomem(err)
-                                               : choose_states(m, wanted, err);
+    if (wanted == NULL || s->part == NULL)
+        status = mr_fail_nomem(err);
+    else if (m->segments != NULL)
+        memcpy(wanted, m->segments, m->n * sizeof(*wanted));
+    else
+        status = choose_states(m, wanted, err);
     for (size_t i = 0; i < m->n && status == MR_OK; i++) {
         if (!wanted[i])
             continue;
@@ -258,6 +279,30 @@ static void finder_release(struct finder *f)
     for (size_t i = 0; f->walk != NULL && i < f->m->n; i++)
         mr_unpacker_free(f->walk[i].unpacker);
     free(f->walk);
+}
+
+/* ---- both ---- */
+
+void mr_merged_kept_free(struct mr_merged_kept *kept)
+{
+    mr_merged_segments_free(&kept->segments);
+    mr_merged_ids_free(&kept->ids);
+}
+
+enum mr_status mr_merged_kept_open(const struct mr_merge *m,
+    struct mr_merged_kept *kept, struct mr_state_writer *writer,
+    struct mr_error *err)
+{
+    const struct mr_spec *spec = m->head.spec;
+    enum mr_status status = MR_OK;
+
+    memset(kept, 0, sizeof(*kept));
+    if (spec->max_ids > 0)
+        status = mr_merged_ids_open(m, &kept->ids, err);
+    if (status == MR_OK && spec->n_segments > 0)
+        status = mr_merged_segments_open(m, &kept->segments, err);
+    mr_state_writer_keep(writer, kept->ids.stream, kept->segments.stream);
+    return status;
 }
 
 /* ---- figures ---- */

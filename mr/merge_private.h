@@ -16,7 +16,8 @@ struct mr_merge {
     struct mr_zone *zone;
     /* [state][its cell or figure]: number in the joined head */
     uint32_t **cell_of;
-    bool *drops; /* [state]: several of its groups have become one */
+    const bool *segments; /* as in mr_merge_past */
+    bool *drops;          /* [state]: several of its groups have become one */
 };
 
 /** A state's block at hand; all zero owns nothing. */

@@ -95,6 +95,41 @@ MR_MUST_CHECK enum mr_status mr_map(const struct mr_map_options *options,
     const struct mr_observer *observer, struct mr_result *result_out,
     struct mr_error *err);
 
+struct mr_beside_options {
+    const char *spec;   /* name or file; NULL is "lake" */
+    char *const *input; /* INPUT arguments as source.h says */
+    size_t n_inputs;
+    /* The folder for the states: that of partition NAME is NAME.mrs in it.
+     * NULL: that of FILE is FILE.mrs, beside it. */
+    const char *output;
+    unsigned threads;       /* 0: one per processor */
+    unsigned shard, shards; /* as of mr_map */
+};
+
+struct mr_beside_counts {
+    uint64_t there;  /* states that were up to date */
+    uint64_t made;   /* made anew or for the first time */
+    uint64_t failed; /* partitions that could not be read */
+};
+
+/**
+ * mr_beside(options, sink, observer, counts, result, err): Each file to a
+ * state of its own, unless it has one that is up to date: of the same spec
+ * and partition name, without failures, modified when the file was, and of as
+ * many stored bytes.  (That of an archive does not tell how many.)  A state
+ * that is not, or is damaged, is replaced.  A partition that cannot be read
+ * has a state that says so.  The paths of all states go to the sink, one a
+ * line.  result is about all partitions, as if mapped together, but without
+ * users, days and types.  Where a state cannot be written the others are made
+ * all the same, and its error is returned, unless memory or room has run out.
+ * MR_USAGE also for standard input, and for names that lead out of the output
+ * folder or are there twice.  Release the result in any case.
+ */
+MR_MUST_CHECK enum mr_status mr_beside(const struct mr_beside_options *options,
+    const struct mr_sink *sink, const struct mr_observer *observer,
+    struct mr_beside_counts *counts_out, struct mr_result *result_out,
+    struct mr_error *err);
+
 struct mr_rows_options {
     const char *spec;   /* name or file; NULL is "lake" */
     char *const *input; /* INPUT arguments as source.h says */
@@ -154,6 +189,9 @@ struct mr_reduce_options {
     unsigned width; /* columns of the terminal for tables, 0: no limit */
     bool colour;    /* tables may use ANSI colours */
     unsigned threads;
+    /* Folder for files without names that many states are merged into; NULL
+     * is the working folder. */
+    const char *temporary;
 };
 
 /** mr_reduce(options, sink, observer, result, err): States to one state to

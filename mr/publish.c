@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,13 +19,17 @@
 #define ATTEMPTS 100
 /* Some systems refuse to write more at once. */
 #define WRITE_MAX ((size_t)1 << 30)
+/* Bytes of a temporary name. */
+#define TEMPORARY_BYTES 32
 
 struct mr_publish {
     int folder_fd;
     int fd;
-    char temporary[32]; /* empty: there is no such file */
-    char *path;         /* the folder's path, '/', and the name if given */
-    size_t folder_n;    /* bytes of path that are the folder's */
+    char temporary[TEMPORARY_BYTES]; /* empty: there is no such file */
+    char *path;      /* the folder's path, '/', and the name if given */
+    size_t folder_n; /* bytes of path that are the folder's */
+    bool has_date;
+    struct timespec date;
 };
 
 /* An error of a system call on a path. */
@@ -85,20 +90,24 @@ static uint64_t unlikely_number(void)
     return x ^ x >> 32;
 }
 
-/* Create the temporary file; return 0 or an errno. */
-static int create_temporary(struct mr_publish *pub)
+static void make_temporary(char name[TEMPORARY_BYTES])
 {
     static const char digits[] = "abcdefghijklmnopqrstuvwxyz012345";
+    uint64_t x = unlikely_number();
+    size_t n = strlen(strcpy(name, ".mr-tmp-"));
 
+    for (int k = 0; k < 10; k++, x >>= 5)
+        name[n++] = digits[x & 31];
+    name[n] = '\0';
+}
+
+/* Create the temporary file; return 0 or an errno. */
+static int create_temporary(struct mr_publish *pub, int mode)
+{
     for (int i = 0; i < ATTEMPTS; i++) {
-        uint64_t x = unlikely_number();
-        size_t n = strlen(strcpy(pub->temporary, ".mr-tmp-"));
-
-        for (int k = 0; k < 10; k++, x >>= 5)
-            pub->temporary[n++] = digits[x & 31];
-        pub->temporary[n] = '\0';
+        make_temporary(pub->temporary);
         pub->fd = openat(pub->folder_fd, pub->temporary,
-            O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+            mode | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (pub->fd >= 0)
             return 0;
         if (errno != EEXIST && errno != EINTR)
@@ -109,7 +118,7 @@ static int create_temporary(struct mr_publish *pub)
 }
 
 /* Begin in the folder that is the first folder_n bytes of path. */
-static enum mr_status begin(const char *path, size_t folder_n,
+static enum mr_status begin(const char *path, size_t folder_n, int mode,
     struct mr_publish **pub_out, struct mr_error *err)
 {
     struct mr_publish *pub = calloc(1, sizeof *pub);
@@ -129,7 +138,7 @@ static enum mr_status begin(const char *path, size_t folder_n,
     }
     pub->folder_fd =
         open(folder_n > 0 ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    number = pub->folder_fd < 0 ? errno : create_temporary(pub);
+    number = pub->folder_fd < 0 ? errno : create_temporary(pub, mode);
     free(folder);
     if (number != 0) {
         status = fail(err, number, NULL, path);
@@ -143,7 +152,40 @@ static enum mr_status begin(const char *path, size_t folder_n,
 enum mr_status mr_publish_begin(
     const char *folder, struct mr_publish **pub_out, struct mr_error *err)
 {
-    return begin(folder, strlen(folder), pub_out, err);
+    return begin(folder, strlen(folder), O_WRONLY, pub_out, err);
+}
+
+enum mr_status mr_publish_begin_nameless(
+    const char *folder, struct mr_publish **pub_out, struct mr_error *err)
+{
+    struct mr_publish *pub;
+    enum mr_status status = begin(folder, strlen(folder), O_RDWR, &pub, err);
+
+    if (status != MR_OK)
+        return status;
+    if (unlinkat(pub->folder_fd, pub->temporary, 0) != 0) {
+        status = fail(err, errno, "temporary file", folder);
+        mr_publish_abort(pub);
+        return status;
+    }
+    pub->temporary[0] = '\0';
+    *pub_out = pub;
+    return MR_OK;
+}
+
+int mr_publish_keep(struct mr_publish *pub)
+{
+    int fd = pub->fd;
+
+    pub->fd = -1;
+    mr_publish_abort(pub);
+    return fd;
+}
+
+void mr_publish_date(struct mr_publish *pub, const struct timespec *time)
+{
+    pub->has_date = true;
+    pub->date = *time;
 }
 
 /* A rename would put the file in the place of a device or a link just as
@@ -175,8 +217,8 @@ enum mr_status mr_publish_begin_file(
     if (status != MR_OK)
         return status;
     if (slash == NULL)
-        return begin(path, 0, pub_out, err);
-    return begin(path, (size_t)(slash - path) + 1, pub_out, err);
+        return begin(path, 0, O_WRONLY, pub_out, err);
+    return begin(path, (size_t)(slash - path) + 1, O_WRONLY, pub_out, err);
 }
 
 enum mr_status mr_publish_write(
@@ -241,6 +283,53 @@ static int sync_folder(int fd)
     return result != 0 && (errno == EINVAL || errno == ENOTSUP) ? 0 : result;
 }
 
+/* The file has been written: set its date.  What cannot be set does no harm,
+ * and synced it need not be, since it tells nothing that could not be found
+ * out again. */
+static void set_date(const struct mr_publish *pub)
+{
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, pub->date};
+
+    if (pub->has_date)
+        (void)futimens(pub->fd, times);
+}
+
+/* Where a name that is taken cannot be given to another file: free it first.
+ * Return 0 or an errno. */
+static int change_places(struct mr_publish *pub, const char *name)
+{
+    char aside[TEMPORARY_BYTES];
+    int folder = pub->folder_fd, number;
+
+    make_temporary(aside);
+    if (renameat(folder, name, folder, aside) != 0)
+        return errno;
+    if (renameat(folder, pub->temporary, folder, name) != 0) {
+        number = errno;
+        (void)renameat(folder, aside, folder, name);
+        return number;
+    }
+    (void)unlinkat(folder, aside, 0);
+    return 0;
+}
+
+/* Give the file its name; return 0 or an errno. */
+static int rename_file(struct mr_publish *pub, const char *name)
+{
+    struct stat info;
+    int number;
+
+    if (renameat(pub->folder_fd, pub->temporary, pub->folder_fd, name) == 0)
+        return 0;
+    number = errno;
+    if ((number != EEXIST && number != EPERM && number != EACCES &&
+            number != EBUSY && number != ENOTSUP) ||
+        fstatat(pub->folder_fd, name, &info, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !S_ISREG(info.st_mode))
+        return number;
+    return change_places(pub, name) == 0 ? 0 : number;
+}
+
 enum mr_status mr_publish_commit(
     struct mr_publish *pub, const char *name, struct mr_error *err)
 {
@@ -251,17 +340,18 @@ enum mr_status mr_publish_commit(
 
     if (name == NULL)
         name = pub->path + pub->folder_n;
+    set_date(pub);
     /* Some file systems tell of a failed write only now. */
     if (close(pub->fd) != 0 && number == 0 && errno != EINTR) {
         number = errno;
         what = "close";
     }
     pub->fd = -1;
-    if (number == 0 &&
-        renameat(pub->folder_fd, pub->temporary, pub->folder_fd, name) != 0) {
-        number = errno;
+    if (number == 0) {
         what = "rename";
-    } else if (number == 0) {
+        number = rename_file(pub, name);
+    }
+    if (number == 0) {
         pub->temporary[0] = '\0';
         what = "sync of the folder";
         if (sync_folder(pub->folder_fd) != 0)

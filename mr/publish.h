@@ -1,6 +1,8 @@
 #ifndef MR_PUBLISH_H
 #define MR_PUBLISH_H
 
+#include <time.h>
+
 #include "mr/status.h"
 
 /*
@@ -29,6 +31,21 @@ MR_MUST_CHECK enum mr_status mr_publish_begin(
 MR_MUST_CHECK enum mr_status mr_publish_begin_file(
     const char *path, struct mr_publish **pub_out, struct mr_error *err);
 
+/** mr_publish_begin_nameless(folder, pub, err): Begin a file that is never to
+ * have a name: nothing of it stays behind, however the process ends.  It can
+ * be written to, and ends with mr_publish_keep or mr_publish_abort. */
+MR_MUST_CHECK enum mr_status mr_publish_begin_nameless(
+    const char *folder, struct mr_publish **pub_out, struct mr_error *err);
+
+/** mr_publish_keep(pub): The descriptor of a nameless file, open for reading
+ * and now the caller's; frees pub. */
+int mr_publish_keep(struct mr_publish *pub);
+
+/** mr_publish_date(pub, time): The file's time of modification, to be set
+ * before it appears under its name.  A file system that refuses leaves it at
+ * the time of writing, which is no error here. */
+void mr_publish_date(struct mr_publish *pub, const struct timespec *time);
+
 /** mr_publish_write(pub, p, n, err): Append n bytes. */
 MR_MUST_CHECK enum mr_status mr_publish_write(
     struct mr_publish *pub, const void *p, size_t n, struct mr_error *err);
@@ -44,6 +61,11 @@ MR_MUST_CHECK enum mr_status mr_publish_write_at(struct mr_publish *pub,
  * one that has it already.  Frees pub in any case; on failure the temporary
  * file is gone.  Where only the last step fails, syncing the folder, the
  * file stands under its name but may not survive a power cut.
+ *
+ * Some shares cannot rename a file to a name that is taken.  There the file
+ * that has it is renamed first, to another temporary name, and removed once
+ * the new one has its place, or renamed back if it does not get it.  So for a
+ * moment nothing has the name, but at no time is either file not whole.
  */
 MR_MUST_CHECK enum mr_status mr_publish_commit(
     struct mr_publish *pub, const char *name, struct mr_error *err);

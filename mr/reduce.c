@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "mr/calendar.h"
-#include "mr/merge.h"
+#include "mr/gather.h"
 #include "mr/publish.h"
 #include "mr/report.h"
 #include "mr/result.h"
@@ -20,7 +20,7 @@ struct reduction {
     const struct mr_reduce_options *options;
     const struct mr_observer *observer;
     struct mr_state_list list;
-    struct mr_state **state;
+    struct mr_gathered gathered;
     struct mr_merge *merge;
     unsigned threads;
     struct mr_kpi_tally **tally;
@@ -57,22 +57,35 @@ static enum mr_status read_days(struct reduction *r, struct mr_error *err)
     return status;
 }
 
+/* Find and open the states, and join their heads. */
 static enum mr_status open_states(struct reduction *r, struct mr_error *err)
 {
+    struct mr_gather_options how = {.temporary = r->options->temporary != NULL
+                                                     ? r->options->temporary
+                                                     : ".",
+        .threads = r->threads,
+        .stop = r->observer->stop};
+    struct mr_gathered *g = &r->gathered;
     enum mr_status status = mr_state_list_build(
         r->options->input, r->options->n_inputs, &r->list, err);
 
-    if (status != MR_OK)
-        return status;
-    r->state = calloc(r->list.n, sizeof(struct mr_state *));
-    if (r->state == NULL)
-        return mr_fail_nomem(err);
-    for (size_t i = 0; i < r->list.n && status == MR_OK; i++) {
-        status = mr_state_open(r->list.path[i], &r->state[i], err);
-        if (status == MR_OK && i > 0)
-            mr_state_share_spec(r->state[i], r->state[0]);
-    }
+    if (status == MR_OK)
+        status = mr_gather_open(r->list.path, r->list.n, &how, g, err);
+    if (status == MR_OK)
+        status = mr_merge_new(g->state, g->n, &r->merge, err);
+    if (status == MR_OK)
+        mr_merge_set_past(r->merge, &g->past);
     return status;
+}
+
+static void count_threads(struct reduction *r)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    r->threads = r->options->threads;
+    if (r->threads == 0)
+        r->threads = processors > 0 ? (unsigned)processors : 1;
+    r->threads = mr_threads(r->threads);
 }
 
 static enum mr_status make_tallies(struct reduction *r, struct mr_error *err)
@@ -83,12 +96,7 @@ static enum mr_status make_tallies(struct reduction *r, struct mr_error *err)
         .retention = r->options->retention,
     };
     enum mr_status status = MR_OK;
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
-    r->threads = r->options->threads;
-    if (r->threads == 0)
-        r->threads = processors > 0 ? (unsigned)processors : 1;
-    r->threads = mr_threads(r->threads);
     r->tally = calloc(r->threads, sizeof(struct mr_kpi_tally *));
     if (r->tally == NULL)
         return mr_fail_nomem(err);
@@ -106,22 +114,15 @@ static enum mr_status finish_file(struct reduction *r,
     struct mr_error *err)
 {
     const struct mr_state_head *head = mr_merge_head(r->merge);
-    struct mr_merged_segments segments = {.n = 0};
-    struct mr_merged_ids ids = {.n = 0};
-    enum mr_status status = MR_OK;
+    struct mr_merged_kept kept;
+    enum mr_status status = mr_merged_kept_open(r->merge, &kept, writer, err);
 
-    if (head->spec->max_ids > 0)
-        status = mr_merged_ids_open(r->merge, &ids, err);
-    if (status == MR_OK && head->spec->n_segments > 0)
-        status = mr_merged_segments_open(r->merge, &segments, err);
-    mr_state_writer_keep(writer, ids.stream, segments.stream);
     if (status == MR_OK)
         status = mr_state_writer_finish(writer, head, result->path,
             sizeof(result->path), &result->state_bytes, err);
     else
         mr_state_writer_abort(writer);
-    mr_merged_segments_free(&segments);
-    mr_merged_ids_free(&ids);
+    mr_merged_kept_free(&kept);
     return status;
 }
 
@@ -337,7 +338,14 @@ static void note_further(const struct reduction *r)
 static void remark(const struct reduction *r, const struct mr_result *result)
 {
     const struct mr_totals *t = &result->totals;
+    size_t superseded = r->gathered.n_superseded;
 
+    if (superseded > 0)
+        mr_note(r->observer,
+            "%zu superseded state%s left out: others have all that %s; "
+            "'mr inspect' tells which",
+            superseded, superseded == 1 ? " is" : "s are",
+            superseded == 1 ? "it has" : "they have");
     if (t->repeated > 0)
         mr_note(r->observer,
             "a partition was met again in another state %llu time%s; each "
@@ -367,7 +375,7 @@ static enum mr_status report(struct reduction *r, const struct mr_sink *sink,
         .ids = head->spec->max_ids > 0 ? &r->ids : NULL,
         .segments = head->spec->n_segments > 0 ? &r->segments : NULL,
         .users = r->users,
-        .states = r->list.n,
+        .states = r->list.n - r->gathered.n_superseded,
         .day_first = r->day_first,
         .day_last = r->day_last};
     enum mr_status status = MR_OK;
@@ -389,9 +397,7 @@ static void release(struct reduction *r)
         mr_kpi_tally_free(r->tally[i]);
     free(r->tally);
     mr_merge_free(r->merge);
-    for (size_t i = 0; r->state != NULL && i < r->list.n; i++)
-        mr_state_close(r->state[i]);
-    free(r->state);
+    mr_gather_release(&r->gathered);
     mr_state_list_release(&r->list);
 }
 
@@ -404,11 +410,10 @@ enum mr_status mr_reduce(const struct mr_reduce_options *options,
     enum mr_status status;
 
     memset(result_out, 0, sizeof(*result_out));
+    count_threads(&r);
     status = read_days(&r, err);
     if (status == MR_OK)
         status = open_states(&r, err);
-    if (status == MR_OK)
-        status = mr_merge_new(r.state, r.list.n, &r.merge, err);
     if (status == MR_OK)
         status = make_tallies(&r, err);
     if (status == MR_OK)

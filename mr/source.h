@@ -48,9 +48,10 @@ struct mr_listing {
  * unlisted entry (lists in lists go 8 deep); "-" is standard input.  An
  * argument that exists nowhere, a glob that matches nothing, standard input
  * twice, and arguments with no file under them at all and nothing unlisted
- * are MR_USAGE.  What exists but cannot be looked at (a folder without
- * permission, a link to nowhere) becomes an unlisted entry.  Of a path that
- * is reached with two names the first in byte order is kept.  Release the
+ * are MR_USAGE.  Files whose names end in ".mrs" are states and left out,
+ * however they were named.  What exists but cannot be looked at (a folder
+ * without permission, a link to nowhere) becomes an unlisted entry.  Of a path
+ * that is reached with two names the first in byte order is kept.  Release the
  * listing with mr_listing_release, also after a failure.
  */
 MR_MUST_CHECK enum mr_status mr_listing_build(char *const *args, size_t n,

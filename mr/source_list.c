@@ -587,7 +587,15 @@ static void sort_inputs(struct mr_input *inputs, size_t n,
         qsort(inputs, n, sizeof *inputs, compare);
 }
 
-/* Sort, and drop what stands there twice. */
+/* States, which may lie beside the files they were made of. */
+static bool is_state(const char *path)
+{
+    size_t n = strlen(path);
+
+    return n >= 4 && strcmp(path + n - 4, ".mrs") == 0;
+}
+
+/* Sort, and drop what stands there twice, and states. */
 static void settle(struct mr_listing *listing)
 {
     size_t n = 0;
@@ -596,7 +604,8 @@ static void settle(struct mr_listing *listing)
     for (size_t i = 0; i < listing->n; i++) {
         struct mr_input *input = &listing->inputs[i];
 
-        if (n > 0 && strcmp(listing->inputs[n - 1].path, input->path) == 0) {
+        if (is_state(input->path) ||
+            (n > 0 && strcmp(listing->inputs[n - 1].path, input->path) == 0)) {
             free(input->path);
         } else {
             listing->inputs[n++] = *input;

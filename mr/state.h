@@ -1,6 +1,8 @@
 #ifndef MR_STATE_H
 #define MR_STATE_H
 
+#include <time.h>
+
 #include "mr/coverage.h"
 #include "mr/hyperloglog.h"
 #include "mr/idset.h"
@@ -84,6 +86,7 @@ MR_MUST_CHECK enum mr_status mr_pack_block(struct mr_packer *packer,
  * The spec is the head's that will be written; it decides what sections the
  * file has, and is not kept.
  */
+struct mr_state;
 struct mr_state_writer;
 MR_MUST_CHECK enum mr_status mr_state_writer_new(const char *path,
     const struct mr_spec *spec, struct mr_state_writer **writer_out,
@@ -112,6 +115,21 @@ void mr_state_writer_keep(struct mr_state_writer *w, struct mr_id_stream *ids,
 MR_MUST_CHECK enum mr_status mr_state_writer_finish(struct mr_state_writer *w,
     const struct mr_state_head *head, char *path_out, size_t size,
     uint64_t *bytes_out, struct mr_error *err);
+/** mr_state_writer_temporary(folder, spec, writer, err): A state that never
+ * gets a name: nothing of it stays behind, however the process ends.  It ends
+ * with mr_state_writer_reopen. */
+MR_MUST_CHECK enum mr_status mr_state_writer_temporary(const char *folder,
+    const struct mr_spec *spec, struct mr_state_writer **writer_out,
+    struct mr_error *err);
+/** mr_state_writer_reopen(w, head, state, err): Write the head of a temporary
+ * state and open it for reading; frees the writer in any case. */
+MR_MUST_CHECK enum mr_status mr_state_writer_reopen(struct mr_state_writer *w,
+    const struct mr_state_head *head, struct mr_state **state_out,
+    struct mr_error *err);
+/** mr_state_writer_date(w, time): The file will have been modified then, if
+ * the file system lets it; before it is finished. */
+void mr_state_writer_date(
+    struct mr_state_writer *w, const struct timespec *time);
 /** Give up: nothing stays behind. */
 void mr_state_writer_abort(struct mr_state_writer *w);
 
@@ -123,7 +141,6 @@ void mr_state_writer_abort(struct mr_state_writer *w);
  * state file, cut short, or inconsistent; MR_VERSION: another version;
  * MR_CHECKSUM: changed bytes; the error names the section.
  */
-struct mr_state;
 #define MR_STATE_MAX_RATIO 200
 MR_MUST_CHECK enum mr_status mr_state_open(
     const char *path, struct mr_state **state_out, struct mr_error *err);
@@ -133,6 +150,12 @@ void mr_state_close(struct mr_state *state);
  * stay open as long as state is used. */
 void mr_state_share_spec(struct mr_state *state, const struct mr_state *like);
 const char *mr_state_path(const struct mr_state *state);
+/** Of the spec's text: states of one spec have the same. */
+struct mr_digest mr_state_spec_digest(const struct mr_state *state);
+/** mr_state_take_coverage(state, coverage): Move the head's coverage to the
+ * caller; the state can then only be closed. */
+void mr_state_take_coverage(
+    struct mr_state *state, struct mr_coverage *coverage_out);
 /** The head stays the state's. */
 const struct mr_state_head *mr_state_get_head(const struct mr_state *state);
 /** The digest a file's own name is made of. */

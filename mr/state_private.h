@@ -135,6 +135,11 @@ MR_MUST_CHECK enum mr_status mr_block_decode(struct mr_unpacker *u,
     struct mr_span plain, const struct mr_block_frame *frame,
     struct mr_user_block *block_out, const char **why);
 
+/** mr_state_open_fd(fd, path, state, err): As mr_state_open, for a file that
+ * is open and that messages call path; takes over fd in any case. */
+MR_MUST_CHECK enum mr_status mr_state_open_fd(int fd, const char *path,
+    struct mr_state **state_out, struct mr_error *err);
+
 /** mr_state_open_memory(p, n, state, err): As mr_state_open, for a file that
  * stands in memory, which must stay as it is. */
 MR_MUST_CHECK enum mr_status mr_state_open_memory(const uint8_t *p, size_t n,

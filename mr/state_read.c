@@ -699,6 +699,33 @@ enum mr_status mr_state_open(
     return MR_OK;
 }
 
+enum mr_status mr_state_open_fd(
+    int fd, const char *path, struct mr_state **state_out, struct mr_error *err)
+{
+    struct mr_state *state = new_state(path);
+    enum mr_status status = MR_OK;
+    struct stat st;
+
+    if (!state) {
+        close(fd);
+        return mr_fail_nomem(err);
+    }
+    state->fd = fd;
+    if (fstat(fd, &st) < 0)
+        status = mr_fail_errno(err, errno, "try again", NULL);
+    else
+        state->size = (uint64_t)st.st_size;
+    if (status == MR_OK)
+        status = read_all(state, err);
+    if (status != MR_OK) {
+        mr_error_subject(err, "cannot use", path);
+        mr_state_close(state);
+        return status;
+    }
+    *state_out = state;
+    return MR_OK;
+}
+
 enum mr_status mr_state_open_memory(const uint8_t *p, size_t n,
     struct mr_state **state_out, struct mr_error *err)
 {
@@ -728,6 +755,18 @@ const char *mr_state_path(const struct mr_state *state)
 const struct mr_state_head *mr_state_get_head(const struct mr_state *state)
 {
     return &state->head;
+}
+
+struct mr_digest mr_state_spec_digest(const struct mr_state *state)
+{
+    return state->spec_digest;
+}
+
+void mr_state_take_coverage(
+    struct mr_state *state, struct mr_coverage *coverage_out)
+{
+    *coverage_out = state->head.coverage;
+    state->head.coverage = (struct mr_coverage){0};
 }
 
 struct mr_digest mr_state_name_digest(const struct mr_state *state)

@@ -29,6 +29,7 @@ struct mr_state_writer {
     struct mr_publish *publish;
     char *path;     /* as given */
     bool is_folder; /* the file's name is made from its content */
+    bool is_temporary;
     uint8_t header[HEADER_MAX_BYTES];
     uint32_t n_chunks;        /* that the file will have */
     uint32_t n_put;           /* entries that stand in the header */
@@ -79,8 +80,24 @@ static size_t header_bytes(const struct mr_state_writer *w)
     return MR_STATE_HEADER_BYTES + (size_t)w->n_chunks * MR_STATE_ENTRY_BYTES;
 }
 
-enum mr_status mr_state_writer_new(const char *path, const struct mr_spec *spec,
-    struct mr_state_writer **writer_out, struct mr_error *err)
+/* Begin the file. */
+static enum mr_status begin_file(
+    struct mr_state_writer *w, struct mr_error *err)
+{
+    enum mr_status status;
+
+    if (w->is_temporary)
+        return mr_publish_begin_nameless(w->path, &w->publish, err);
+    if (!w->is_folder)
+        return mr_publish_begin_file(w->path, &w->publish, err);
+    status = mr_publish_folder(w->path, err);
+    return status != MR_OK ? status
+                           : mr_publish_begin(w->path, &w->publish, err);
+}
+
+static enum mr_status new_writer(const char *path, bool is_temporary,
+    const struct mr_spec *spec, struct mr_state_writer **writer_out,
+    struct mr_error *err)
 {
     struct mr_state_writer *w = calloc(1, sizeof(*w));
     enum mr_status status = MR_OK;
@@ -89,15 +106,13 @@ enum mr_status mr_state_writer_new(const char *path, const struct mr_spec *spec,
         return mr_fail_nomem(err);
     for (int chunk = 0; chunk < MR_CHUNK_COUNT; chunk++)
         w->n_chunks += mr_state_has_chunk(spec, (enum mr_chunk)chunk);
+    w->is_temporary = is_temporary;
     w->is_folder = is_folder_path(path);
     w->path = strdup(path);
     if (!w->path)
         status = mr_fail_nomem(err);
-    if (status == MR_OK && w->is_folder)
-        status = mr_publish_folder(path, err);
     if (status == MR_OK)
-        status = w->is_folder ? mr_publish_begin(path, &w->publish, err)
-                              : mr_publish_begin_file(path, &w->publish, err);
+        status = begin_file(w, err);
     if (status == MR_OK)
         status = append(w, w->header, header_bytes(w), err);
     if (status != MR_OK) {
@@ -106,6 +121,25 @@ enum mr_status mr_state_writer_new(const char *path, const struct mr_spec *spec,
     }
     *writer_out = w;
     return MR_OK;
+}
+
+enum mr_status mr_state_writer_new(const char *path, const struct mr_spec *spec,
+    struct mr_state_writer **writer_out, struct mr_error *err)
+{
+    return new_writer(path, false, spec, writer_out, err);
+}
+
+enum mr_status mr_state_writer_temporary(const char *folder,
+    const struct mr_spec *spec, struct mr_state_writer **writer_out,
+    struct mr_error *err)
+{
+    return new_writer(folder, true, spec, writer_out, err);
+}
+
+void mr_state_writer_date(
+    struct mr_state_writer *w, const struct timespec *time)
+{
+    mr_publish_date(w->publish, time);
 }
 
 void mr_state_writer_abort(struct mr_state_writer *w)
@@ -370,6 +404,24 @@ enum mr_status mr_state_writer_finish(struct mr_state_writer *w,
         snprintf(path_out, size, "%s", w->path);
     *bytes_out = w->size;
 done:
+    mr_state_writer_abort(w);
+    return status;
+}
+
+enum mr_status mr_state_writer_reopen(struct mr_state_writer *w,
+    const struct mr_state_head *head, struct mr_state **state_out,
+    struct mr_error *err)
+{
+    enum mr_status status = write_head(w, head, err);
+
+    if (status == MR_OK) {
+        int fd = mr_publish_keep(w->publish);
+
+        w->publish = NULL;
+        status = mr_state_open_fd(fd, w->path, state_out, err);
+    }
+    if (status != MR_OK)
+        mr_error_subject(err, "cannot write", w->path);
     mr_state_writer_abort(w);
     return status;
 }

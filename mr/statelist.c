@@ -6,34 +6,49 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-void mr_state_list_release(struct mr_state_list *list)
-{
-    size_t i;
+/* A list in the making. */
+struct paths {
+    char **path;
+    size_t n, cap;
+};
 
-    for (i = 0; i < list->n; i++)
+static void release_paths(struct paths *list)
+{
+    for (size_t i = 0; i < list->n; i++)
         free(list->path[i]);
     free(list->path);
+    *list = (struct paths){0};
+}
+
+void mr_state_list_release(struct mr_state_list *list)
+{
+    struct paths paths = {list->path, list->n, 0};
+
+    release_paths(&paths);
     *list = (struct mr_state_list){0};
 }
 
 /* Append folder/name, or just name where folder is empty. */
 static enum mr_status add_path(
-    struct mr_state_list *list, const char *folder, const char *name)
+    struct paths *list, const char *folder, const char *name)
 {
     size_t n = strlen(folder), n_name = strlen(name);
     char *path, **grown;
 
-    /* Doubles at each power of two. */
-    if ((list->n & (list->n + 1)) == 0) {
-        grown = realloc(list->path, (2 * list->n + 1) * sizeof(*grown));
+    if (list->n == list->cap) {
+        size_t cap = 2 * list->cap + 16;
+
+        grown = realloc(list->path, cap * sizeof(*grown));
         if (!grown)
             return MR_NOMEM;
         list->path = grown;
+        list->cap = cap;
     }
     path = malloc(n + n_name + 2);
     if (!path)
@@ -50,39 +65,88 @@ static bool is_state_name(const char *name)
 {
     size_t n = strlen(name);
 
-    return name[0] != '_' && name[0] != '.' && n > 4 &&
-           strcmp(name + n - 4, ".mrs") == 0;
+    return n > 4 && strcmp(name + n - 4, ".mrs") == 0;
 }
 
-static enum mr_status add_folder(
-    struct mr_state_list *list, const char *folder, struct mr_error *err)
+/* What an entry of a folder is, as far as it matters. */
+enum kind { SKIPPED, STATE, FOLDER };
+
+static enum kind kind_of(DIR *dir, const struct dirent *entry)
+{
+    struct stat st;
+
+    if (entry->d_name[0] == '_' || entry->d_name[0] == '.')
+        return SKIPPED;
+#ifdef DT_REG
+    if (entry->d_type == DT_REG)
+        return is_state_name(entry->d_name) ? STATE : SKIPPED;
+    if (entry->d_type == DT_DIR)
+        return FOLDER;
+#endif
+    /* What cannot be looked at is told when it is opened. */
+    if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISDIR(st.st_mode))
+        return FOLDER;
+    if (!is_state_name(entry->d_name) ||
+        (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 &&
+            S_ISDIR(st.st_mode)))
+        return SKIPPED;
+    return STATE;
+}
+
+/* Add the states of one folder, and its folders to those to be walked. */
+static enum mr_status read_folder(struct paths *list, struct paths *folders,
+    const char *folder, struct mr_error *err)
 {
     enum mr_status status = MR_OK;
     DIR *dir = opendir(folder);
-    size_t before = list->n;
     struct dirent *entry;
     int number;
 
     if (!dir)
         return mr_fail_errno(err, errno, NULL, NULL);
     while (status == MR_OK && (errno = 0, entry = readdir(dir)) != NULL) {
-        if (is_state_name(entry->d_name))
-            status = add_path(list, folder, entry->d_name);
+        enum kind kind = kind_of(dir, entry);
+
+        if (kind != SKIPPED)
+            status =
+                add_path(kind == STATE ? list : folders, folder, entry->d_name);
+        errno = 0;
     }
     number = errno;
     closedir(dir);
     if (status != MR_OK)
         return mr_fail_nomem(err);
-    if (number != 0)
-        return mr_fail_errno(err, number, "try again", NULL);
-    if (list->n == before)
+    return number == 0 ? MR_OK : mr_fail_errno(err, number, "try again", NULL);
+}
+
+/* Folders wait in a list: a tree of any depth takes one descriptor and no
+ * stack. */
+static enum mr_status add_folder(
+    struct paths *list, const char *argument, struct mr_error *err)
+{
+    struct paths folders = {0};
+    size_t before = list->n;
+    enum mr_status status =
+        add_path(&folders, "", argument) == MR_OK ? MR_OK : mr_fail_nomem(err);
+
+    while (status == MR_OK && folders.n > 0) {
+        char *folder = folders.path[--folders.n];
+
+        status = read_folder(list, &folders, folder, err);
+        if (status != MR_OK)
+            mr_error_subject(err, "cannot look for states in", folder);
+        free(folder);
+    }
+    release_paths(&folders);
+    if (status == MR_OK && list->n == before)
         return mr_fail(err, MR_USAGE, MR_NOWHERE, "run mr map first",
-            "there is no state file (*.mrs) in this folder");
-    return MR_OK;
+            "there is no state file (*.mrs) in this folder or below it");
+    return status;
 }
 
 static enum mr_status add_argument(
-    struct mr_state_list *list, const char *arg, struct mr_error *err)
+    struct paths *list, const char *arg, struct mr_error *err)
 {
     struct stat st;
 
@@ -107,7 +171,8 @@ static void settle(struct mr_state_list *list)
 {
     size_t i, kept = 0;
 
-    qsort(list->path, list->n, sizeof(*list->path), compare_paths);
+    if (list->n > 1)
+        qsort(list->path, list->n, sizeof(*list->path), compare_paths);
     for (i = 0; i < list->n; i++) {
         if (kept > 0 && strcmp(list->path[kept - 1], list->path[i]) == 0)
             free(list->path[i]);
@@ -120,21 +185,21 @@ static void settle(struct mr_state_list *list)
 enum mr_status mr_state_list_build(char *const *args, size_t n,
     struct mr_state_list *list_out, struct mr_error *err)
 {
-    enum mr_status status;
-    size_t i;
+    struct paths list = {0};
+    enum mr_status status = MR_OK;
 
     *list_out = (struct mr_state_list){0};
     if (n == 0)
         return mr_fail(err, MR_USAGE, MR_NOWHERE,
             "name state files or folders with state files",
             "no states are given");
-    for (i = 0; i < n; i++) {
-        status = add_argument(list_out, args[i], err);
-        if (status != MR_OK) {
+    for (size_t i = 0; i < n && status == MR_OK; i++) {
+        status = add_argument(&list, args[i], err);
+        if (status != MR_OK)
             mr_error_subject(err, "cannot look for states in", args[i]);
-            return status;
-        }
     }
-    settle(list_out);
-    return MR_OK;
+    *list_out = (struct mr_state_list){list.path, list.n};
+    if (status == MR_OK)
+        settle(list_out);
+    return status;
 }

@@ -25,11 +25,12 @@ ranks=(
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate idset idset_private idset_merge idset_block idset_figures
      segments segments_private segments_merge segments_block segments_count"
-    "state state_private state_block state_head state_read state_write statelist"
-    "kpi merge merge_private merge_count merge_kept report report_private
+    "state state_private state_block state_head state_read state_write statelist
+     superseded"
+    "kpi merge merge_private merge_count merge_kept gather report report_private
      report_figures report_kept report_grid report_retention"
     "mr result spool rejects figures plan cutter kept found rows_format mapper work
-     map rows reduce inspect init_text init"
+     map beside rows reduce inspect init_text init"
 )
 declare -A rank place
 n=0
@@ -94,7 +95,7 @@ check_faces() {
     # The public header is for those who use or make what it declares.
     for file in mr/*.[ch]; do
         case $file in
-        mr/result.[ch] | mr/work.[ch] | mr/map.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/init_text.h | mr/mr.h) continue ;;
+        mr/result.[ch] | mr/work.[ch] | mr/map.[ch] | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/init_text.h | mr/mr.h) continue ;;
         esac
         ! includes "$file" | grep -qx 'mr/mr\.h' ||
             complain "$file: includes the public header"
@@ -119,7 +120,7 @@ check_faces() {
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
         mr/report.c | mr/report_*.c) included=mr/report_private.h ;;
         mr/merge_count.c | mr/merge_kept.c) included=mr/merge_private.h ;;
-        mr/map.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
+        mr/map.c | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
         *) included=${file%.c}.h ;;
         esac
@@ -153,7 +154,7 @@ fence_call() {
 }
 
 check_fences() {
-    fence_include 'omp\.h' map.c rows.c merge.c
+    fence_include 'omp\.h' map.c beside.c rows.c merge.c
     fence_include 'zlib\.h' stream_gzip.c rejects.c
     fence_include 'isa-l.*|igzip.*' stream_gzip.c stream_isal.c
     fence_include 'zstd.*\.h' stream_zstd.c state_block.c state_head.c \
@@ -162,7 +163,7 @@ check_fences() {
     fence_include 'yaml\.h' spec_yaml.c
     fence_include 'xxh.*\.h' hash.c
     fence_include '[a-z]*intrin\.h|arm_.*\.h' kernels_x86.h kernels_arm.h
-    fence_call '#[[:space:]]*pragma[[:space:]]+omp' map.c rows.c merge.c
+    fence_call '#[[:space:]]*pragma[[:space:]]+omp' map.c beside.c rows.c merge.c
     fence_call '_mm[0-9]*_[a-z0-9_]+|__m(128|256|512)i?|v[a-z]+q_[us](8|16|32|64)' \
         kernels_wide.h kernels_x86.h kernels_arm.h
     # Files are opened where they are mapped, listed, loaded or published.

@@ -10,8 +10,10 @@ with all kinds of figures (random_spec.py).  Users' numbers of events, which
 segments need, add up: where these are kept, states that overlap in part must
 be refused, with a partition that they have in common.
 
-  1 merging states is a union: any order, grouping, repetition, overlap
-  2 mapping parts and merging is mapping all: threads, order, splits, shards
+  1 merging states is a union: any order, grouping, repetition, overlap;
+    what is superseded can be left out
+  2 mapping parts and merging is mapping all: threads, order, splits, shards,
+    a state for each file
   3 a state does not depend on where the lake lies, nor on the environment
   4 nothing counts twice: mapped twice, or under two names
   5 what cannot be read adds nothing, and its repair completes the state
@@ -61,8 +63,8 @@ class Lake:
         self.files += 1
         return os.path.join(self.folder, "%03d%s" % (self.files, ending))
 
-    def run(self, *args, env=None):
-        run = Run(self.mr, *args, env=env)
+    def run(self, *args, env=None, files=None):
+        run = Run(self.mr, *args, env=env, files=files)
         if run.status not in (0, 3):
             raise Failed("%s; expected 0 or 3" % run)
         return run.status
@@ -82,7 +84,13 @@ class Lake:
         self.parts[state] = self.adding & set(paths)
         return state
 
-    def merge(self, *states, threads=2):
+    def beside(self, *args):
+        """The folder that has a state for each file of the lake."""
+        tree = self.new_path(".states")
+        self.run("map", "-q", "--beside", *self.spec, "-o", tree, *args, ".")
+        return tree
+
+    def merge(self, *states, threads=2, files=None):
         """None of states that must be refused, and are."""
         if None in states:
             return None
@@ -94,7 +102,7 @@ class Lake:
             self.refused(shared, "reduce", "-q", *states)
             self.true("%s is there" % merged, not os.path.exists(merged))
             return None
-        self.run(*run)
+        self.run(*run, files=files)
         parts = [self.parts.get(x, set()) for x in states]
         self.parts[merged] = set().union(*parts)
         return merged
@@ -137,6 +145,13 @@ class Lake:
         with open(a, "rb") as x, open(b, "rb") as y:
             if x.read() != y.read():
                 raise Failed("%s: %s and %s differ" % (what, a, b))
+
+    def same_output(self, what, a, b):
+        """Two outputs are alike to the byte."""
+        names = sorted(os.listdir(a))
+        self.true("%s: other files" % what, names == sorted(os.listdir(b)))
+        for name in names:
+            self.same(what, os.path.join(a, name), os.path.join(b, name))
 
     def same_figures(self, what, a, b, status_too=True):
         """Two outputs agree on everything but coverage."""
@@ -205,6 +220,13 @@ def law_1(lake):
     abc = lake.merge(ab, c)
     lake.same("equal ones", abc, lake.merge(abc, lake.merge(a, bc)))
     lake.same("contained ones", abc, lake.merge(b, abc, d, bc))
+    if abc is not None:
+        alone = lake.reduce(abc)
+        lake.same_output("left out", alone, lake.reduce(a, b, abc, c))
+    singles = [lake.map_paths([x]) for x in sorted(set(lake.paths))]
+    together = lake.merge(*singles)
+    for files in (34, 40):
+        lake.same("in groups", together, lake.merge(*singles, files=files))
 
 
 def law_2(lake):
@@ -223,6 +245,12 @@ def law_2(lake):
     n = lake.rng.choice((2, 3, 5))
     shards = [lake.map("--shard", "%d/%d" % (k + 1, n), ".") for k in range(n)]
     lake.same("shards", whole, lake.merge(*shards))
+    tree = lake.beside("-j", "3")
+    lake.same("beside", whole, lake.merge(tree))
+    lake.same("beside, in groups", whole, lake.merge(tree, files=34))
+    lake.same_figures("beside", figures, lake.reduce(tree))
+    part = lake.map_paths(lake.rng.sample(lake.paths, len(lake.paths) // 2 + 1))
+    lake.same("beside and a part", whole, lake.merge(part, tree))
 
 
 def law_3(lake):

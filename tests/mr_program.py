@@ -6,6 +6,7 @@ default.
 
 import csv
 import os
+import resource
 import subprocess
 import sys
 
@@ -30,14 +31,20 @@ def program():
 class Run:
     """One run of mr: its exit status, what it printed, what it said."""
 
-    def __init__(self, path, *args, env=None):
+    def __init__(self, path, *args, env=None, files=None):
+        """With files, so many can be open."""
         self.args = args
+
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
         done = subprocess.run(
             [path, *args],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env={**os.environ, **env} if env else None,
             timeout=120,
+            preexec_fn=limit if files else None,
         )
         self.status, self.out = done.returncode, done.stdout
         self.said = done.stderr.decode("utf-8", "replace").strip()

@@ -287,7 +287,7 @@ restamp() {
     mkdir empty
     run mr reduce empty
     [ "$status" -eq 2 ]
-    [ "$output" = "mr: cannot look for states in 'empty': there is no state file (*.mrs) in this folder; run mr map first" ]
+    [ "$output" = "mr: cannot look for states in 'empty': there is no state file (*.mrs) in this folder or below it; run mr map first" ]
     run mr reduce lake
     [ "$status" -eq 2 ]
     run mr reduce whole.mrs nowhere.mrs
@@ -318,7 +318,7 @@ restamp() {
     [[ $output == "mr: cannot look for states in 'shut': Permission denied"* ]]
 }
 
-@test "the same state twice counts once, and a copy is noted" {
+@test "the same state twice counts once, and what others have is left out" {
     figures whole.mrs >once
     run --separate-stderr mr reduce --format csv whole.mrs ./whole.mrs whole.mrs
     [ "$status" -eq 0 ]
@@ -329,7 +329,19 @@ restamp() {
     cp 1.mrs shared
     run --separate-stderr mr reduce --format csv shared
     cmp once - <<<"$output"
-    [ "$stderr" = 'mr: note: a partition was met again in another state 4 times; each counts once' ]
+    [ "$stderr" = "mr: note: 2 superseded states are left out: others have all that they have; 'mr inspect' tells which" ]
+    # What is printed and written does not tell whether there were any.
+    mr reduce -q -o with shared >/dev/null
+    mr reduce -q -o without whole.mrs >/dev/null
+    diff -r with without
+    # Of two that have something in common each counts.
+    mr reduce -q --merged 12.mrs 1.mrs 2.mrs >/dev/null
+    mr reduce -q --merged 23.mrs 2.mrs 3.mrs >/dev/null
+    run --separate-stderr mr reduce --format csv 12.mrs 23.mrs 2.mrs
+    cmp once - <<<"$output"
+    [ "${stderr_lines[0]}" = "mr: note: 1 superseded state is left out: others have all that it has; 'mr inspect' tells which" ]
+    [ "${stderr_lines[1]}" = 'mr: note: a partition was met again in another state 1 time; each counts once' ]
+    [ "${#stderr_lines[@]}" -eq 2 ]
 }
 
 @test "one name with two contents is noted, and both count" {
@@ -368,11 +380,14 @@ restamp() {
         event $((1709251200000 + i)) "u$i" >one.json
         mr map -q -o many one.json >/dev/null
     done
-    # Where the system does not allow more, the message says so.
     run bash -c 'ulimit -Sn 40; "$MR" reduce -q --format csv many'
     [ "$status" -eq 0 ]
     [ "$(sed -n 2p <<<"$output" | cut -d, -f2,4)" = 60,60 ]
     run bash -c 'ulimit -n 40; "$MR" reduce -q --format csv many'
+    [ "$status" -eq 0 ]
+    [ "$(sed -n 2p <<<"$output" | cut -d, -f2,4)" = 60,60 ]
+    # Where the system does not allow even some, the message says so.
+    run bash -c 'ulimit -n 8; "$MR" reduce -q --format csv many'
     [ "$status" -eq 5 ]
     [[ $output == "mr: cannot use 'many/"*".mrs': Too many open files; raise the limit of open files (ulimit -n), or merge some first" ]]
 }

@@ -5,15 +5,18 @@
 #include "mr/publish.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -125,6 +128,98 @@ static void test_replace(void **state)
     mr_publish_abort(NULL);
 }
 
+/* A share that cannot rename a file to a name that is taken, if it is told
+ * to; and none at all where that fails too. */
+static enum { RENAMES, TAKEN_FAILS, ASIDE_ONLY } share;
+
+int renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+    struct stat info;
+    bool is_new = share == ASIDE_ONLY && strcmp(to, "name") == 0 &&
+                  faccessat(from_fd, "mark", F_OK, 0) == 0;
+
+    if (share != RENAMES && fstatat(to_fd, to, &info, 0) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    if (is_new) {
+        /* Once: it can be renamed back. */
+        unlinkat(from_fd, "mark", 0);
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_renameat, from_fd, from, to_fd, to);
+}
+
+static enum mr_status replace(const char *text, struct mr_error *err)
+{
+    struct mr_publish *pub;
+
+    assert_int_equal(mr_publish_begin_file("name", &pub, err), MR_OK);
+    assert_int_equal(mr_publish_write(pub, text, strlen(text), err), MR_OK);
+    return mr_publish_commit(pub, NULL, err);
+}
+
+static void test_taken_names(void **state)
+{
+    struct mr_error err;
+
+    (void)state;
+    put("name", "old");
+    share = TAKEN_FAILS;
+    assert_int_equal(replace("new", &err), MR_OK);
+    assert_file("name", "new");
+    assert_int_equal(count_files("."), 1);
+    /* The new one does not get the name: the old one has it again. */
+    share = ASIDE_ONLY;
+    put("mark", "");
+    assert_int_equal(replace("newer", &err), MR_IO);
+    assert_string_equal(err.cause, "rename: File exists");
+    share = RENAMES;
+    assert_file("name", "new");
+    assert_int_equal(count_files("."), 1);
+}
+
+static void test_dates(void **state)
+{
+    struct timespec date = {.tv_sec = 1000000000, .tv_nsec = 123456789};
+    struct mr_publish *pub;
+    struct mr_error err;
+    struct stat info;
+
+    (void)state;
+    assert_int_equal(mr_publish_begin_file("name", &pub, &err), MR_OK);
+    mr_publish_date(pub, &date);
+    assert_int_equal(mr_publish_write(pub, "dated", 5, &err), MR_OK);
+    assert_int_equal(mr_publish_commit(pub, NULL, &err), MR_OK);
+    assert_int_equal(stat("name", &info), 0);
+    assert_int_equal(info.st_mtim.tv_sec, date.tv_sec);
+    assert_int_equal(info.st_mtim.tv_nsec, date.tv_nsec);
+}
+
+static void test_nameless(void **state)
+{
+    size_t before = count_files(".");
+    int fd;
+    struct mr_publish *pub;
+    struct mr_error err;
+    char text[16] = "";
+
+    (void)state;
+    assert_int_equal(mr_publish_begin_nameless(".", &pub, &err), MR_OK);
+    assert_int_equal(count_files("."), before);
+    assert_int_equal(mr_publish_write(pub, "some bytes", 10, &err), MR_OK);
+    assert_int_equal(mr_publish_write_at(pub, 0, "S", 1, &err), MR_OK);
+    fd = mr_publish_keep(pub);
+    assert_int_equal(pread(fd, text, sizeof text - 1, 0), 10);
+    assert_string_equal(text, "Some bytes");
+    close(fd);
+    assert_int_equal(mr_publish_begin_nameless(".", &pub, &err), MR_OK);
+    mr_publish_abort(pub);
+    assert_int_equal(count_files("."), before);
+    assert_int_equal(mr_publish_begin_nameless("nothing", &pub, &err), MR_IO);
+}
+
 static void test_folders(void **state)
 {
     struct mr_publish *pub;
@@ -213,6 +308,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(test_publish),
         IN_FOLDER(test_replace),
+        IN_FOLDER(test_taken_names),
+        IN_FOLDER(test_dates),
+        IN_FOLDER(test_nameless),
         IN_FOLDER(test_folders),
         IN_FOLDER(test_failures),
         IN_FOLDER(test_no_room),

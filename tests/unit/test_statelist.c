@@ -65,8 +65,26 @@ static void folders_stand_for_their_states(void **state)
     char *one[] = {ARG("d")}, *slash[] = {ARG("d/")};
 
     (void)state;
-    assert_string_equal(listed(one, 1), "d/B.mrs d/a.mrs d/c.mrs ");
-    assert_string_equal(listed(slash, 1), "d/B.mrs d/a.mrs d/c.mrs ");
+    assert_string_equal(listed(one, 1),
+        "d/B.mrs d/a.mrs d/below/deep.mrs "
+        "d/below/deeper/e.mrs d/c.mrs d/l.mrs ");
+    assert_string_equal(listed(slash, 1),
+        "d/B.mrs d/a.mrs d/below/deep.mrs "
+        "d/below/deeper/e.mrs d/c.mrs d/l.mrs ");
+}
+
+/* A link to a folder is followed only where it is an argument. */
+static void links_make_no_loops(void **state)
+{
+    char *link[] = {ARG("link")}, *all[] = {ARG("d"), ARG("d/below")};
+
+    (void)state;
+    assert_string_equal(listed(link, 1),
+        "link/B.mrs link/a.mrs link/below/deep.mrs link/below/deeper/e.mrs "
+        "link/c.mrs link/l.mrs ");
+    assert_string_equal(listed(all, 2),
+        "d/B.mrs d/a.mrs d/below/deep.mrs "
+        "d/below/deeper/e.mrs d/c.mrs d/l.mrs ");
 }
 
 static void files_are_taken_as_they_are(void **state)
@@ -82,7 +100,9 @@ static void repetitions_are_dropped(void **state)
     char *args[] = {ARG("d/c.mrs"), ARG("d"), ARG("d/c.mrs"), ARG("d")};
 
     (void)state;
-    assert_string_equal(listed(args, 4), "d/B.mrs d/a.mrs d/c.mrs ");
+    assert_string_equal(listed(args, 4),
+        "d/B.mrs d/a.mrs d/below/deep.mrs "
+        "d/below/deeper/e.mrs d/c.mrs d/l.mrs ");
 }
 
 static void what_is_no_state_is_refused(void **state)
@@ -112,8 +132,12 @@ static int make_folder(void **state)
     snprintf(
         folder, sizeof folder, "%s/mr-statelist-XXXXXX", base ? base : "/tmp");
     if (!mkdtemp(folder) || chdir(folder) != 0 || mkdir("d", 0777) != 0 ||
-        mkdir("d/below", 0777) != 0 || mkdir("empty", 0777) != 0 ||
-        mkdir("shut", 0777) != 0)
+        mkdir("d/below", 0777) != 0 || mkdir("d/below/deeper", 0777) != 0 ||
+        mkdir("d/_skipped", 0777) != 0 || mkdir("d/.hidden", 0777) != 0 ||
+        mkdir("d/folder.mrs", 0777) != 0 || symlink("..", "d/loop") != 0 ||
+        symlink("..", "d/below/loop.mrs") != 0 ||
+        symlink("other", "d/l.mrs") != 0 || symlink("d", "link") != 0 ||
+        mkdir("empty", 0777) != 0 || mkdir("shut", 0777) != 0)
         return -1;
     touch("d/a.mrs");
     touch("d/c.mrs");
@@ -123,6 +147,9 @@ static int make_folder(void **state)
     touch("d/.mrs");
     touch("d/other");
     touch("d/below/deep.mrs");
+    touch("d/below/deeper/e.mrs");
+    touch("d/_skipped/f.mrs");
+    touch("d/.hidden/g.mrs");
     touch("empty/mrs");
     touch("_x");
     return 0;
@@ -141,6 +168,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folders_stand_for_their_states),
+        cmocka_unit_test(links_make_no_loops),
         cmocka_unit_test(files_are_taken_as_they_are),
         cmocka_unit_test(repetitions_are_dropped),
         cmocka_unit_test(what_is_no_state_is_refused),
