@@ -85,9 +85,16 @@ Host laptop-2
     IdentitiesOnly yes
     UserKnownHostsFile $PWD/known
     BatchMode yes
+    ServerAliveInterval 1
+    ServerAliveCountMax 2
 END
     laptop 2 /usr/sbin/sshd -f sshd.conf -E "$PWD/sshd.log" 3>&- || return
-    # Without a cache of folders what the one writes is there for the other.
+    mount_share
+}
+
+# mount_share: Without a cache of folders, so that what the one writes is there
+# for the other.
+mount_share() {
     laptop 1 sshfs -F "$PWD/ssh.conf" -o dir_cache=no \
         "laptop-2:$PWD/laptop-2/shared" laptop-1/shared >>sshd.log 2>&1 3>&- &&
         laptop 1 mountpoint -q laptop-1/shared
@@ -146,4 +153,28 @@ reduced() {
         'mr map -q --shard 2/2 -o laptop-2/shared/near laptop-2/shared/events'
     [ "$(find laptop-2/shared/near -name '*.mrs' | wc -l)" -eq 2 ]
     reduced near
+}
+
+@test "laptops: the share goes away in the middle" {
+    local mapping
+    mkfifo laptop-1/pipe
+    laptop 1 mr map -q -o laptop-1/shared/gone laptop-1/events laptop-1/pipe \
+        >gone.log 2>&1 3>&- &
+    mapping=$!
+    # Once it is opened mr is reading, and waits for more.
+    exec 9>laptop-1/pipe
+    ip -n "$(tail -1 names)" link set eth0 down
+    exec 9>&-
+    status=0
+    wait "$mapping" || status=$?
+    cat gone.log
+    [ "$status" -eq 5 ]
+    grep -q "laptop-1/shared/gone" gone.log
+    # Nothing of it counts; the wire is back, and the same is done again.
+    ip -n "$(tail -1 names)" link set eth0 up
+    laptop 1 umount -l laptop-1/shared || true # sshfs may have ended
+    mount_share
+    both 'mr map -q --shard 1/2 -o laptop-1/shared/gone laptop-1/events' \
+        'mr map -q --shard 2/2 -o laptop-2/shared/gone laptop-2/downloads'
+    reduced gone
 }
