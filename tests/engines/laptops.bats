@@ -89,7 +89,7 @@ Host laptop-2
     ServerAliveCountMax 2
 END
     laptop 2 /usr/sbin/sshd -f sshd.conf -E "$PWD/sshd.log" 3>&- || return
-    mount_share
+    until_true mount_share
 }
 
 # mount_share: Without a cache of folders, so that what the one writes is there
@@ -173,7 +173,7 @@ reduced() {
     # Nothing of it counts; the wire is back, and the same is done again.
     ip -n "$(tail -1 names)" link set eth0 up
     laptop 1 umount -l laptop-1/shared || true # sshfs may have ended
-    mount_share
+    until_true mount_share || { tail sshd.log; false; }
     both 'mr map -q --shard 1/2 -o laptop-1/shared/gone laptop-1/events' \
         'mr map -q --shard 2/2 -o laptop-2/shared/gone laptop-2/downloads'
     reduced gone
