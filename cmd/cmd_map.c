@@ -72,6 +72,7 @@ static int map_beside(const struct options *options, struct console *console)
         .output = options->output,
         .threads = options->threads,
         .shard = options->shard.k,
+        .shard_last = options->shard.l,
         .shards = options->shard.n,
     };
     struct mr_beside_counts counts = {0};
@@ -109,6 +110,7 @@ int cmd_map(const struct options *options, struct console *console)
         .output = options->output,
         .threads = options->threads,
         .shard = options->shard.k,
+        .shard_last = options->shard.l,
         .shards = options->shard.n,
         .rejects = options->rejects,
     };

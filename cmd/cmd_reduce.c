@@ -12,6 +12,7 @@ int cmd_reduce(const struct options *options, struct console *console)
         .n_inputs = options->n_operands,
         .output = options->output,
         .merged = options->merged,
+        .manifest = options->manifest,
         .day_first = days->first[0] != '\0' ? days->first : NULL,
         .day_last = days->last[0] != '\0' ? days->last : NULL,
         .new_users = options->new_users,

@@ -23,6 +23,7 @@ int cmd_map(const struct options *options, struct console *console);
 int cmd_reduce(const struct options *options, struct console *console);
 int cmd_inspect(const struct options *options, struct console *console);
 int cmd_rows(const struct options *options, struct console *console);
+int cmd_plan(const struct options *options, struct console *console);
 int cmd_init(const struct options *options, struct console *console);
 int cmd_spec(const struct options *options, struct console *console);
 

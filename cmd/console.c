@@ -260,6 +260,8 @@ void console_init(struct console *c, bool quiet)
  * be fetched again; what could not even be opened must be made readable. */
 static const char *advice_for(const struct mr_failed *failed)
 {
+    if (failed->advice != NULL)
+        return failed->advice;
     if (strstr(failed->cause, "; ") != NULL)
         return NULL;
     return failed->offset != MR_NOWHERE ? "fetch it again and rerun"
@@ -269,7 +271,8 @@ static const char *advice_for(const struct mr_failed *failed)
 bool console_partial(
     struct console *c, const struct mr_result *result, bool list)
 {
-    uint64_t n = result->totals.failures;
+    const struct mr_totals *t = &result->totals;
+    uint64_t n = t->failures, unread = n - t->missing - t->changed;
     char text[1280];
 
     for (size_t i = 0; list && i < result->n_failed; i++) {
@@ -278,18 +281,27 @@ bool console_partial(
 
         mr_fail(&err, MR_IO, failed->offset, advice_for(failed), "%s",
             failed->cause);
-        mr_error_subject(&err, "cannot read", failed->name);
+        mr_error_subject(&err, failed->action, failed->name);
         mr_error_format(&err, text, sizeof(text));
         console_error(c, "%s", text);
     }
     if (list && n > result->n_failed)
-        console_error(c, "and %" PRIu64 " more that cannot be read",
-            n - result->n_failed);
-    if (n > 0)
+        console_error(c, "and %" PRIu64 " more that %s", n - result->n_failed,
+            unread == n ? "cannot be read" : "are not covered");
+    if (unread > 0)
         console_error(c,
             "PARTIAL: %" PRIu64 " partition%s could not be read and add%s "
             "nothing to any figure",
-            n, n == 1 ? "" : "s", n == 1 ? "s" : "");
+            unread, unread == 1 ? "" : "s", unread == 1 ? "s" : "");
+    if (t->missing > 0)
+        console_error(c,
+            "PARTIAL: %" PRIu64 " partition%s of the manifest %s in no state",
+            t->missing, t->missing == 1 ? "" : "s",
+            t->missing == 1 ? "is" : "are");
+    if (t->changed > 0)
+        console_error(c,
+            "PARTIAL: %" PRIu64 " partition%s not as large as in the manifest",
+            t->changed, t->changed == 1 ? " is" : "s are");
     return n > 0;
 }
 

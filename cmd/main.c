@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cmd/command.h"
+#include "cmd/shard.h"
 
 const char *command_temporary(void)
 {
@@ -102,6 +103,8 @@ static int run(const struct options *options, struct console *console)
         return cmd_rows(options, console);
     case VERB_INIT:
         return cmd_init(options, console);
+    case VERB_PLAN:
+        return cmd_plan(options, console);
     case VERB_SPEC:
         return cmd_spec(options, console);
     default:
@@ -136,7 +139,8 @@ int main(int argc, char **argv)
     struct options options;
     struct console console;
     char message[OPTIONS_MESSAGE];
-    bool understood = options_parse(argc, argv, &options, message);
+    bool understood = options_parse(argc, argv, &options, message) &&
+                      shard_from_environment(&options, message);
 
     hold_standard_places();
     raise_file_limit();

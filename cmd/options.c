@@ -174,12 +174,20 @@ static bool parse_number(const char *text, const char **end_out, unsigned min,
 static bool parse_shard(
     const char *text, unsigned max, struct option_shard *shard_out)
 {
-    struct option_shard shard;
-    const char *s;
+    struct option_shard shard = {.is_auto = strncmp(text, "auto", 4) == 0};
+    const char *s = text + 4;
 
-    if (!parse_number(text, &s, 1, max, &shard.k) || *s != '/' ||
-        !parse_number(s + 1, &s, 1, max, &shard.n) || *s != '\0' ||
-        shard.k > shard.n)
+    if (!shard.is_auto) {
+        if (!parse_number(text, &s, 1, max, &shard.k))
+            return false;
+        shard.l = shard.k;
+        if (*s == '-' && !parse_number(s + 1, &s, 1, max, &shard.l))
+            return false;
+    }
+    if ((!shard.is_auto || *s != '\0') &&
+        (*s != '/' || !parse_number(s + 1, &s, 1, max, &shard.n)))
+        return false;
+    if (*s != '\0' || shard.k > shard.l || shard.l > shard.n)
         return false;
     *shard_out = shard;
     return true;
@@ -283,7 +291,10 @@ static void describe(const struct option_row *row, char *out, size_t size)
         snprintf(out, size, "a whole number from %u to %u", row->min, row->max);
         break;
     case KIND_SHARD:
-        snprintf(out, size, "K/N with 1 <= K <= N <= %u, as 1/2", row->max);
+        snprintf(out, size,
+            "K/N or K-L/N with 1 <= K <= L <= N <= %u, as 1/2 or 1-3/4, or "
+            "auto or auto/N",
+            row->max);
         break;
     case KIND_PERCENT:
         snprintf(out, size,

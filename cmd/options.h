@@ -16,13 +16,17 @@ enum verb {
     VERB_SPEC,
     VERB_ROWS,
     VERB_INIT,
+    VERB_PLAN,
     VERB_COUNT
 };
 
-/** Part k of n; 0 of 0 when not asked for. */
+/** Parts k to l of n; n is 0 when not asked for.  While is_auto k and l are
+ * not known, and n only if it was given: see cmd/shard.h. */
 struct option_shard {
-    unsigned k, n;
+    unsigned k, l, n;
+    bool is_auto;
 };
+#define SHARDS_MAX 65535
 
 /** A share in millionths of a percent, so that "0.57" is exactly that. */
 struct option_percent {
@@ -39,8 +43,9 @@ struct option_days {
 struct options {
     enum verb verb; /* VERB_ANY when none was named */
     bool quiet, help, version;
-    const char *spec, *output, *rejects, *merged; /* NULL when not given */
-    unsigned threads;                             /* 0 when not given */
+    /* NULL when not given. */
+    const char *spec, *output, *rejects, *merged, *manifest;
+    unsigned threads, shards; /* 0 when not given */
     struct option_shard shard;
     struct option_percent max_bad;
     struct option_days days;

@@ -480,7 +480,8 @@ static enum mr_status prepare(struct beside *b, struct mr_error *err)
     if (status == MR_OK)
         status = check_places(b, err);
     if (status == MR_OK && o->shards > 1)
-        status = mr_listing_shard(&b->listing, o->shard, o->shards, err);
+        status = mr_listing_shard(
+            &b->listing, o->shard, o->shard_last, o->shards, err);
     if (status != MR_OK)
         return status;
     b->task = calloc(b->listing.n + 1, sizeof(*b->task));

@@ -17,8 +17,8 @@
 
 static int32_t days_from_civil(int y, int m, int d)
 {
-    int year = m <= 2 ? y - 1 : y;
-    int era = year / 400, of_era = year % 400;
+    int year = (m <= 2 ? y - 1 : y) + 400; /* never negative */
+    int era = year / 400 - 1, of_era = year % 400;
     int of_year = (153 * (m > 2 ? m - 3 : m + 9) + 2) / 5 + d - 1;
 
     return era * DAYS_OF_ERA + of_era * 365 + of_era / 4 - of_era / 100 +
@@ -35,7 +35,8 @@ static void put_digits(char *out, int value, int n)
 
 void mr_day_to_civil(int32_t day, int *y_out, int *m_out, int *d_out)
 {
-    int z = day + DAYS_TO_1970;
+    /* An era more, and so no negative number, for the year 0, too. */
+    int z = day + DAYS_TO_1970 + DAYS_OF_ERA;
     int era = z / DAYS_OF_ERA, of_era = z % DAYS_OF_ERA;
     int year =
         (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
@@ -44,7 +45,7 @@ void mr_day_to_civil(int32_t day, int *y_out, int *m_out, int *d_out)
 
     *d_out = of_year - (153 * month + 2) / 5 + 1;
     *m_out = month < 10 ? month + 3 : month - 9;
-    *y_out = year + 400 * era + (month >= 10);
+    *y_out = year + 400 * (era - 1) + (month >= 10);
 }
 
 void mr_day_format(int32_t day, char out[MR_DAY_TEXT])

@@ -31,7 +31,7 @@ void mr_day_format(int32_t day, char out[MR_DAY_TEXT]);
  * and the like. */
 bool mr_day_from_civil(int y, int m, int d, int32_t *day_out);
 
-/** mr_day_to_civil(day, &y, &m, &d): The date of a day from 0000-03-01 to
+/** mr_day_to_civil(day, &y, &m, &d): The date of a day from 0000-01-01 to
  * 9999-12-31. */
 void mr_day_to_civil(int32_t day, int *y_out, int *m_out, int *d_out);
 

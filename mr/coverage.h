@@ -57,6 +57,11 @@ struct mr_partition {
     bool is_block;
 };
 
+/* Causes of failures that no file has: a manifest has the name, and no state;
+ * or the partition had another size when it was read.  More may follow. */
+#define MR_CAUSE_MISSING "in the manifest, in no state"
+#define MR_CAUSE_CHANGED "not as in the manifest"
+
 struct mr_failure {
     char *name;
     uint64_t offset; /* stored byte, or MR_NOWHERE */

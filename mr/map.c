@@ -457,7 +457,8 @@ static enum mr_status prepare(struct mr_work *w, const struct mr_map_options *o,
         status = mr_listing_build(
             o->input, o->n_inputs, w->threads, &w->listing, err);
     if (status == MR_OK && o->shards > 1)
-        status = mr_listing_shard(&w->listing, o->shard, o->shards, err);
+        status = mr_listing_shard(
+            &w->listing, o->shard, o->shard_last, o->shards, err);
     if (status == MR_OK && o->rejects != NULL)
         status = mr_reject_file_new(o->rejects, &w->rejects, err);
     if (status == MR_OK)

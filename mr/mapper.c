@@ -6,6 +6,7 @@
 
 #include "mr/event.h"
 #include "mr/kept.h"
+#include "mr/place.h"
 #include "mr/rejects.h"
 
 enum mr_status mr_mapper_init(struct mr_mapper *m, const struct mr_plan *plan,
@@ -38,29 +39,21 @@ void mr_mapper_release(struct mr_mapper *m)
     memset(m, 0, sizeof(*m));
 }
 
-/* A folder that tells day or type. */
-static enum mr_status hint_folder(struct mr_mapper *m,
-    const struct mr_folder *folder, struct mr_folder_hint *hint)
+/* What the name tells of day and type. */
+static enum mr_status hint_place(
+    struct mr_mapper *m, const char *name, struct mr_folder_hint *hint)
 {
-    struct mr_span value = folder->value, type;
-    enum mr_status status;
+    struct mr_place place;
+    enum mr_status status = mr_place_of(name, &m->scratch, &place);
 
-    if (mr_folder_is(folder, "date") || mr_folder_is(folder, "day") ||
-        mr_folder_is(folder, "dt")) {
-        if (mr_day_parse((const char *)value.p, value.n, &hint->day))
-            hint->has_day = true;
-        return MR_OK;
-    }
-    if (!mr_folder_is(folder, "type") && !mr_folder_is(folder, "event_type"))
-        return MR_OK;
-    status = mr_buffer_reserve(&m->scratch, value.n + 1);
     if (status != MR_OK)
         return status;
-    type = mr_percent_decode(value, m->scratch.p);
-    if (type.n == 0 || type.n > MR_TYPE_MAX_BYTES)
-        return MR_OK;
-    hint->has_type = true;
-    return mr_type_id(m->types, MR_TEXT_TYPE, type, &hint->type);
+    hint->has_day = place.has_day;
+    hint->day = place.day;
+    hint->has_type = place.type.p != NULL;
+    return hint->has_type
+               ? mr_type_id(m->types, MR_TEXT_TYPE, place.type, &hint->type)
+               : MR_OK;
 }
 
 /* The values of the folders that the plan wants, one after the other in
@@ -94,16 +87,13 @@ enum mr_status mr_mapper_open(
     struct mr_mapper *m, const char *name, struct mr_preface *preface_out)
 {
     struct mr_folder_hint *hint = &preface_out->folders;
-    enum mr_status status = MR_OK;
-    struct mr_folder folder;
-    const char *rest = name;
+    enum mr_status status;
 
     *hint = (struct mr_folder_hint){.has_day = false};
     preface_out->has_csv = mr_plan_is_csv(m->plan) && !m->plan->spec.csv.header;
     if (preface_out->has_csv)
         preface_out->csv = m->plan->csv;
-    while (status == MR_OK && mr_folder_next(&rest, &folder))
-        status = hint_folder(m, &folder, hint);
+    status = hint_place(m, name, hint);
     if (status == MR_OK && m->plan->figures.n_folders > 0)
         status = want_folders(m, name, hint);
     return status;

@@ -47,6 +47,8 @@ struct mr_totals {
     uint64_t events_without_user, other_day, other_type;
     uint64_t stored_bytes, text_bytes;
     uint64_t renamed; /* names that stand for two or more contents */
+    /* Of the failures, by a manifest: in no state; read with other sizes. */
+    uint64_t missing, changed;
 };
 
 /** One partition that could not be read. */
@@ -54,6 +56,8 @@ struct mr_failed {
     const char *name;
     uint64_t offset; /* or MR_NOWHERE */
     const char *cause;
+    const char *action; /* that failed: "cannot read" */
+    const char *advice; /* NULL: as of any file */
 };
 
 struct mr_result {
@@ -80,9 +84,10 @@ struct mr_map_options {
      * folder, made if missing, that gets <content digest>.mrs.  NULL is
      * "./mr-state". */
     const char *output;
-    unsigned threads;       /* 0: one per processor */
-    unsigned shard, shards; /* 1 of 1, or 0 of 0: everything */
-    const char *rejects;    /* file for rejected lines, or NULL */
+    unsigned threads; /* 0: one per processor */
+    /* The parts shard to shard_last of shards; 0 shards: everything. */
+    unsigned shard, shard_last, shards;
+    const char *rejects; /* file for rejected lines, or NULL */
 };
 
 /**
@@ -102,8 +107,8 @@ struct mr_beside_options {
     /* The folder for the states: that of partition NAME is NAME.mrs in it.
      * NULL: that of FILE is FILE.mrs, beside it. */
     const char *output;
-    unsigned threads;       /* 0: one per processor */
-    unsigned shard, shards; /* as of mr_map */
+    unsigned threads;                   /* 0: one per processor */
+    unsigned shard, shard_last, shards; /* as of mr_map */
 };
 
 struct mr_beside_counts {
@@ -180,6 +185,10 @@ struct mr_reduce_options {
     size_t n_inputs;
     const char *output; /* folder for the CSVs and kpis.json, or NULL */
     const char *merged; /* file for the merged state, or NULL */
+    /* File that lists what the states have to cover (mr/manifest.h), or NULL.
+     * What they do not is a failure in what is printed and written, but for
+     * the merged state. */
+    const char *manifest;
     const char *day_first, *day_last; /* YYYY-MM-DD, or NULL for all */
     /* Besides: users on their first day; users of 7 and of 28 days; of the
      * users of each first day, who came back up to so many days later. */
@@ -199,6 +208,29 @@ struct mr_reduce_options {
 MR_MUST_CHECK enum mr_status mr_reduce(const struct mr_reduce_options *options,
     const struct mr_sink *sink, const struct mr_observer *observer,
     struct mr_result *result_out, struct mr_error *err);
+
+struct mr_forecast_options {
+    const char *spec;   /* name or file; NULL is "lake" */
+    char *const *input; /* INPUT arguments as source.h says, without "-" */
+    size_t n_inputs;
+    const char *manifest;  /* file for the manifest (mr/manifest.h), or NULL */
+    unsigned shards;       /* also tell of so many parts; 0: none */
+    unsigned threads;      /* 0: one per processor */
+    enum mr_format format; /* table or JSON */
+    const char *scratch;   /* folder for the sample's state */
+};
+
+/**
+ * mr_forecast(options, sink, observer, result, err): Tell what there is to map
+ * and, by a sample of it that is mapped within some three seconds, what it
+ * will take (mr/forecast.h); write the manifest first, if one is wanted.  What
+ * could not be listed is in result's failures.  Release the result in any
+ * case.
+ */
+MR_MUST_CHECK enum mr_status mr_forecast(
+    const struct mr_forecast_options *options, const struct mr_sink *sink,
+    const struct mr_observer *observer, struct mr_result *result_out,
+    struct mr_error *err);
 
 struct mr_inspect_options {
     char *const *input;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "mr/calendar.h"
+#include "mr/covered.h"
 #include "mr/gather.h"
 #include "mr/publish.h"
 #include "mr/report.h"
@@ -30,6 +31,11 @@ struct reduction {
     struct mr_segment_counts segments;
     struct mr_coverage_totals totals;
     int32_t day_first, day_last;
+    struct mr_manifest manifest;
+    struct mr_covered covered;
+    /* The merged head, which is not this one's: but for the failures, which
+     * are those of covered where there is a manifest. */
+    struct mr_state_head shown;
 };
 
 static enum mr_status read_day(
@@ -75,6 +81,23 @@ static enum mr_status open_states(struct reduction *r, struct mr_error *err)
         status = mr_merge_new(g->state, g->n, &r->merge, err);
     if (status == MR_OK)
         mr_merge_set_past(r->merge, &g->past);
+    return status;
+}
+
+/* What the states cover of the manifest.  For all that is shown the rest is
+ * failures; the merged state knows nothing of them. */
+static enum mr_status compare_manifest(
+    struct reduction *r, struct mr_error *err)
+{
+    enum mr_status status;
+
+    r->shown = *mr_merge_head(r->merge);
+    if (r->options->manifest == NULL)
+        return MR_OK;
+    status =
+        mr_covered_compare(&r->shown.coverage, &r->manifest, &r->covered, err);
+    r->shown.coverage.failure = r->covered.failure;
+    r->shown.coverage.n_failures = r->covered.n_failures;
     return status;
 }
 
@@ -156,7 +179,7 @@ static enum mr_status compute(struct reduction *r, struct mr_error *err)
 
     for (unsigned i = 1; i < r->threads; i++)
         mr_kpi_tally_merge(r->tally[0], r->tally[i]);
-    if (mr_coverage_sum(&head->coverage, &r->totals) != MR_OK)
+    if (mr_coverage_sum(&r->shown.coverage, &r->totals) != MR_OK)
         return mr_fail_nomem(err);
     if (head->spec->max_ids > 0)
         status = mr_merge_count_ids(r->merge, &r->ids, err);
@@ -180,7 +203,8 @@ enum file_when {
     WITH_TABLE,
     WITH_DUPLICATES,
     WITH_SEGMENTS,
-    WITH_RETENTION
+    WITH_RETENTION,
+    WITH_MANIFEST
 };
 
 static const struct {
@@ -191,6 +215,7 @@ static const struct {
     {"daily.csv", mr_report_daily_csv, ALWAYS},
     {"daily_by_type.csv", mr_report_daily_by_type_csv, ALWAYS},
     {"partitions.csv", mr_report_partitions_csv, ALWAYS},
+    {"coverage.csv", mr_report_coverage_csv, WITH_MANIFEST},
     {"rejects.csv", mr_report_rejects_csv, ALWAYS},
     {"identity.csv", mr_report_identity_csv, WITH_IDENTITY},
     {"unknown_users.csv", mr_report_unknown_users_csv, WITH_TABLE},
@@ -208,6 +233,7 @@ static bool is_wanted(const struct mr_report *report, enum file_when when)
            (when == WITH_TABLE && spec->users_table.given) ||
            (when == WITH_DUPLICATES && spec->max_ids > 0) ||
            (when == WITH_SEGMENTS && spec->n_segments > 0) ||
+           (when == WITH_MANIFEST && report->covered != NULL) ||
            (when == WITH_RETENTION && report->kpis->extras.retention > 0);
 }
 
@@ -334,6 +360,68 @@ static void note_further(const struct reduction *r)
     }
 }
 
+/* Partitions that the manifest does not have: they count all the same. */
+static void note_unlisted(const struct reduction *r)
+{
+    const struct mr_covered *c = &r->covered;
+
+    if (c->unlisted == 0)
+        return;
+    mr_note(r->observer,
+        "%llu partition%s read that the manifest does not have, the first "
+        "being '%s'%s; %s counted all the same: if that is not right, leave "
+        "out the state that has %s, or plan again",
+        (unsigned long long)c->unlisted, c->unlisted == 1 ? " was" : "s were",
+        c->first_unlisted,
+        c->has_archives ? " (members of archives may be among them)" : "",
+        c->unlisted == 1 ? "it is" : "they are",
+        c->unlisted == 1 ? "it" : "them");
+}
+
+/* Types that are named when they have holes. */
+#define HOLES_NAMED 5
+
+static enum mr_status note_hole(const struct reduction *r,
+    const struct mr_holes *h, size_t i, struct mr_buffer *scratch)
+{
+    char first[MR_DAY_TEXT], last[MR_DAY_TEXT], day[MR_DAY_TEXT];
+    struct mr_place place;
+
+    if (mr_place_of(h->hole[i].name, scratch, &place) != MR_OK)
+        return MR_NOMEM;
+    mr_day_format(h->first_day, first);
+    mr_day_format(h->last_day, last);
+    mr_day_format(h->hole[i].day, day);
+    mr_note(r->observer,
+        "%s%.*s%s no partition of %llu of the %llu hours between %s %02u and "
+        "%s %02u, by the folders' names, the first being %s %02u: is a file "
+        "missing?",
+        place.type.p != NULL ? "type '" : "the partitions have",
+        (int)place.type.n, (const char *)place.type.p,
+        place.type.p != NULL ? "' has" : "",
+        (unsigned long long)h->hole[i].holes, (unsigned long long)h->hours,
+        first, h->first_hour, last, h->last_hour, day, h->hole[i].hour);
+    return MR_OK;
+}
+
+static enum mr_status note_holes(
+    const struct reduction *r, struct mr_error *err)
+{
+    struct mr_buffer scratch = {0};
+    struct mr_holes holes;
+    enum mr_status status = mr_holes_find(&r->shown.coverage, &holes, err);
+
+    for (size_t i = 0; i < holes.n && i < HOLES_NAMED && status == MR_OK; i++)
+        if (note_hole(r, &holes, i, &scratch) != MR_OK)
+            status = mr_fail_nomem(err);
+    if (status == MR_OK && holes.n > HOLES_NAMED)
+        mr_note(r->observer, "%zu more types have such holes",
+            holes.n - HOLES_NAMED);
+    mr_buffer_release(&scratch);
+    mr_holes_release(&holes);
+    return status;
+}
+
 /* What the one who reads the figures should know besides. */
 static void remark(const struct reduction *r, const struct mr_result *result)
 {
@@ -358,6 +446,7 @@ static void remark(const struct reduction *r, const struct mr_result *result)
             "map again",
             (unsigned long long)t->renamed,
             t->renamed == 1 ? " stands" : "s stand");
+    note_unlisted(r);
     note_further(r);
     if (has_no_row(r))
         note_days(r);
@@ -366,11 +455,12 @@ static void remark(const struct reduction *r, const struct mr_result *result)
 static enum mr_status report(struct reduction *r, const struct mr_sink *sink,
     struct mr_result *result, struct mr_error *err)
 {
-    const struct mr_state_head *head = mr_merge_head(r->merge);
+    const struct mr_state_head *head = &r->shown;
     struct mr_report report = {.spec = head->spec,
         .cells = mr_merge_cells(r->merge),
         .kpis = &r->kpis,
         .coverage = &head->coverage,
+        .covered = r->options->manifest != NULL ? &r->covered : NULL,
         .totals = &r->totals,
         .ids = head->spec->max_ids > 0 ? &r->ids : NULL,
         .segments = head->spec->n_segments > 0 ? &r->segments : NULL,
@@ -382,14 +472,20 @@ static enum mr_status report(struct reduction *r, const struct mr_sink *sink,
 
     if (mr_result_fill(result, head, r->users) != MR_OK)
         return mr_fail_nomem(err);
+    result->totals.missing = r->covered.missing;
+    result->totals.changed = r->covered.changed;
     remark(r, result);
-    if (r->options->output != NULL)
+    if (r->options->manifest == NULL)
+        status = note_holes(r, err);
+    if (status == MR_OK && r->options->output != NULL)
         status = write_files(&report, r->options->output, err);
     return status != MR_OK ? status : print(r, &report, sink, err);
 }
 
 static void release(struct reduction *r)
 {
+    mr_covered_release(&r->covered);
+    mr_manifest_release(&r->manifest);
     mr_kpis_release(&r->kpis);
     mr_idset_index_release(&r->ids);
     mr_segment_counts_release(&r->segments);
@@ -412,12 +508,16 @@ enum mr_status mr_reduce(const struct mr_reduce_options *options,
     memset(result_out, 0, sizeof(*result_out));
     count_threads(&r);
     status = read_days(&r, err);
+    if (status == MR_OK && options->manifest != NULL)
+        status = mr_manifest_read(options->manifest, &r.manifest, err);
     if (status == MR_OK)
         status = open_states(&r, err);
     if (status == MR_OK)
         status = make_tallies(&r, err);
     if (status == MR_OK)
         status = merge_users(&r, result_out, err);
+    if (status == MR_OK)
+        status = compare_manifest(&r, err);
     if (status == MR_OK)
         status = compute(&r, err);
     if (status == MR_OK)

@@ -285,10 +285,11 @@ enum mr_status mr_report_rejects_csv(
     size_t i, n = list_reasons(r, reasons);
     struct writer w = begin(out);
 
-    PUT(&w, "reason,lines\n");
+    PUT(&w, "reason,lines%s\n", is_partial(r) ? ",status" : "");
     for (i = 0; i < n; i++) {
         put_csv(&w, mr_text_span(reasons[i].text));
-        PUT(&w, ",%" PRIu64 "\n", reasons[i].lines);
+        PUT(&w, ",%" PRIu64 "%s\n", reasons[i].lines,
+            is_partial(r) ? ",partial" : "");
     }
     return finish(&w);
 }
@@ -402,6 +403,7 @@ static void put_json_coverage(struct writer *w, const struct mr_report *r)
 
     PUT(w, "\"coverage\": {\n  \"partitions\": %" PRIu64 ",\n", t->partitions);
     put_json_failures(w, r);
+    mr_report_put_covered_json(w, r);
     PUT(w, "  \"repeated\": %" PRIu64 ",\n", r->coverage->n_repeated);
     PUT(w, "  \"renamed\": %" PRIu64 ",\n", t->renamed);
     PUT(w, "  \"stored_bytes\": %" PRIu64 ",\n", t->stored_bytes);
@@ -483,6 +485,12 @@ static void put_daily(struct writer *w, const struct mr_report *r, size_t width)
         100 * r->kpis->users_estimate_error);
 }
 
+/* Failures of partitions that have been read. */
+static uint64_t count_changed(const struct mr_report *r)
+{
+    return r->covered != NULL ? r->covered->changed : 0;
+}
+
 static void put_coverage(struct writer *w, const struct mr_report *r)
 {
     const struct mr_coverage_totals *t = r->totals;
@@ -493,7 +501,9 @@ static void put_coverage(struct writer *w, const struct mr_report *r)
     PUT(w,
         "partitions  %" PRIu64 " read, %" PRIu64 " not read, from %" PRIu64
         " state%s\n",
-        t->partitions, t->failures, r->states, r->states == 1 ? "" : "s");
+        t->partitions, t->failures - count_changed(r), r->states,
+        r->states == 1 ? "" : "s");
+    mr_report_put_covered(w, r);
     if (r->coverage->n_repeated > 0)
         PUT(w,
             "repeated    %" PRIu64
@@ -522,18 +532,6 @@ static void put_coverage(struct writer *w, const struct mr_report *r)
             t->other_day, t->other_type);
 }
 
-/* The one thing nobody may overlook. */
-static void put_partial(
-    struct writer *w, const struct mr_report *r, bool colour)
-{
-    PUT(w,
-        "%sPARTIAL: %zu partition%s could not be read and count%s in no "
-        "figure%s\n",
-        colour ? "\033[1;31m" : "", r->coverage->n_failures,
-        r->coverage->n_failures == 1 ? "" : "s",
-        r->coverage->n_failures == 1 ? "s" : "", colour ? "\033[0m" : "");
-}
-
 static void put_failures(struct writer *w, const struct mr_report *r)
 {
     const struct mr_coverage *c = r->coverage;
@@ -541,7 +539,10 @@ static void put_failures(struct writer *w, const struct mr_report *r)
 
     PUT(w, "\n");
     for (i = 0; i < c->n_failures && i < FAILURES_SHOWN; i++) {
-        PUT(w, "not read    ");
+        PUT(w, strncmp(c->failure[i].cause, MR_CAUSE_CHANGED,
+                   strlen(MR_CAUSE_CHANGED)) == 0
+                   ? "differs     "
+                   : "not read    ");
         put_masked(w, c->failure[i].name);
         if (c->failure[i].offset != MR_NOWHERE)
             PUT(w, " at byte %" PRIu64, c->failure[i].offset);
@@ -560,7 +561,7 @@ enum mr_status mr_report_table(const struct mr_report *r, unsigned width,
     struct writer w = begin(out);
 
     if (is_partial(r)) {
-        put_partial(&w, r, colour);
+        mr_report_put_partial(&w, r, colour);
         PUT(&w, "\n");
     }
     put_daily(&w, r, width);
@@ -568,7 +569,7 @@ enum mr_status mr_report_table(const struct mr_report *r, unsigned width,
     put_coverage(&w, r);
     if (is_partial(r)) {
         put_failures(&w, r);
-        put_partial(&w, r, colour);
+        mr_report_put_partial(&w, r, colour);
     }
     return finish(&w);
 }

@@ -1,6 +1,7 @@
 #ifndef MR_REPORT_H
 #define MR_REPORT_H
 
+#include "mr/covered.h"
 #include "mr/kpi.h"
 
 /*
@@ -23,6 +24,8 @@ struct mr_report {
     /* NULL: duplicates are not counted, there are no segments. */
     const struct mr_idset_index *ids;
     const struct mr_segment_counts *segments;
+    /* NULL: there is no manifest.  Else the coverage has its failures. */
+    const struct mr_covered *covered;
 };
 
 /*
@@ -51,6 +54,11 @@ MR_MUST_CHECK enum mr_status mr_report_partitions_csv(
 MR_MUST_CHECK enum mr_status mr_report_rejects_csv(
     const struct mr_report *r, struct mr_buffer *out);
 MR_MUST_CHECK enum mr_status mr_report_json(
+    const struct mr_report *r, struct mr_buffer *out);
+
+/** What is covered of a manifest, by day and type: coverage.csv; only with
+ * covered. */
+MR_MUST_CHECK enum mr_status mr_report_coverage_csv(
     const struct mr_report *r, struct mr_buffer *out);
 
 /** Who came back, by first day: retention.csv; only with kpis->retained. */

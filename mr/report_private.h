@@ -99,6 +99,15 @@ void mr_report_put_retention(
     struct writer *w, const struct mr_report *r, size_t width);
 void mr_report_put_retention_json(struct writer *w, const struct mr_report *r);
 
+/** Append what is covered of the manifest, where there is one: for the table,
+ * with no more than ten days and types that are not; as a member of coverage in
+ * kpis.json; and, in a sentence each, why a result is partial, for the table
+ * (report_coverage.c). */
+void mr_report_put_covered(struct writer *w, const struct mr_report *r);
+void mr_report_put_covered_json(struct writer *w, const struct mr_report *r);
+void mr_report_put_partial(
+    struct writer *w, const struct mr_report *r, bool colour);
+
 /** Append the members of kpis.json that only some specs have, each with a
  * comma and a line's end behind it (report_figures.c). */
 void mr_report_put_figures(struct writer *w, const struct mr_report *r);

@@ -25,6 +25,25 @@ void mr_result_release(struct mr_result *result)
     memset(result, 0, sizeof(*result));
 }
 
+static bool begins_with(const char *text, const char *beginning)
+{
+    return strncmp(text, beginning, strlen(beginning)) == 0;
+}
+
+/* What failed, and what to do about it, where the cause is no file's. */
+static void describe(struct mr_failed *f)
+{
+    f->action = "cannot read";
+    f->advice = NULL;
+    if (begins_with(f->cause, MR_CAUSE_MISSING)) {
+        f->action = "missing";
+        f->advice = "map it, then reduce again";
+    } else if (begins_with(f->cause, MR_CAUSE_CHANGED)) {
+        f->action = "cannot rely on";
+        f->advice = "map it again, or plan again if it is right";
+    }
+}
+
 static enum mr_status fill_failed(
     struct mr_result *result, const struct mr_coverage *c)
 {
@@ -42,6 +61,7 @@ static enum mr_status fill_failed(
         result->n_failed++;
         if (f->name == NULL || f->cause == NULL)
             return MR_NOMEM;
+        describe(f);
     }
     return MR_OK;
 }

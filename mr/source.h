@@ -58,13 +58,23 @@ MR_MUST_CHECK enum mr_status mr_listing_build(char *const *args, size_t n,
     unsigned threads, struct mr_listing *listing_out, struct mr_error *err);
 void mr_listing_release(struct mr_listing *listing);
 
-/** mr_listing_shard(listing, k, n, err): Keep the K-th (1..N) of N parts of
- * nearly equal bytes: the largest file first, each goes to the part that is
- * smallest so far.  The rule looks only at names and sizes, so every machine
- * with the same listing cuts it alike.  Unlisted entries stay with part 1.
- * MR_USAGE unless 1 <= k <= n. */
-MR_MUST_CHECK enum mr_status mr_listing_shard(
-    struct mr_listing *listing, unsigned k, unsigned n, struct mr_error *err);
+/**
+ * mr_listing_deal(listing, n, part, err): Deal the inputs to n >= 1 parts of
+ * nearly equal bytes: part[i], from 1 to n, is that of inputs[i].  The largest
+ * input first, each goes to the part that is smallest so far, of equal ones to
+ * the first; an input counts for its bytes and one more.  So no part has more
+ * than the largest input more than another, but for a byte an input.  The rule
+ * looks only at names and sizes, so every machine with the same listing deals
+ * alike, however its paths are written.  O(n log n).
+ */
+MR_MUST_CHECK enum mr_status mr_listing_deal(const struct mr_listing *listing,
+    unsigned n, unsigned *part_out, struct mr_error *err);
+
+/** mr_listing_shard(listing, first, last, n, err): Keep the parts first to
+ * last of n, as mr_listing_deal has them.  Unlisted entries stay with part 1.
+ * MR_USAGE unless 1 <= first <= last <= n. */
+MR_MUST_CHECK enum mr_status mr_listing_shard(struct mr_listing *listing,
+    unsigned first, unsigned last, unsigned n, struct mr_error *err);
 
 /**
  * mr_path_name(path, below, out): Append the name of a partition to out

@@ -776,48 +776,70 @@ static void sink_top(struct part *heap, size_t n)
 
 static int largest_first(const void *a, const void *b)
 {
-    const struct mr_input *x = a, *y = b;
+    const struct mr_input *const *x = a, *const *y = b;
 
-    if (x->size != y->size)
-        return x->size > y->size ? -1 : 1;
-    return by_name(a, b);
+    if ((*x)->size != (*y)->size)
+        return (*x)->size > (*y)->size ? -1 : 1;
+    return by_name(*x, *y);
 }
 
-enum mr_status mr_listing_shard(
-    struct mr_listing *listing, unsigned k, unsigned n, struct mr_error *err)
+enum mr_status mr_listing_deal(const struct mr_listing *listing, unsigned n,
+    unsigned *part_out, struct mr_error *err)
 {
-    struct part *heap;
-    size_t kept = 0;
+    const struct mr_input **order =
+        malloc((listing->n + 1) * sizeof(const struct mr_input *));
+    struct part *heap = calloc(n, sizeof *heap);
 
-    if (k < 1 || k > n)
-        return mr_fail(err, MR_USAGE, MR_NOWHERE,
-            "write it as K/N with K from 1 to N", "no part %u of %u", k, n);
-    heap = calloc(n, sizeof *heap);
-    if (heap == NULL)
+    if (heap == NULL || order == NULL) {
+        free(heap);
+        free(order);
         return mr_fail_nomem(err);
+    }
     for (unsigned i = 0; i < n; i++)
         heap[i].k = i + 1;
-    if (listing->n > 0)
-        qsort(listing->inputs, listing->n, sizeof *listing->inputs,
-            largest_first);
+    for (size_t i = 0; i < listing->n; i++)
+        order[i] = &listing->inputs[i];
+    if (listing->n > 1)
+        qsort(order, listing->n, sizeof *order, largest_first);
     for (size_t i = 0; i < listing->n; i++) {
-        struct mr_input *input = &listing->inputs[i];
-
-        if (heap->k == k) {
-            listing->inputs[kept++] = *input;
-        } else {
-            free(input->path);
-        }
+        part_out[order[i] - listing->inputs] = heap->k;
         /* One more each, so that empty files are dealt out too. */
-        heap->bytes += listing->inputs[i].size + 1;
+        heap->bytes += order[i]->size + 1;
         sink_top(heap, n);
     }
     free(heap);
+    free(order);
+    return MR_OK;
+}
+
+enum mr_status mr_listing_shard(struct mr_listing *listing, unsigned first,
+    unsigned last, unsigned n, struct mr_error *err)
+{
+    size_t kept = 0;
+    unsigned *part;
+    enum mr_status status;
+
+    if (first < 1 || first > last || last > n)
+        return mr_fail(err, MR_USAGE, MR_NOWHERE,
+            "write it as K/N with K from 1 to N, or as K-L/N",
+            "no parts %u to %u of %u", first, last, n);
+    part = malloc((listing->n + 1) * sizeof *part);
+    if (part == NULL)
+        return mr_fail_nomem(err);
+    status = mr_listing_deal(listing, n, part, err);
+    for (size_t i = 0; i < listing->n && status == MR_OK; i++) {
+        if (part[i] >= first && part[i] <= last)
+            listing->inputs[kept++] = listing->inputs[i];
+        else
+            free(listing->inputs[i].path);
+    }
+    free(part);
+    if (status != MR_OK)
+        return status;
     listing->n = kept;
-    sort_inputs(listing->inputs, kept, by_name);
-    for (size_t i = 0; k != 1 && i < listing->n_unlisted; i++)
+    for (size_t i = 0; first != 1 && i < listing->n_unlisted; i++)
         free(listing->unlisted[i].name);
-    if (k != 1)
+    if (first != 1)
         listing->n_unlisted = 0;
     return MR_OK;
 }

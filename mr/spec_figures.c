@@ -313,10 +313,10 @@ static enum mr_status take_columns(struct mr_spec_loader *l,
 
 /* --- rollups ----------------------------------------------------------- */
 
-/* Names of files that reduce writes in any case. */
+/* Names of other files that reduce writes. */
 static const char *const taken_names[] = {"daily", "daily_by_type",
     "partitions", "rejects", "duplicates", "segments", "identity",
-    "unknown_users"};
+    "unknown_users", "coverage", "retention"};
 
 static enum mr_status load_rollup_name(struct mr_spec_loader *l,
     const struct mr_yaml_node *node, struct mr_rollup *rollup)

@@ -16,21 +16,22 @@ bad=0
 ranks=(
     "status bytes text hash calendar zone csv_rules ascending digestset kernels
      kernels_csv kernels_template kernels_wide kernels_x86 kernels_arm"
-    "source source_list publish spill stream stream_private stream_gzip
+    "source source_list publish manifest spill stream stream_private stream_gzip
      stream_isal stream_zstd stream_archive lines"
     "rows_kind spec spec_builtin spec_private spec_words spec_yaml spec_values
      spec_load spec_figures timeform fields fields_private fields_plan shapes
-     fields_json json_check jsonwalk jsonvalues jsonpeek csv dialect derive guess
+     fields_json json_check jsonwalk jsonvalues jsonpeek csv dialect derive place
+     guess
      groupkey usertable event"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
      cells aggregate idset idset_private idset_merge idset_block idset_figures
      segments segments_private segments_merge segments_block segments_count"
     "state state_private state_block state_head state_read state_write statelist
      superseded"
-    "kpi merge merge_private merge_count merge_kept gather report report_private
-     report_figures report_kept report_grid report_retention"
+    "kpi merge merge_private merge_count merge_kept gather covered report
+     report_private report_coverage report_figures report_kept report_grid report_retention"
     "mr result spool rejects figures plan cutter kept found rows_format mapper work
-     map beside rows reduce inspect init_text init"
+     map beside rows reduce inspect init_text init forecast forecast_text"
 )
 declare -A rank place
 n=0
@@ -95,7 +96,7 @@ check_faces() {
     # The public header is for those who use or make what it declares.
     for file in mr/*.[ch]; do
         case $file in
-        mr/result.[ch] | mr/work.[ch] | mr/map.[ch] | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/init_text.h | mr/mr.h) continue ;;
+        mr/result.[ch] | mr/work.[ch] | mr/map.[ch] | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/forecast.c | mr/init_text.h | mr/mr.h) continue ;;
         esac
         ! includes "$file" | grep -qx 'mr/mr\.h' ||
             complain "$file: includes the public header"
@@ -119,6 +120,7 @@ check_faces() {
         mr/stream_*.c) included=mr/stream_private.h ;;
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
         mr/report.c | mr/report_*.c) included=mr/report_private.h ;;
+        mr/forecast.c | mr/forecast_text.c) included=mr/forecast.h ;;
         mr/merge_count.c | mr/merge_kept.c) included=mr/merge_private.h ;;
         mr/map.c | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;

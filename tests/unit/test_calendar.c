@@ -58,7 +58,7 @@ static void test_all_days(void **state)
     int32_t day, again;
 
     (void)state;
-    for (day = 0; day < MR_DAY_END; day++) {
+    for (day = -719528; day < MR_DAY_END; day++) { /* from 0000-01-01 */
         time_t t = (time_t)day * 86400;
         struct tm tm;
 

@@ -117,7 +117,7 @@ static int setup(void **state)
         set_failure(
             i, "dt=2024-03-01/\033bad\xff.gz", 91, "truncated gzip member");
     report = (struct mr_report){&spec, &cells, &kpis, &coverage, &totals, 4, 1,
-        INT32_MIN, INT32_MAX, NULL, NULL};
+        INT32_MIN, INT32_MAX, NULL, NULL, NULL};
     return 0;
 }
 
@@ -207,6 +207,14 @@ static void test_rejects_csv(void **state)
                                          "malformed:data.id,11\n"
                                          "missing:data.id,1\n"
                                          "too-long,7\n");
+    /* While something is missing they are no more than a part. */
+    make_partial(1);
+    assert_report(mr_report_rejects_csv, "reason,lines,status\n"
+                                         "json,2,partial\n"
+                                         "malformed:data.id,11,partial\n"
+                                         "missing:data.id,1,partial\n"
+                                         "too-long,7,partial\n");
+    make_partial(0);
     memset(totals.reason, 0, sizeof(totals.reason));
     assert_report(mr_report_rejects_csv, "reason,lines\n");
 }
@@ -521,6 +529,109 @@ static void test_partial_table(void **state)
     free(text);
 }
 
+/* Of a manifest with 14 days and types, most of them read in part. */
+static struct mr_covered covered;
+static struct mr_place_row place_rows[14];
+
+static void make_covered(void)
+{
+    static const struct mr_place_row rows[] = {
+        {false, 0, {NULL, 0}, 2, 10, 2, 10},
+        {false, 0, {(const uint8_t *)"a,b", 3}, 3, 1000, 2, 999},
+        {true, D1, {NULL, 0}, 1, 0, 0, 0},
+        {true, D1, {(const uint8_t *)"\033x", 2}, 4, 400, 1, 100},
+    };
+
+    for (size_t i = 0; i < 14; i++)
+        place_rows[i] = rows[i < 4 ? i : 3];
+    covered = (struct mr_covered){
+        .missing = 3,
+        .changed = 1,
+        .places = {.row = place_rows, .n = 4},
+        .total = {.partitions = 10,
+            .bytes = 1410,
+            .covered = 5,
+            .covered_bytes = 1109},
+        .unlisted = 7,
+    };
+    report.covered = &covered;
+    make_partial(6);
+    set_failure(0, "a", MR_NOWHERE, MR_CAUSE_MISSING);
+    set_failure(1, "b", MR_NOWHERE, MR_CAUSE_CHANGED ": more");
+}
+
+static void test_coverage(void **state)
+{
+    char *text;
+
+    (void)state;
+    make_covered();
+    assert_report(mr_report_coverage_csv,
+        "day,type,partitions,partitions_read,bytes,bytes_read,status\n"
+        "-,-,2,2,10,10,complete\n"
+        "-,\"a,b\",3,2,1000,999,partial\n"
+        "2024-03-01,-,1,0,0,0,partial\n"
+        "2024-03-01,\033x,4,1,400,100,partial\n");
+    text = text_of(mr_report_json);
+    assert_holds(text,
+        "  \"manifest\": {\"partitions\": 10, \"partitions_read\": 5, "
+        "\"bytes\": 1410, \"bytes_read\": 1109,\n"
+        "    \"missing\": 3, \"changed\": 1, \"not_in_manifest\": 7,\n"
+        "    \"days_and_types\": [\n"
+        "      {\"day\": null, \"type\": null, \"partitions\": 2, "
+        "\"partitions_read\": 2, \"bytes\": 10, \"bytes_read\": 10, "
+        "\"status\": \"complete\"},\n"
+        "      {\"day\": null, \"type\": \"a,b\", ");
+    assert_holds(text,
+        "      {\"day\": \"2024-03-01\", \"type\": \"\\u001bx\", "
+        "\"partitions\": 4, \"partitions_read\": 1, \"bytes\": 400, "
+        "\"bytes_read\": 100, \"status\": \"partial\"}\n    ]},\n");
+    assert_holds(text, "\"status\": \"partial\",\n");
+    free(text);
+}
+
+static void test_coverage_table(void **state)
+{
+    static const char first[] =
+        "PARTIAL: 2 partitions could not be read and count in no figure\n"
+        "PARTIAL: 3 partitions of the manifest are in no state and count in "
+        "no figure\n"
+        "PARTIAL: 1 partition is not as large as in the manifest\n\n";
+    char *text;
+
+    (void)state;
+    make_covered();
+    text = text_of(wide_table);
+    assert_int_equal(strncmp(text, first, strlen(first)), 0);
+    assert_holds(text, "\npartitions  2 read, 5 not read, from ");
+    /* All that is not there is less than 100.0 %, however near. */
+    assert_holds(text,
+        "\nmanifest    5 of 10 partitions, 78.6% of 1410 bytes\n"
+        "covered     - a,b: 2 of 3 partitions, 99.9% of 1000 bytes\n"
+        "covered     2024-03-01 -: 0 of 1 partition, 99.9% of 0 bytes\n"
+        "covered     2024-03-01 ?x: 1 of 4 partitions, 25.0% of 400 bytes\n"
+        "bytes       ");
+    assert_holds(text, "\nnot read    a: in the manifest, in no state\n");
+    assert_holds(text, "\ndiffers     b: not as in the manifest: more\n");
+    assert_null(strchr(text, '\033'));
+    free(text);
+    covered.places.n = 14;
+    text = text_of(wide_table);
+    assert_holds(text, "400 bytes\ncovered     3 more days and types in part; "
+                       "coverage.csv lists all\nbytes ");
+    free(text);
+    /* All is there. */
+    covered.missing = covered.changed = 0;
+    covered.places.n = 1;
+    covered.total = place_rows[0];
+    make_partial(0);
+    text = text_of(wide_table);
+    assert_holds(text, "\nmanifest    2 of 2 partitions, 100.0% of 10 bytes\n"
+                       "bytes ");
+    assert_null(strstr(text, "PARTIAL"));
+    free(text);
+}
+
 static void test_nothing(void **state)
 {
     char *text;
@@ -556,6 +667,8 @@ int main(void)
         TEST(test_retention),
         TEST(test_large_figures),
         TEST(test_partial_table),
+        TEST(test_coverage),
+        TEST(test_coverage_table),
         TEST(test_nothing),
     };
 

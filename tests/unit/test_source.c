@@ -732,7 +732,7 @@ static void test_shard(void **state)
             uint64_t bytes = 0;
 
             assert_int_equal(
-                mr_listing_shard(&listing, k, shards[s], &err), MR_OK);
+                mr_listing_shard(&listing, k, k, shards[s], &err), MR_OK);
             for (size_t i = 0; i < listing.n; i++) {
                 int number = atoi(listing.inputs[i].name);
 
@@ -755,15 +755,135 @@ static void test_shard(void **state)
     }
 }
 
+static uint64_t shard_bytes(
+    unsigned first, unsigned last, unsigned n, uint8_t *seen, size_t n_seen)
+{
+    struct mr_listing listing = make_listing(n_seen);
+    struct mr_error err;
+    uint64_t bytes = 0;
+
+    assert_int_equal(mr_listing_shard(&listing, first, last, n, &err), MR_OK);
+    assert_int_equal(listing.n_unlisted, first == 1);
+    for (size_t i = 0; i < listing.n; i++) {
+        seen[atoi(listing.inputs[i].name)]++;
+        bytes += listing.inputs[i].size;
+    }
+    mr_listing_release(&listing);
+    return bytes;
+}
+
+/* Several parts for one machine are these parts together. */
+static void test_shards_together(void **state)
+{
+    enum { N = 1000 };
+    uint8_t one[N] = {0}, some[N] = {0};
+    uint64_t bytes = 0;
+
+    (void)state;
+    for (unsigned k = 2; k <= 4; k++)
+        bytes += shard_bytes(k, k, 5, one, N);
+    assert_int_equal(shard_bytes(2, 4, 5, some, N), bytes);
+    assert_memory_equal(one, some, N);
+    /* And with the rest they are the whole. */
+    (void)shard_bytes(1, 1, 5, some, N);
+    (void)shard_bytes(5, 5, 5, some, N);
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(some[i], 1);
+    (void)shard_bytes(1, 5, 5, some, N);
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(some[i], 2);
+}
+
+/* The bytes and files of each part, as the rule has it, of sizes that nothing
+ * can make equal: within the largest, a byte for each file aside. */
+static void test_deal_bound(void **state)
+{
+    static const unsigned parts[] = {1, 2, 3, 10, 100};
+    enum { N = 77 };
+    struct mr_listing listing = {
+        .inputs = calloc(N, sizeof(struct mr_input)), .n = N};
+    unsigned part[N];
+    struct mr_error err;
+
+    (void)state;
+    assert_non_null(listing.inputs);
+    for (size_t i = 0; i < N; i++) {
+        char name[32];
+
+        snprintf(name, sizeof name, "%04d", (int)i);
+        listing.inputs[i].name = listing.inputs[i].path = strdup(name);
+        /* From nothing to a fifth of all. */
+        listing.inputs[i].size = i % 5 == 0 ? 0 : i * i * i;
+    }
+    for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
+        uint64_t weight[100] = {0}, least = UINT64_MAX, most = 0;
+
+        assert_int_equal(
+            mr_listing_deal(&listing, parts[p], part, &err), MR_OK);
+        for (size_t i = 0; i < N; i++) {
+            assert_in_range(part[i], 1, parts[p]);
+            weight[part[i] - 1] += listing.inputs[i].size + 1;
+        }
+        for (unsigned k = 0; k < parts[p]; k++) {
+            least = weight[k] < least ? weight[k] : least;
+            most = weight[k] > most ? weight[k] : most;
+        }
+        assert_true(most - least <= 76 * 76 * 76 + 1);
+    }
+    mr_listing_release(&listing);
+}
+
+/* Where the files lie, and in which order they were named, matters to none. */
+static void test_shard_spelling(void **state)
+{
+    static char lake[] = "lake", later[] = "./b//lake/date=2024-03-02/",
+                third[] = "b/./lake/date=2024-03-01/x3",
+                first[] = "b/lake/date=2024-03-01/x[12]";
+    static char *const here[] = {lake};
+    static char *const there[] = {later, third, first};
+    struct mr_listing a, b;
+    struct mr_error err;
+
+    (void)state;
+    for (int copy = 0; copy < 2; copy++) {
+        make_folder("lake");
+        make_folder("lake/date=2024-03-01");
+        make_folder("lake/date=2024-03-02");
+        put("lake/date=2024-03-01/x1", "1");
+        put("lake/date=2024-03-01/x2", "22");
+        put("lake/date=2024-03-01/x3", "22");
+        put("lake/date=2024-03-02/x1", "1");
+        put("lake/date=2024-03-02/x2", "22");
+        if (copy == 0) {
+            make_folder("b");
+            assert_int_equal(rename("lake", "b/lake"), 0);
+        }
+    }
+    for (unsigned k = 1; k <= 3; k++) {
+        assert_int_equal(mr_listing_build(here, 1, 1, &a, &err), MR_OK);
+        assert_int_equal(mr_listing_build(there, 3, 1, &b, &err), MR_OK);
+        assert_int_equal(mr_listing_shard(&a, k, k, 3, &err), MR_OK);
+        assert_int_equal(mr_listing_shard(&b, k, k, 3, &err), MR_OK);
+        assert_int_equal(a.n, b.n);
+        assert_true(a.n > 0);
+        for (size_t i = 0; i < a.n; i++)
+            assert_string_equal(a.inputs[i].name, b.inputs[i].name);
+        mr_listing_release(&a);
+        mr_listing_release(&b);
+    }
+}
+
 static void test_shard_usage(void **state)
 {
     struct mr_listing listing = make_listing(3);
     struct mr_error err;
 
     (void)state;
-    assert_int_equal(mr_listing_shard(&listing, 0, 2, &err), MR_USAGE);
-    assert_int_equal(mr_listing_shard(&listing, 3, 2, &err), MR_USAGE);
-    assert_int_equal(mr_listing_shard(&listing, 0, 0, &err), MR_USAGE);
+    assert_int_equal(mr_listing_shard(&listing, 0, 1, 2, &err), MR_USAGE);
+    assert_int_equal(mr_listing_shard(&listing, 3, 3, 2, &err), MR_USAGE);
+    assert_int_equal(mr_listing_shard(&listing, 2, 1, 2, &err), MR_USAGE);
+    assert_int_equal(mr_listing_shard(&listing, 2, 3, 2, &err), MR_USAGE);
+    assert_int_equal(mr_listing_shard(&listing, 0, 0, 0, &err), MR_USAGE);
     assert_int_equal(listing.n, 3);
     mr_listing_release(&listing);
 }
@@ -805,6 +925,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_path_name),
         cmocka_unit_test(test_shard),
         cmocka_unit_test(test_shard_usage),
+        cmocka_unit_test(test_shards_together),
+        cmocka_unit_test(test_deal_bound),
+        IN_FOLDER(test_shard_spelling),
     };
 
     own_path = argv[0];

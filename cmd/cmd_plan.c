@@ -1,0 +1,34 @@
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <stdlib.h>
+
+#include "cmd/command.h"
+
+int cmd_plan(const struct options *options, struct console *console)
+{
+    const char *folder = getenv("TMPDIR");
+    const struct mr_forecast_options plan = {
+        .spec = options->spec,
+        .input = options->operand,
+        .n_inputs = options->n_operands,
+        .manifest = options->manifest,
+        .shards = options->shards,
+        .threads = options->threads,
+        .format = options->format,
+        .scratch = folder == NULL || folder[0] == '\0' ? "/tmp" : folder,
+    };
+    struct mr_result result = {0};
+    struct mr_error err = {0};
+    enum mr_status status =
+        mr_forecast(&plan, &console->sink, &console->observer, &result, &err);
+    int code = EXIT_DONE;
+
+    if (status != MR_OK)
+        code = command_failed(console, status, &err);
+    else if (console_partial(console, &result, true))
+        code = EXIT_PARTIAL;
+    mr_result_release(&result);
+    return code;
+}
