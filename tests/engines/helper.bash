@@ -63,10 +63,17 @@ until_true() {
     return 1
 }
 
-# end_of FILE...: End the processes whose ids are there.
+# end_of FILE...: End the processes whose ids are there, and wait for it.
 end_of() {
-    local file
+    local file pid
     for file; do
-        [ ! -s "$file" ] || kill "$(<"$file")" 2>/dev/null || true
+        pid=$(cat "$file" 2>/dev/null) || continue
+        kill "$pid" 2>/dev/null || continue
+        until_true ended "$pid" || true
     done
+}
+
+# ended PID: Also when nobody has asked for its status yet.
+ended() {
+    [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"
 }
