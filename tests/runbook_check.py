@@ -41,7 +41,8 @@ STUBS = {
     [ "$2" = "s3://%s/events/type=*/date=%s/*" ]
 """ % (BUCKET, DAY),
     "sshfs": """#!/bin/sh
-[ "$#" = 4 ] && [ "$1 $2" = "-o reconnect,dir_cache=no" ] &&
+[ "$#" = 4 ] &&
+    [ "$1 $2" = "-o reconnect,ServerAliveInterval=15,dir_cache=no" ] &&
     [ "$3" = first:shared ] && rmdir "$4" && ln -s ../first/shared "$4"
 """,
     "aws": """#!/bin/sh
