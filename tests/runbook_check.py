@@ -176,6 +176,18 @@ class Day:
             ).stdout
         )  # fmt: skip
 
+        self.last_hour(lake, os.path.join(self.base, "later"))
+
+    def last_hour(self, source, target):
+        """Files that land when the cloud is down already."""
+        for kind in os.listdir(source):
+            day = os.path.join(kind, "date=" + DAY)
+            hour = os.path.join(day, "hour=23")
+            os.makedirs(os.path.join(target, day), exist_ok=True)
+            os.rename(
+                os.path.join(source, hour), os.path.join(target, hour)
+            )
+
     def environment(self, port):
         programs = os.path.join(self.base, "bin")
         os.makedirs(programs)
@@ -232,6 +244,11 @@ class Day:
 
     def before(self, title):
         """What happens to people who follow the page."""
+        if title == "The first five minutes":
+            self.last_hour(
+                os.path.join(self.base, "later"),
+                os.path.join(self.bucket, "events"),
+            )
         if title == "What PARTIAL means":
             lose_some(self.states)
         if title == "Afterwards":
