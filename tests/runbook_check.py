@@ -280,11 +280,11 @@ class Day:
         mr, one = program(), os.path.join(self.base, "one.mrs")
         merged = os.path.join(self.base, "merged.mrs")
         lake = os.path.join(self.bucket, "events")
-        subprocess.run([mr, "map", "-q", "-o", one, lake], check=True)
-        subprocess.run(
+        for command in (
+            [mr, "map", "-q", "-o", one, lake],
             [mr, "reduce", "-q", "--merged", merged, self.states],
-            check=True, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        ):
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         told = os.path.join(outage, "told.mrs")
         for path in (merged, told):
             if open(path, "rb").read() != open(one, "rb").read():
