@@ -18,16 +18,24 @@ static void say_summary(struct console *c, const struct mr_result *r)
     const struct mr_totals *t = &r->totals;
     char text[CONSOLE_BYTES], state[CONSOLE_BYTES];
 
-    console_bytes(text, t->text_bytes);
+    console_bytes(text, r->read_bytes);
     console_bytes(state, r->state_bytes);
     console_say(c,
         "%" PRIu64 " partition%s, %" PRIu64 " line%s = %" PRIu64
         " event%s + %" PRIu64 " rejected + %" PRIu64 " blank",
         t->partitions, plural(t->partitions), t->lines, plural(t->lines),
         t->events, plural(t->events), t->rejected, t->blank);
-    console_say(c, "%" PRIu64 " user%s, %" PRIu64 " type%s, %" PRIu64 " day%s",
-        r->users, plural(r->users), r->types, plural(r->types), r->days,
-        plural(r->days));
+    if (r->found > 0)
+        console_say(c,
+            "%" PRIu64 " of the files %s read before, and %s in %zu state%s "
+            "there already",
+            r->found, r->found == 1 ? "was" : "were",
+            r->found == 1 ? "is" : "are", r->n_states, plural(r->n_states));
+    else
+        console_say(c,
+            "%" PRIu64 " user%s, %" PRIu64 " type%s, %" PRIu64 " day%s",
+            r->users, plural(r->users), r->types, plural(r->types), r->days,
+            plural(r->days));
     if (t->repeated > 0)
         console_say(c,
             "%" PRIu64 " partition%s left out: the same bytes were counted "
@@ -38,9 +46,45 @@ static void say_summary(struct console *c, const struct mr_result *r)
             "%" PRIu64 " events lie in a folder of another day, %" PRIu64
             " in one of another type; all were counted",
             t->other_day, t->other_type);
+    if (r->path[0] == '\0') {
+        console_say(c, "nothing is left to read, and nothing was written");
+        return;
+    }
     console_say(c, "%s of events in %.2f s, %.0f MB/s", text, r->seconds,
-        r->seconds > 0 ? (double)t->text_bytes / 1e6 / r->seconds : 0.0);
+        r->seconds > 0 ? (double)r->read_bytes / 1e6 / r->seconds : 0.0);
     console_say(c, "state of %s: %s", state, r->path);
+}
+
+/* A signal ended the run: what there is of it. */
+static int say_stopped(struct console *c, const struct mr_result *r)
+{
+    const char *path = r->path;
+
+    if (path[0] == '\0' && r->n_states > 0)
+        path = r->state[0];
+    if (path[0] == '\0') {
+        console_error(
+            c, "stopped by signal %d; run it again", console_signal());
+    } else {
+        console_error(c,
+            "stopped by signal %d; what has been read is in '%s', and %" PRIu64
+            " file%s left: run the same command again to go on",
+            console_signal(), path, r->left, r->left == 1 ? " is" : "s are");
+    }
+    return EXIT_SIGNAL + console_signal();
+}
+
+/* The states that what was asked for is in, one a line. */
+static void print_states(struct console *c, const struct mr_result *r)
+{
+    for (size_t i = 0; i < r->n_states; i++) {
+        console_print(c, r->state[i]);
+        console_print(c, "\n");
+    }
+    if (r->path[0] != '\0') {
+        console_print(c, r->path);
+        console_print(c, "\n");
+    }
 }
 
 /* The file that --output may name elsewhere has no place here, and only lines
@@ -54,6 +98,10 @@ static bool beside_understood(
         console_error(console,
             "map: --rejects and --beside do not go together: files whose "
             "states are up to date are not read; map them without --beside");
+    else if (options->checkpoint > 0)
+        console_error(console,
+            "map: --checkpoint and --beside do not go together: each state is "
+            "published as soon as its file has been read");
     else if (n >= 4 && strcmp(options->output + n - 4, ".mrs") == 0)
         console_error(console,
             "map: with --beside, --output is a folder, not '%s'",
@@ -113,6 +161,7 @@ int cmd_map(const struct options *options, struct console *console)
         .shard_last = options->shard.l,
         .shards = options->shard.n,
         .rejects = options->rejects,
+        .checkpoint_seconds = options->checkpoint,
     };
     struct mr_result result = {0};
     struct mr_error err = {0};
@@ -122,14 +171,24 @@ int cmd_map(const struct options *options, struct console *console)
     if (options->beside)
         return map_beside(options, console);
     status = mr_map(&map, &console->observer, &result, &err);
+    if (status == MR_STOPPED && console->out_errno == 0) {
+        code = say_stopped(console, &result);
+        print_states(console, &result);
+        mr_result_release(&result);
+        return code;
+    }
     if (status != MR_OK) {
         code = command_failed(console, status, &err);
+        if (result.path[0] != '\0')
+            console_say(console,
+                "what was read before is in '%s': the same command goes on "
+                "from there",
+                result.path);
         mr_result_release(&result);
         return code;
     }
     say_summary(console, &result);
-    console_print(console, result.path);
-    console_print(console, "\n");
+    print_states(console, &result);
     if (console_partial(console, &result, true))
         code = EXIT_PARTIAL;
     if (command_bad_lines(console, "map", &result.totals, options->max_bad))

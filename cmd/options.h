@@ -45,7 +45,7 @@ struct options {
     bool quiet, help, version;
     /* NULL when not given. */
     const char *spec, *output, *rejects, *merged, *manifest;
-    unsigned threads, shards; /* 0 when not given */
+    unsigned threads, shards, checkpoint; /* 0 when not given */
     struct option_shard shard;
     struct option_percent max_bad;
     struct option_days days;

@@ -62,9 +62,7 @@
 
 /* The members of a cell among the 65,536 numbers of a chunk. */
 struct cell_set {
-    /* set_key + 1, 0: free; once sealed, the first number of the chunk in
-     * the upper half, cell number + 1 in the lower. */
-    uint64_t key1;
+    uint64_t key1; /* set_key + 1, 0: free */
     struct mr_bitmap members;
 };
 
@@ -80,10 +78,12 @@ struct shard {
     struct mr_sessions sessions;
     struct cell_set *set; /* open-addressed */
     uint32_t n_sets, set_mask;
-    /* Sealed: numbers by rank, ranks by number, weights by rank. */
+    /* Sealed: numbers by rank, ranks by number, weights by rank, and cell
+     * numbers by place in set[]. */
     uint32_t *by_rank;
     uint32_t *rank;
     uint32_t *weight;
+    uint32_t *cell;
     uint64_t first_rank; /* of the whole table */
     size_t most_intervals;
 };
@@ -117,10 +117,26 @@ enum mr_status mr_aggregate_new(uint64_t session_gap_ms,
     return MR_OK;
 }
 
+void mr_aggregate_unseal(struct mr_aggregate *a)
+{
+    for (unsigned i = 0; i < SHARDS; i++) {
+        struct shard *s = &a->shard[i];
+
+        free(s->by_rank);
+        free(s->rank);
+        free(s->weight);
+        free(s->cell);
+        s->by_rank = s->rank = s->weight = s->cell = NULL;
+    }
+    free(a->block);
+    a->block = NULL;
+}
+
 void mr_aggregate_free(struct mr_aggregate *a)
 {
     if (a == NULL)
         return;
+    mr_aggregate_unseal(a);
     for (unsigned i = 0; i < SHARDS; i++) {
         struct shard *s = &a->shard[i];
 
@@ -128,12 +144,8 @@ void mr_aggregate_free(struct mr_aggregate *a)
         mr_pool_release(&s->pool);
         free(s->waiting);
         free(s->set);
-        free(s->by_rank);
-        free(s->rank);
-        free(s->weight);
         pthread_mutex_destroy(&s->lock);
     }
-    free(a->block);
     free(a);
 }
 
@@ -774,7 +786,8 @@ static enum mr_status move_members(
     noted->n = 0;
     mr_bitmap_settle(&s->pool, &set->members);
     status = mr_bitmap_each(&s->pool, &set->members, note_member, noted);
-    /* What its memory was stays the pool's, which is about to end. */
+    if (set->members.class1 != 0)
+        mr_pool_give(&s->pool, set->members.class1 - 1u, set->members.place);
     memset(&set->members, 0, sizeof(set->members));
     for (uint32_t i = 0; i < noted->n && status == MR_OK; i++)
         status = add_member(
@@ -809,6 +822,22 @@ static enum mr_status join_dropped(
     return status;
 }
 
+/* Note the cell number of each set. */
+static enum mr_status number_sets(
+    struct shard *s, mr_cell_number *number, void *context)
+{
+    s->cell = calloc((size_t)s->set_mask + 1, sizeof(*s->cell));
+    if (s->cell == NULL)
+        return MR_NOMEM;
+    for (uint32_t k = 0; k <= s->set_mask; k++) {
+        uint64_t key = s->set[k].key1 - 1;
+
+        if (s->set[k].key1 != 0)
+            s->cell[k] = number(context, key_day(key), key_type(key));
+    }
+    return MR_OK;
+}
+
 enum mr_status mr_aggregate_seal(struct mr_aggregate *a, unsigned shard,
     const struct mr_types *types, mr_cell_number *number, void *context)
 {
@@ -824,14 +853,8 @@ enum mr_status mr_aggregate_seal(struct mr_aggregate *a, unsigned shard,
         status = weigh_sets(s);
     if (status == MR_OK)
         status = weigh_intervals(s);
-    for (uint32_t k = 0; k <= s->set_mask && status == MR_OK; k++) {
-        uint64_t key = s->set[k].key1 - 1;
-
-        if (s->set[k].key1 != 0)
-            s->set[k].key1 =
-                (uint64_t)key_first(key) << 32 |
-                (number(context, key_day(key), key_type(key)) + UINT64_C(1));
-    }
+    if (status == MR_OK)
+        status = number_sets(s, number, context);
     return status;
 }
 
@@ -913,9 +936,8 @@ static enum mr_status block_part(const struct shard *s, struct stretch *t,
 
         if (set->key1 == 0)
             continue;
-        t->rank = s->rank + (uint32_t)(set->key1 >> 32);
-        status =
-            mr_block_builder_set(builder, (uint32_t)set->key1 - 1, &t->set);
+        t->rank = s->rank + key_first(set->key1 - 1);
+        status = mr_block_builder_set(builder, s->cell[k], &t->set);
         if (status == MR_OK)
             status = mr_bitmap_each(&s->pool, &set->members, place_member, t);
     }

@@ -48,7 +48,8 @@ MR_MUST_CHECK enum mr_status mr_aggregate_merge(
 /*
  * Reading.  First the number of each cell is given, then the aggregate is
  * sealed shard by shard (shards are independent: one thread each), then the
- * division into blocks is planned, then any thread can have any block.
+ * division into blocks is planned, then any thread can have any block.  To be
+ * added to again it must be unsealed.
  */
 #define MR_AGGREGATE_SHARDS 256
 
@@ -63,6 +64,10 @@ MR_MUST_CHECK enum mr_status mr_aggregate_seal(struct mr_aggregate *a,
 MR_MUST_CHECK enum mr_status mr_aggregate_plan(
     struct mr_aggregate *a, size_t *n_blocks_out);
 uint64_t mr_aggregate_users(const struct mr_aggregate *a);
+
+/** mr_aggregate_unseal(a): End the reading, of which any part may have been
+ * done: more can be added, and all be sealed again.  O(shards). */
+void mr_aggregate_unseal(struct mr_aggregate *a);
 
 /** mr_aggregate_block(a, i, builder, block): Make block i in builder. */
 MR_MUST_CHECK enum mr_status mr_aggregate_block(const struct mr_aggregate *a,

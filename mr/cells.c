@@ -103,6 +103,8 @@ static enum mr_status sort_texts(
     uint32_t n = mr_types_count(types), n_used = 0;
     struct numbered_type *used = malloc((n + 1) * sizeof(*used));
 
+    free(b->type);
+    free(b->figure);
     b->type = malloc((n + 1) * sizeof(*b->type));
     b->figure = malloc((n + 1) * sizeof(*b->figure));
     if (used == NULL || b->type == NULL || b->figure == NULL) {
@@ -160,6 +162,8 @@ static enum mr_status sort_cells(struct mr_cellbook *b,
     struct numbered_cell *cell = malloc((b->n + 1) * sizeof(*cell));
     size_t n = 0;
 
+    free(b->final);
+    free(b->sorted);
     b->final = calloc(b->n + 1, sizeof(*b->final));
     b->sorted = malloc((b->n + 1) * sizeof(*b->sorted));
     if (cell == NULL || b->final == NULL || b->sorted == NULL) {

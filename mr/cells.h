@@ -46,7 +46,8 @@ MR_MUST_CHECK enum mr_status mr_cellbook_join(
 /** mr_cellbook_sort(b, types): Fill final, type, figure and sorted: the used
  * cells by day and type, and texts in byte order.  A cell may
  * be unused because all its events turned out not to count; its final number
- * means nothing.  Groups that types has not kept have one final number. */
+ * means nothing.  Groups that types has not kept have one final number.  More
+ * cells may follow, and another sorting, which fills all anew. */
 MR_MUST_CHECK enum mr_status mr_cellbook_sort(
     struct mr_cellbook *b, const struct mr_types *types);
 

@@ -17,9 +17,12 @@
  *   - of the records of one digest the least stays, by name first.  All that
  *     is read from the bytes is equal in them; what depends on the folder
  *     (other_day, other_type) is thereby that of the name that is shown;
- *   - of the failures of one name the least stays, and none where the name
- *     has been read.  Names once read are never forgotten, so it does not
- *     matter whether the failure or the repaired file comes first.
+ *   - of the failures of one name the least stays, those that are pending
+ *     being greater than all others, and none where the name has been read.
+ *     So what a run had yet to read when it was cut short is forgotten as
+ *     soon as anything else is known of it.  Names once read are never
+ * forgotten, so it does not matter whether the failure or the repaired file
+ * comes first.
  */
 
 /* Memory. */
@@ -74,6 +77,11 @@ enum mr_status mr_partition_copy(
     }
     *to_out = to;
     return MR_OK;
+}
+
+bool mr_failure_is_pending(const struct mr_failure *f)
+{
+    return f->offset == MR_NOWHERE && strcmp(f->cause, MR_CAUSE_PENDING) == 0;
 }
 
 static void release_failure(struct mr_failure *f)
@@ -177,6 +185,36 @@ enum mr_status mr_coverage_spoil(
     return status;
 }
 
+static enum mr_status copy_failures(
+    const struct mr_coverage *from, struct mr_coverage *to)
+{
+    enum mr_status status = MR_OK;
+
+    for (size_t i = 0; i < from->n_failures && status == MR_OK; i++)
+        status = mr_coverage_add_failure(to, from->failure[i].name,
+            from->failure[i].offset, from->failure[i].cause);
+    return status;
+}
+
+enum mr_status mr_coverage_copy(
+    const struct mr_coverage *from, struct mr_coverage *to)
+{
+    enum mr_status status = MR_OK;
+
+    for (size_t i = 0; i < from->n_partitions && status == MR_OK; i++) {
+        struct mr_partition copy;
+
+        mr_coverage_prefetch(from, i);
+        status = mr_partition_copy(&from->partition[i], &copy);
+        if (status != MR_OK)
+            break;
+        status = mr_coverage_add(to, &copy);
+        if (status != MR_OK)
+            mr_partition_release(&copy);
+    }
+    return status == MR_OK ? copy_failures(from, to) : status;
+}
+
 enum mr_status mr_coverage_move(
     struct mr_coverage *into, struct mr_coverage *from)
 {
@@ -184,10 +222,7 @@ enum mr_status mr_coverage_move(
 
     for (size_t i = 0; i < from->n_partitions && status == MR_OK; i++)
         status = mr_coverage_add(into, &from->partition[i]);
-    for (size_t i = 0; i < from->n_failures && status == MR_OK; i++)
-        status = mr_coverage_add_failure(into, from->failure[i].name,
-            from->failure[i].offset, from->failure[i].cause);
-    return status;
+    return status == MR_OK ? copy_failures(from, into) : status;
 }
 
 /* Settling. */
@@ -294,6 +329,8 @@ static int compare_failures(const void *left, const void *right)
     const struct mr_failure *a = left, *b = right;
     int c = strcmp(a->name, b->name);
 
+    if (c == 0)
+        c = mr_failure_is_pending(a) - mr_failure_is_pending(b);
     if (c == 0)
         c = compare_numbers(a->offset, b->offset);
     if (c == 0)

@@ -72,6 +72,14 @@ struct mr_failure {
  * order in which, of several failures of a name, the least stays. */
 int mr_failure_compare(const struct mr_failure *a, const struct mr_failure *b);
 
+/** The cause, without an offset, that a state gives for a partition which its
+ * run had yet to read when the state was published.  Such a failure is
+ * pending: it yields to any other failure of its name. */
+#define MR_CAUSE_PENDING "not read yet; run mr map again"
+
+/** mr_failure_is_pending(f): Whether a partition was merely yet to be read. */
+bool mr_failure_is_pending(const struct mr_failure *f);
+
 struct mr_coverage {
     struct mr_partition *partition; /* ascending by digest once settled */
     size_t n_partitions, cap_partitions;
@@ -106,6 +114,11 @@ void mr_partition_renumber(struct mr_partition *p, const uint32_t *number);
 MR_MUST_CHECK enum mr_status mr_partition_copy(
     const struct mr_partition *from, struct mr_partition *to_out);
 
+/** mr_coverage_copy(from, to): Add copies of all of from, which stays as it
+ * is.  After MR_NOMEM to has some of them. */
+MR_MUST_CHECK enum mr_status mr_coverage_copy(
+    const struct mr_coverage *from, struct mr_coverage *to);
+
 /** mr_coverage_add(c, p): Take over the partition p (which becomes empty)
  * without looking for repetitions.  O(1) amortised.  p stays the caller's
  * when MR_NOMEM is returned. */
@@ -137,9 +150,9 @@ MR_MUST_CHECK enum mr_status mr_coverage_move(
  * mr_coverage_settle(c): Sort; join partitions of one digest (counting
  * n_repeated), keeping the counts of the one whose name comes first, because
  * other_day and other_type depend on the name; of several failures of one
- * name keep the least by (offset, cause); drop failures whose name has been
- * read.  Idempotent.  O(n log n).  After MR_NOMEM c holds what it held, in
- * some order.
+ * name keep the least by (offset, cause), one that is not pending where there
+ * is one; drop failures whose name has been read.  Idempotent.  O(n log n).
+ * After MR_NOMEM c holds what it held, in some order.
  */
 MR_MUST_CHECK enum mr_status mr_coverage_settle(struct mr_coverage *c);
 

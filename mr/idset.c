@@ -527,18 +527,20 @@ static enum mr_status more_of_spill(
 static enum mr_status begin_day(
     struct reading *r, struct day *d, struct mr_error *err)
 {
-    struct run *runs;
+    struct run *runs, *next;
     size_t n, window;
+    enum mr_status status = take_off(d, &runs);
 
-    if (take_off(d, &runs) != MR_OK) {
-        d->runs = runs;
-        return mr_fail_nomem(err);
+    for (struct run *run = runs; run != NULL; run = next) {
+        next = run->next;
+        put_run(d, run);
     }
-    d->runs = runs;
+    if (status != MR_OK)
+        return mr_fail_nomem(err);
     free(r->cursor);
     free(r->windows);
     r->windows = NULL;
-    r->cursor = cursors_on(runs, d->n_spilled, &n);
+    r->cursor = cursors_on(d->runs, d->n_spilled, &n);
     if (r->cursor == NULL)
         return mr_fail_nomem(err);
     window = mr_id_window(n + d->n_spilled);

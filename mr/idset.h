@@ -78,8 +78,8 @@ MR_MUST_CHECK enum mr_status mr_id_stream_next(struct mr_id_stream *stream,
 void mr_id_stream_free(struct mr_id_stream *stream);
 
 /** mr_idset_read(set, stream, err): All that was added.  No thread adds any
- * more; the set lives longer than the stream.  Memory: a buffer of 4 to 256
- * KiB for each time ids went to the disk, some 2 MiB in all if few. */
+ * more until the stream is freed; the set lives longer.  Memory: a buffer of 4
+ * to 256 KiB for each time ids went to the disk, some 2 MiB in all if few. */
 MR_MUST_CHECK enum mr_status mr_idset_read(struct mr_idset *set,
     struct mr_id_stream **stream_out, struct mr_error *err);
 

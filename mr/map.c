@@ -8,6 +8,12 @@
  * one thread; blocks are made, added to the sketches, and packed by any
  * thread, and written in order.  There is one sketch a cell for all threads,
  * since many cells' sketches are large.
+ *
+ * In a folder the two halves take turns: when a deadline has passed, threads
+ * come to the ends of their files, what they left is published as it is, the
+ * state before it is removed, and they go on.
+ *
+ *     batch ─▶ round ─▶ [checkpoint] ─▶ round ─▶ ... ─▶ batch ─▶ ... ─▶ state
  */
 
 #include "mr/mr.h"
@@ -23,16 +29,40 @@
 #include "mr/state.h"
 #include "mr/work.h"
 
+#define CHECKPOINT_SECONDS 60
+/* What comes between two checkpoints is at least so many times as long as
+ * what the first one took. */
+#define CHECKPOINT_SHARE 9
+
+/* A run. */
+struct map {
+    struct mr_work *w; /* large, for the spec in it */
+    const struct mr_map_options *options;
+    const char *output;
+    bool in_folder;                 /* and so with checkpoints */
+    struct mr_state_writer *writer; /* NULL: none is open */
+    bool has_batch;                 /* the one there is has been given out */
+    double deadline;                /* of the next checkpoint */
+    bool is_last;          /* what the threads left is not needed any more */
+    uint64_t covered;      /* partitions and failures in the last checkpoint */
+    char checkpoint[4096]; /* its path; empty: there is none */
+};
+
 /* ---- from what threads left to a head ---- */
 
-static enum mr_status add_unlisted(struct mr_work *w)
+/* Add what could not be listed, and what has not been read yet. */
+static enum mr_status add_unread(
+    const struct mr_work *w, struct mr_coverage *coverage)
 {
     enum mr_status status = MR_OK;
 
     for (size_t i = 0; i < w->listing.n_unlisted && status == MR_OK; i++)
-        status =
-            mr_coverage_add_failure(&w->coverage, w->listing.unlisted[i].name,
-                MR_NOWHERE, w->listing.unlisted[i].cause);
+        status = mr_coverage_add_failure(coverage, w->listing.unlisted[i].name,
+            MR_NOWHERE, w->listing.unlisted[i].cause);
+    for (size_t i = 0; i < w->listing.n && status == MR_OK; i++)
+        if (!w->done[i])
+            status = mr_coverage_add_failure(coverage,
+                w->listing.inputs[i].name, MR_NOWHERE, MR_CAUSE_PENDING);
     return status;
 }
 
@@ -62,13 +92,30 @@ static enum mr_status sort_cells(struct mr_work *w)
 }
 
 /* Each partition's cells by their final numbers, in order. */
-static void renumber_cells(struct mr_work *w)
+static void renumber_cells(
+    const struct mr_work *w, struct mr_coverage *coverage)
 {
 #pragma omp parallel for schedule(static) num_threads((int)w->threads)
-    for (size_t i = 0; i < w->coverage.n_partitions; i++) {
-        mr_coverage_prefetch(&w->coverage, i);
-        mr_partition_renumber(&w->coverage.partition[i], w->cells.final);
+    for (size_t i = 0; i < coverage->n_partitions; i++) {
+        mr_coverage_prefetch(coverage, i);
+        mr_partition_renumber(&coverage->partition[i], w->cells.final);
     }
+}
+
+/* The run's coverage, by the head's numbers; a copy where more is to come. */
+static enum mr_status take_coverage(struct map *m, struct mr_coverage *coverage)
+{
+    struct mr_work *w = m->w;
+
+    if (!m->is_last) {
+        if (mr_coverage_copy(&w->coverage, coverage) != MR_OK)
+            return MR_NOMEM;
+    } else {
+        *coverage = w->coverage;
+        memset(&w->coverage, 0, sizeof(w->coverage));
+    }
+    renumber_cells(w, coverage);
+    return add_unread(w, coverage);
 }
 
 /* Which groups are kept was decided among all that were met.  Where some of
@@ -91,15 +138,14 @@ static enum mr_status check_groups(
 /* Types and cells in a state's order and numbers, and coverage with these
  * numbers. */
 static enum mr_status make_head(
-    struct mr_work *w, struct mr_state_head *head, struct mr_error *err)
+    struct map *m, struct mr_state_head *head, struct mr_error *err)
 {
+    struct mr_work *w = m->w;
+
     memset(head, 0, sizeof(*head));
     head->spec = &w->plan.spec;
-    if (add_unlisted(w) != MR_OK || sort_cells(w) != MR_OK)
+    if (sort_cells(w) != MR_OK || take_coverage(m, &head->coverage) != MR_OK)
         return mr_fail_nomem(err);
-    renumber_cells(w);
-    head->coverage = w->coverage;
-    memset(&w->coverage, 0, sizeof(w->coverage));
     head->type = w->cells.type;
     head->n_types = w->cells.n_types;
     head->cell = w->cells.sorted;
@@ -233,13 +279,17 @@ static enum mr_status make_block(struct maker *m, const struct mr_aggregate *a,
     return mr_pack_block(m->packer, &block, packed, err);
 }
 
-static bool is_stopped(const struct mr_work *w)
+/* Whether writing is to be given up.  In a folder it is not: what is being
+ * written is what a stopped run leaves. */
+static bool is_given_up(const struct map *m)
 {
-    return w->observer->stop != NULL && *w->observer->stop != 0;
+    const volatile int *stop = m->w->observer->stop;
+
+    return !m->in_folder && stop != NULL && *stop != 0;
 }
 
 /* One thread's share of the blocks; all threads call it together. */
-static enum mr_status write_share(struct mr_work *w, struct mr_state_head *head,
+static enum mr_status write_share(struct map *map, struct mr_state_head *head,
     struct sketch_locks *locks, struct mr_state_writer *writer, size_t n_blocks,
     struct mr_error *err)
 {
@@ -250,10 +300,10 @@ static enum mr_status write_share(struct mr_work *w, struct mr_state_head *head,
 
 #pragma omp for ordered schedule(dynamic, 1)
     for (size_t i = 0; i < n_blocks; i++) {
-        if (status == MR_OK && is_stopped(w))
+        if (status == MR_OK && is_given_up(map))
             status = mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
         if (status == MR_OK)
-            status = make_block(&m, w->aggregate, i, &packed, err);
+            status = make_block(&m, map->w->aggregate, i, &packed, err);
 #pragma omp ordered
         if (status == MR_OK)
             status = mr_state_writer_add(writer, &packed, err);
@@ -272,9 +322,10 @@ static int count_makers(const struct mr_work *w, size_t n_blocks)
     return (int)(w->threads < most ? w->threads : most);
 }
 
-static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
+static enum mr_status write_users(struct map *m, struct mr_state_head *head,
     struct mr_state_writer *writer, struct mr_error *err)
 {
+    struct mr_work *w = m->w;
     size_t n_blocks;
     enum mr_status status = seal(w, head, writer, &n_blocks, err);
     struct sketch_locks locks;
@@ -294,7 +345,7 @@ static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
         /* The others need not wait for this. */
 #pragma omp single nowait
         packed = mr_state_writer_pack(writer, &own);
-        result = write_share(w, head, &locks, writer, n_blocks, &own);
+        result = write_share(m, head, &locks, writer, n_blocks, &own);
         result = packed != MR_OK ? packed : result;
 #pragma omp critical
         if (result != MR_OK && status == MR_OK) {
@@ -307,13 +358,46 @@ static enum mr_status write_users(struct mr_work *w, struct mr_state_head *head,
     return status;
 }
 
-/* Finish the writer.  Meanwhile another thread adds up the result and frees
- * inputs and users, who have been written: with many that takes as long. */
-static enum mr_status finish(struct mr_work *w, struct mr_state_writer *writer,
+/* Add up a result: of what was read, and of what was there already. */
+static enum mr_status fill_result(const struct mr_work *w,
+    const struct mr_state_head *head, struct mr_result *result)
+{
+    struct mr_coverage all = {.n_repeated = head->coverage.n_repeated};
+    enum mr_status status =
+        mr_result_fill(result, head, mr_aggregate_users(w->aggregate));
+
+    result->read_bytes = result->totals.text_bytes;
+    if (w->resume == NULL || status != MR_OK)
+        return status;
+    status = mr_resume_coverage(w->resume, &all);
+    if (status == MR_OK)
+        status = mr_coverage_copy(&head->coverage, &all);
+    if (status == MR_OK)
+        status = mr_coverage_settle(&all);
+    if (status == MR_OK)
+        status = mr_result_count(result, &all);
+    mr_coverage_release(&all);
+    return status;
+}
+
+/* What is of no use once users have been written: with many, freeing them
+ * takes as long as finishing the file. */
+static void free_early(struct mr_work *w)
+{
+    mr_aggregate_free(w->aggregate);
+    w->aggregate = NULL;
+    if (w->resume == NULL)
+        mr_listing_release(&w->listing);
+}
+
+/* Finish the writer.  Meanwhile, at the end, another thread adds up the result
+ * and frees inputs and users. */
+static enum mr_status finish(struct map *m, struct mr_state_writer *writer,
     const struct mr_state_head *head, struct mr_result *result,
     struct mr_error *err)
 {
     enum mr_status status = MR_OK, filled = MR_OK;
+    struct mr_work *w = m->w;
 
 #pragma omp parallel sections num_threads((int)w->threads)
     {
@@ -321,23 +405,20 @@ static enum mr_status finish(struct mr_work *w, struct mr_state_writer *writer,
         status = mr_state_writer_finish(writer, head, result->path,
             sizeof(result->path), &result->state_bytes, err);
 #pragma omp section
-        {
-            filled =
-                mr_result_fill(result, head, mr_aggregate_users(w->aggregate));
-            mr_aggregate_free(w->aggregate);
-            w->aggregate = NULL;
-            mr_listing_release(&w->listing);
+        if (m->is_last) {
+            filled = fill_result(w, head, result);
+            free_early(w);
         }
     }
     return status == MR_OK && filled != MR_OK ? mr_fail_nomem(err) : status;
 }
 
 /* Finish with what is kept of ids and segments. */
-static enum mr_status finish_kept(struct mr_work *w,
-    struct mr_state_writer *writer, const struct mr_state_head *head,
-    struct mr_result *result, struct mr_error *err)
+static enum mr_status finish_kept(struct map *m, struct mr_state_writer *writer,
+    const struct mr_state_head *head, struct mr_result *result,
+    struct mr_error *err)
 {
-    struct mr_keeper *k = &w->keeper;
+    struct mr_keeper *k = &m->w->keeper;
     struct mr_segment_stream *segments = NULL;
     struct mr_id_stream *ids = NULL;
     enum mr_status status = MR_OK;
@@ -349,7 +430,7 @@ static enum mr_status finish_kept(struct mr_work *w,
         status = mr_fail_nomem(err);
     mr_state_writer_keep(writer, ids, segments);
     if (status == MR_OK)
-        status = finish(w, writer, head, result, err);
+        status = finish(m, writer, head, result, err);
     else
         mr_state_writer_abort(writer);
     mr_id_stream_free(ids);
@@ -357,29 +438,131 @@ static enum mr_status finish_kept(struct mr_work *w,
     return status;
 }
 
-/* Write the state and finish, or abort, the writer. */
-static enum mr_status write_state(struct mr_work *w,
-    struct mr_state_writer *writer, struct mr_result *result,
-    struct mr_error *err)
+/* The writer, which is open from the start and anew after each state. */
+static enum mr_status take_writer(
+    struct map *m, struct mr_state_writer **writer_out, struct mr_error *err)
 {
-    struct mr_state_head *head = malloc(sizeof(*head));
-    enum mr_status status;
+    *writer_out = m->writer;
+    m->writer = NULL;
+    if (*writer_out != NULL)
+        return MR_OK;
+    return mr_state_writer_new(m->output, &m->w->plan.spec, writer_out, err);
+}
 
-    if (head == NULL) {
-        mr_state_writer_abort(writer);
-        return mr_fail_nomem(err);
+/* Write the state of all that has been read; of the result, at the end, fill
+ * all that can be told, else the path and size alone. */
+static enum mr_status write_state(
+    struct map *m, struct mr_result *result, struct mr_error *err)
+{
+    struct mr_state_head *head = calloc(1, sizeof(*head));
+    struct mr_state_writer *writer = NULL;
+    enum mr_status status =
+        head == NULL ? mr_fail_nomem(err) : take_writer(m, &writer, err);
+
+    if (status != MR_OK) {
+        free(head);
+        return status;
     }
-    status = make_head(w, head, err);
+    status = make_head(m, head, err);
     if (status == MR_OK)
-        status = write_users(w, head, writer, err);
-    if (status == MR_OK && is_stopped(w))
+        status = write_users(m, head, writer, err);
+    if (status == MR_OK && is_given_up(m))
         status = mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
     if (status == MR_OK)
-        status = finish_kept(w, writer, head, result, err);
+        status = finish_kept(m, writer, head, result, err);
     else
         mr_state_writer_abort(writer);
+    if (m->w->aggregate != NULL)
+        mr_aggregate_unseal(m->w->aggregate);
     mr_state_head_release(head);
     free(head);
+    return status;
+}
+
+/* ---- checkpoints ---- */
+
+/* A state has been published: the one before it has nothing that it has not,
+ * and can go.  Where it cannot be removed it does no harm. */
+static void replace_checkpoint(struct map *m, const struct mr_result *result)
+{
+    const char *path = result->path;
+
+    if (path[0] == '\0')
+        return;
+    if (m->checkpoint[0] != '\0' && strcmp(m->checkpoint, path) != 0)
+        (void)unlink(m->checkpoint);
+    snprintf(m->checkpoint, sizeof(m->checkpoint), "%s", path);
+}
+
+static uint64_t count_covered(const struct mr_work *w)
+{
+    return w->coverage.n_partitions + w->coverage.n_failures;
+}
+
+static double checkpoint_seconds(const struct map *m)
+{
+    double seconds = m->options->checkpoint_seconds;
+
+    return seconds > 0 ? seconds : CHECKPOINT_SECONDS;
+}
+
+/* Whether what has been read could not be merged with the states that the run
+ * goes on from: sums of which each has a part. */
+static enum mr_status check_overlap(
+    const struct map *m, bool *overlaps_out, struct mr_error *err)
+{
+    const struct mr_work *w = m->w;
+
+    *overlaps_out = false;
+    if (w->resume == NULL || w->plan.spec.n_segments == 0 ||
+        mr_resume_overlaps(w->resume, &w->coverage, overlaps_out) == MR_OK)
+        return MR_OK;
+    return mr_fail_nomem(err);
+}
+
+/* As write_state, with the path and size alone, unless it could not be merged
+ * with what is there; then the path stays empty. */
+static enum mr_status write_part(
+    struct map *m, struct mr_result *result, struct mr_error *err)
+{
+    bool overlaps;
+    enum mr_status status = check_overlap(m, &overlaps, err);
+
+    if (status != MR_OK)
+        return status;
+    if (!overlaps)
+        return write_state(m, result, err);
+    mr_note(m->w->observer,
+        "what has been read so far is not saved: some of it has the bytes of a "
+        "partition that is there under another name, and for the spec's "
+        "segments all must be read into one state");
+    return MR_OK;
+}
+
+/* Publish what has been read so far.  Where only the disk is against it the
+ * run goes on: the next time it may not be. */
+static enum mr_status write_checkpoint(struct map *m, struct mr_error *err)
+{
+    struct mr_result result = {.path = ""};
+    uint64_t covered = count_covered(m->w);
+    double waited = m->w->idle_seconds / m->w->threads, start = mr_clock();
+    enum mr_status status = write_part(m, &result, err);
+    char text[1024];
+    double now = mr_clock(), least = checkpoint_seconds(m);
+    double pause = CHECKPOINT_SHARE * (waited + now - start);
+
+    m->deadline = now + (pause > least ? pause : least);
+    if (status == MR_OK) {
+        replace_checkpoint(m, &result);
+        m->covered = covered;
+    } else if (status == MR_IO || status == MR_LIMIT) {
+        mr_error_format(err, text, sizeof(text));
+        mr_note(m->w->observer,
+            "what has been read so far could not be saved, and the run goes "
+            "on: %s",
+            text);
+        status = MR_OK;
+    }
     return status;
 }
 
@@ -403,14 +586,18 @@ static unsigned count_threads(const struct mr_map_options *o)
         o->threads > 0 ? o->threads : (unsigned)omp_get_num_procs());
 }
 
-static enum mr_status run_threads(struct mr_work *w, struct mr_error *err)
+/* One round of all threads. */
+static enum mr_status run_threads(struct map *m, struct mr_error *err)
 {
+    struct mr_work *w = m->w;
+
     omp_set_dynamic(0);
 #pragma omp parallel num_threads((int)w->threads)
     {
         /* OpenMP may give fewer threads than asked for. */
 #pragma omp single
-        w->owners = w->threads = (unsigned)omp_get_num_threads();
+        mr_work_round(
+            w, (unsigned)omp_get_num_threads(), m->in_folder ? m->deadline : 0);
         mr_work_thread(w);
     }
     if (w->fatal.status == MR_OK)
@@ -422,35 +609,106 @@ static enum mr_status run_threads(struct mr_work *w, struct mr_error *err)
     return err->status;
 }
 
+/* Inputs that were found in states, to be read after all: a state in whose sums
+ * some of theirs are, and not all, could not be merged with them. */
+static enum mr_status give_found(
+    struct map *m, bool *has_out, struct mr_error *err)
+{
+    struct mr_work *w = m->w;
+    size_t n = 0, *input = malloc((w->listing.n + 1) * sizeof(*input));
+    enum mr_status status = MR_OK;
+
+    if (input == NULL)
+        return mr_fail_nomem(err);
+    for (size_t i = 0; i < w->listing.n; i++)
+        if (mr_resume_has_found(w->resume, i)) {
+            w->done[i] = false;
+            input[n++] = i;
+        }
+    mr_resume_forget(w->resume);
+    *has_out = n > 0;
+    if (n > 0)
+        status = mr_work_batch(w, input, n, err);
+    free(input);
+    return status;
+}
+
+/* Give out the inputs that are to be read next, if there are any: there is one
+ * batch, of all; and what was found where it has to be read after all. */
+static enum mr_status next_batch(
+    struct map *m, bool *has_out, struct mr_error *err)
+{
+    bool overlaps;
+    enum mr_status status;
+
+    *has_out = !m->has_batch;
+    if (!m->has_batch) {
+        m->has_batch = true;
+        return mr_work_batch(m->w, NULL, 0, err);
+    }
+    status = check_overlap(m, &overlaps, err);
+    return overlaps ? give_found(m, has_out, err) : status;
+}
+
+/* Read everything, with checkpoints. */
+static enum mr_status read_all(struct map *m, struct mr_error *err)
+{
+    bool has_more = true;
+    enum mr_status status = MR_OK;
+
+    while (status == MR_OK) {
+        if (!mr_work_left(m->w))
+            status = next_batch(m, &has_more, err);
+        if (status != MR_OK || !has_more)
+            break;
+        if (m->in_folder && mr_clock() >= m->deadline &&
+            count_covered(m->w) > m->covered)
+            status = write_checkpoint(m, err);
+        if (status == MR_OK)
+            status = run_threads(m, err);
+    }
+    return status;
+}
+
 /* Begin to keep what the spec wants kept; what does not fit into memory waits
  * beside the output, which is there by now. */
-static enum mr_status open_keeper(
-    struct mr_work *w, const char *output, struct mr_error *err)
+static enum mr_status open_keeper(struct map *m, struct mr_error *err)
 {
-    size_t n = strlen(output);
-    const char *slash = strrchr(output, '/');
+    const char *slash = strrchr(m->output, '/');
+    size_t n = strlen(m->output);
     char *folder;
     enum mr_status status;
 
-    if (n >= 4 && strcmp(output + n - 4, ".mrs") == 0)
-        n = slash == NULL ? 0 : (size_t)(slash - output) + 1;
-    folder = n == 0 ? strdup(".") : strndup(output, n);
+    if (!m->in_folder)
+        n = slash == NULL ? 0 : (size_t)(slash - m->output) + 1;
+    folder = n == 0 ? strdup(".") : strndup(m->output, n);
     if (folder == NULL)
         return mr_fail_nomem(err);
-    status = mr_keeper_open(&w->keeper, &w->plan.spec, folder, err);
+    status = mr_keeper_open(&m->w->keeper, &m->w->plan.spec, folder, err);
     free(folder);
     return status;
 }
 
+static bool is_file_name(const char *output)
+{
+    size_t n = strlen(output);
+
+    return n >= 4 && strcmp(output + n - 4, ".mrs") == 0;
+}
+
 /* Everything that can be refused before the long part begins, the places for
  * the output included. */
-static enum mr_status prepare(struct mr_work *w, const struct mr_map_options *o,
-    struct mr_state_writer **writer_out, struct mr_error *err)
+static enum mr_status prepare(struct map *m, struct mr_error *err)
 {
-    const char *output = o->output == NULL ? "./mr-state" : o->output;
+    const struct mr_map_options *o = m->options;
     const char *spec = o->spec == NULL ? "lake" : o->spec;
+    struct mr_work *w = m->w;
     enum mr_status status = mr_plan_open(spec, &w->plan, err);
 
+    if (status == MR_OK && o->checkpoint_seconds > 0 && !m->in_folder)
+        status =
+            mr_fail(err, MR_USAGE, MR_NOWHERE, "name a folder for the output",
+                "there are no checkpoints of a single file, '%s'", m->output);
     if (status == MR_OK)
         status = open_types(w, err);
     if (status == MR_OK)
@@ -461,50 +719,144 @@ static enum mr_status prepare(struct mr_work *w, const struct mr_map_options *o,
             &w->listing, o->shard, o->shard_last, o->shards, err);
     if (status == MR_OK && o->rejects != NULL)
         status = mr_reject_file_new(o->rejects, &w->rejects, err);
+    if (status == MR_OK && m->in_folder)
+        status = mr_resume_open(m->output, &w->plan.spec, &w->listing,
+            w->observer, &w->resume, err);
+    /* Rejected lines can only be had by reading. */
+    if (w->resume != NULL && o->rejects != NULL)
+        mr_resume_forget(w->resume);
     if (status == MR_OK)
-        status = mr_work_order(w, err);
+        status = mr_state_writer_new(m->output, &w->plan.spec, &m->writer, err);
+    return status == MR_OK ? open_keeper(m, err) : status;
+}
+
+/* ---- the end ---- */
+
+/* What was there already, and where. */
+static enum mr_status tell_found(
+    struct map *m, struct mr_result *result, struct mr_error *err)
+{
+    struct mr_resume *r = m->w->resume;
+    enum mr_status status;
+
+    if (r == NULL)
+        return MR_OK;
+    status = mr_resume_end(r, m->w->observer, err);
+    if (status != MR_OK)
+        return status;
+    result->found = mr_resume_found(r);
+    if (mr_resume_paths(r, &result->state, &result->n_states) != MR_OK)
+        return mr_fail_nomem(err);
+    return MR_OK;
+}
+
+/* All was there already: there is nothing to write. */
+static enum mr_status count_found(
+    const struct mr_work *w, struct mr_result *result, struct mr_error *err)
+{
+    struct mr_coverage all = {.n_repeated = 0};
+    enum mr_status status = mr_resume_coverage(w->resume, &all);
+
     if (status == MR_OK)
-        status = mr_state_writer_new(output, &w->plan.spec, writer_out, err);
-    if (status == MR_OK) {
-        status = open_keeper(w, output, err);
-        if (status != MR_OK)
-            mr_state_writer_abort(*writer_out);
+        status = mr_coverage_settle(&all);
+    if (status == MR_OK)
+        status = mr_result_count(result, &all);
+    mr_coverage_release(&all);
+    return status != MR_OK ? mr_fail_nomem(err) : MR_OK;
+}
+
+/* All has been read: publish it, unless there is nothing new. */
+static enum mr_status publish(
+    struct map *m, struct mr_result *result, struct mr_error *err)
+{
+    struct mr_work *w = m->w;
+    enum mr_status status;
+
+    if (w->resume != NULL && mr_resume_found(w->resume) > 0 &&
+        count_covered(w) + w->listing.n_unlisted == 0) {
+        status = count_found(w, result, err);
+    } else {
+        m->is_last = true;
+        status = write_state(m, result, err);
+        if (status == MR_OK)
+            replace_checkpoint(m, result);
     }
+    return status == MR_OK ? tell_found(m, result, err) : status;
+}
+
+/* The run was told to stop: publish what has been read, as a checkpoint; but
+ * nothing, or what the last one has, needs none.  MR_STOPPED unless that
+ * fails. */
+static enum mr_status publish_part(
+    struct map *m, struct mr_result *result, struct mr_error *err)
+{
+    struct mr_result own = {.path = ""};
+    struct mr_error why = {.status = MR_OK};
+    enum mr_status status = MR_OK;
+
+    if (count_covered(m->w) > m->covered)
+        status = write_part(m, &own, &why);
+    if (status == MR_OK)
+        replace_checkpoint(m, &own);
+    if (status == MR_OK)
+        status = tell_found(m, result, &why);
+    for (size_t i = 0; i < m->w->listing.n; i++)
+        result->left +=
+            !m->w->done[i] &&
+            (m->w->resume == NULL || !mr_resume_may_have(m->w->resume, i));
+    if (status == MR_OK)
+        return err->status;
+    *err = why;
     return status;
+}
+
+static enum mr_status run(
+    struct map *m, struct mr_result *result, struct mr_error *err)
+{
+    struct mr_work *w = m->w;
+    double start = mr_clock();
+    enum mr_status status = mr_work_init(w, count_threads(m->options), err);
+
+    if (status == MR_OK)
+        status = prepare(m, err);
+    m->deadline = start + checkpoint_seconds(m);
+    if (status != MR_OK)
+        return status;
+    status = read_all(m, err);
+    if (status == MR_OK)
+        return publish(m, result, err);
+    return status == MR_STOPPED && m->in_folder ? publish_part(m, result, err)
+                                                : status;
 }
 
 enum mr_status mr_map(const struct mr_map_options *options,
     const struct mr_observer *observer, struct mr_result *result_out,
     struct mr_error *err)
 {
-    struct mr_work *w = calloc(1, sizeof(*w)); /* large, for the spec in it */
+    struct map m = {.w = calloc(1, sizeof(*m.w)), .options = options};
     double start = mr_clock();
-    struct mr_state_writer *writer = NULL;
     struct mr_reject_file *rejects;
     enum mr_status status;
 
     memset(result_out, 0, sizeof(*result_out));
-    if (w == NULL)
+    if (m.w == NULL)
         return mr_fail_nomem(err);
-    w->observer = observer;
-    status = mr_work_init(w, count_threads(options), err);
-    if (status == MR_OK)
-        status = prepare(w, options, &writer, err);
-    if (status == MR_OK) {
-        status = run_threads(w, err);
-        if (status == MR_OK)
-            status = write_state(w, writer, result_out, err);
-        else
-            mr_state_writer_abort(writer);
-    }
-    rejects = w->rejects;
-    w->rejects = NULL;
+    m.w->observer = observer;
+    m.output = options->output == NULL ? "./mr-state" : options->output;
+    m.in_folder = !is_file_name(m.output);
+    status = run(&m, result_out, err);
+    if (m.writer != NULL)
+        mr_state_writer_abort(m.writer);
+    if (status != MR_OK)
+        memcpy(result_out->path, m.checkpoint, sizeof(m.checkpoint));
+    rejects = m.w->rejects;
+    m.w->rejects = NULL;
     if (status == MR_OK && rejects != NULL)
         status = mr_reject_file_finish(rejects, err);
     else
         mr_reject_file_abort(rejects);
-    mr_work_release(w);
-    free(w);
+    mr_work_release(m.w);
+    free(m.w);
     result_out->seconds = mr_clock() - start;
     return status;
 }
@@ -530,54 +882,47 @@ static enum mr_status list_one(
     return MR_OK;
 }
 
-static enum mr_status prepare_one(struct mr_work *w,
-    const struct mr_map_one *one, struct mr_state_writer **writer_out,
-    struct mr_error *err)
+static enum mr_status prepare_one(
+    struct map *m, const struct mr_map_one *one, struct mr_error *err)
 {
+    struct mr_work *w = m->w;
     enum mr_status status = open_types(w, err);
 
     if (status == MR_OK && list_one(one->input, &w->listing) != MR_OK)
         status = mr_fail_nomem(err);
     if (status == MR_OK)
-        status = mr_work_order(w, err);
-    if (status == MR_OK)
-        status =
-            mr_state_writer_new(one->output, &w->plan.spec, writer_out, err);
+        status = mr_state_writer_new(m->output, &w->plan.spec, &m->writer, err);
     if (status != MR_OK)
         return status;
-    mr_state_writer_date(*writer_out, &one->date);
-    status = open_keeper(w, one->output, err);
-    if (status != MR_OK)
-        mr_state_writer_abort(*writer_out);
-    return status;
+    mr_state_writer_date(m->writer, &one->date);
+    return open_keeper(m, err);
 }
 
 enum mr_status mr_map_one(const struct mr_map_one *one, struct mr_error *err)
 {
     const struct mr_observer observer = {.stop = one->stop};
-    struct mr_work *w = calloc(1, sizeof(*w));
+    struct map m = {.w = calloc(1, sizeof(*m.w)), .output = one->output};
     struct mr_result result = {.n_failed = 0};
-    struct mr_state_writer *writer = NULL;
     enum mr_status status;
 
-    if (w == NULL)
+    if (m.w == NULL)
         return mr_fail_nomem(err);
-    w->observer = &observer;
-    status = mr_work_init(w, one->threads, err);
+    m.w->observer = &observer;
+    status = mr_work_init(m.w, one->threads, err);
     /* What the copy points to stays the caller's. */
-    w->plan = *one->plan;
+    m.w->plan = *one->plan;
     if (status == MR_OK)
-        status = prepare_one(w, one, &writer, err);
-    if (status == MR_OK) {
-        status = run_threads(w, err);
-        if (status == MR_OK)
-            status = write_state(w, writer, &result, err);
-        else
-            mr_state_writer_abort(writer);
-    }
-    memset(&w->plan, 0, sizeof(w->plan));
-    mr_work_release(w);
-    free(w);
+        status = prepare_one(&m, one, err);
+    if (status == MR_OK)
+        status = read_all(&m, err);
+    m.is_last = true;
+    if (status == MR_OK)
+        status = write_state(&m, &result, err);
+    if (m.writer != NULL)
+        mr_state_writer_abort(m.writer);
+    memset(&m.w->plan, 0, sizeof(m.w->plan));
+    mr_work_release(m.w);
+    free(m.w);
     mr_result_release(&result);
     return status;
 }

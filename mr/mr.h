@@ -67,6 +67,15 @@ struct mr_result {
     char path[4096]; /* the state file written; empty if none */
     uint64_t state_bytes;
     double seconds;
+    /* Of mr_map: inputs that states in the output's folder had already, which
+     * totals have but users, days and types have not; and these states,
+     * ascending by path. */
+    uint64_t found;
+    char **state;
+    size_t n_states;
+    /* After MR_STOPPED: inputs that were not read, nor seem to be there. */
+    uint64_t left;
+    uint64_t read_bytes; /* of text, by this run */
     /* Partitions that could not be read, ascending by name; the first of
      * them, as many as there are up to MR_FAILED_MAX. */
     struct mr_failed *failed;
@@ -88,13 +97,27 @@ struct mr_map_options {
     /* The parts shard to shard_last of shards; 0 shards: everything. */
     unsigned shard, shard_last, shards;
     const char *rejects; /* file for rejected lines, or NULL */
+    /* In a folder, a checkpoint is published so long after the start or the
+     * last one, or later, so that at most a tenth of the time goes there;
+     * 0: a minute. */
+    double checkpoint_seconds;
 };
 
 /**
  * mr_map(options, observer, result, err): Partitions to one state file.
  * MR_OK even when partitions could not be read: result->totals.failures
- * counts them.  On failure nothing stands under the final names.  Release
- * the result in any case.
+ * counts them.  On failure nothing stands under the final names, but for the
+ * last checkpoint, whose path is result->path then.  Release the result in
+ * any case.
+ *
+ * A checkpoint is the state of all that has been read so far; what has not is
+ * in it as failures of the cause MR_CAUSE_PENDING (mr/coverage.h).  It is
+ * removed once a later one, or the state itself, has been published.
+ * Partitions that states in the folder have already are not read again, unless
+ * rejected lines are wanted; where nothing else is left no file is written.
+ * After MR_STOPPED what has been read is published as a checkpoint is, and
+ * result->path, left, found and states say so; the path is empty if nothing
+ * has been read.
  */
 MR_MUST_CHECK enum mr_status mr_map(const struct mr_map_options *options,
     const struct mr_observer *observer, struct mr_result *result_out,

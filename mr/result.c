@@ -14,7 +14,7 @@ const char *mr_version(void)
     return PACKAGE_VERSION;
 }
 
-void mr_result_release(struct mr_result *result)
+static void release_failed(struct mr_result *result)
 {
     for (size_t i = 0; i < result->n_failed; i++) {
         /* The strings are the result's own; only readers see them const. */
@@ -22,6 +22,16 @@ void mr_result_release(struct mr_result *result)
         free((void *)(uintptr_t)result->failed[i].cause);
     }
     free(result->failed);
+    result->failed = NULL;
+    result->n_failed = 0;
+}
+
+void mr_result_release(struct mr_result *result)
+{
+    release_failed(result);
+    for (size_t i = 0; i < result->n_states; i++)
+        free(result->state[i]);
+    free(result->state);
     memset(result, 0, sizeof(*result));
 }
 
@@ -49,6 +59,7 @@ static enum mr_status fill_failed(
 {
     size_t n = c->n_failures < MR_FAILED_MAX ? c->n_failures : MR_FAILED_MAX;
 
+    release_failed(result);
     result->failed = calloc(n + 1, sizeof(*result->failed));
     if (result->failed == NULL)
         return MR_NOMEM;
@@ -66,16 +77,16 @@ static enum mr_status fill_failed(
     return MR_OK;
 }
 
-enum mr_status mr_result_fill(
-    struct mr_result *result, const struct mr_state_head *head, uint64_t users)
+enum mr_status mr_result_count(
+    struct mr_result *result, const struct mr_coverage *c)
 {
     struct mr_coverage_totals sum;
 
-    if (mr_coverage_sum(&head->coverage, &sum) != MR_OK)
+    if (mr_coverage_sum(c, &sum) != MR_OK)
         return MR_NOMEM;
     result->totals = (struct mr_totals){.partitions = sum.partitions,
         .failures = sum.failures,
-        .repeated = head->coverage.n_repeated,
+        .repeated = c->n_repeated,
         .lines = sum.lines,
         .events = sum.events,
         .rejected = sum.rejected,
@@ -86,12 +97,18 @@ enum mr_status mr_result_fill(
         .stored_bytes = sum.stored_bytes,
         .text_bytes = sum.text_bytes,
         .renamed = sum.renamed};
+    return fill_failed(result, c);
+}
+
+enum mr_status mr_result_fill(
+    struct mr_result *result, const struct mr_state_head *head, uint64_t users)
+{
     result->users = users;
     result->types = head->n_types;
     result->days = 0;
     for (size_t i = 0; i < head->n_cells; i++)
         result->days += i == 0 || head->cell[i].day != head->cell[i - 1].day;
-    return fill_failed(result, &head->coverage);
+    return mr_result_count(result, &head->coverage);
 }
 
 void mr_note(const struct mr_observer *observer, const char *format, ...)

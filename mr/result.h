@@ -9,6 +9,11 @@
 MR_MUST_CHECK enum mr_status mr_result_fill(
     struct mr_result *result, const struct mr_state_head *head, uint64_t users);
 
+/** mr_result_count(result, c): The totals and failures alone, of a settled
+ * coverage. */
+MR_MUST_CHECK enum mr_status mr_result_count(
+    struct mr_result *result, const struct mr_coverage *c);
+
 /** mr_clock(): Seconds of a clock that only goes forward. */
 double mr_clock(void);
 

@@ -11,9 +11,8 @@
 
 /*
  * Users are divided by the top byte of their hash into shards, each a table
- * of its own, open-addressed, with a lock of its own.  To be read, a shard
- * is moved together and sorted where it stands: shards in order are users in
- * order.
+ * of its own, open-addressed, with a lock of its own.  To be read, a shard's
+ * entries are copied and sorted: shards in order are users in order.
  */
 
 #define SHARDS 256
@@ -304,8 +303,9 @@ enum mr_status mr_segments_add(
 
 struct reading {
     struct mr_segment_stream stream;
-    struct mr_segments *segments;
+    const struct mr_segments *segments;
     unsigned shard;
+    struct mr_segment_entry *entry; /* of the shard at hand */
 };
 
 static int compare_entries(const void *a, const void *b)
@@ -354,24 +354,30 @@ static enum mr_status sort_entries(struct mr_segment_entry *entry, size_t n)
     return MR_OK;
 }
 
-/* Move the entries of a table together and put them in order. */
-static enum mr_status sort_shard(struct shard *shard)
+/* The entries of a table in order, and their number. */
+static enum mr_status sort_shard(const struct shard *shard,
+    struct mr_segment_entry **entry_out, size_t *n_out)
 {
-    struct mr_segment_entry *entry = shard->entry;
+    struct mr_segment_entry *entry = malloc((shard->n + 1) * sizeof(*entry));
     size_t n = 0, kept = 0;
 
-    for (size_t i = 0; i < shard->size; i++) {
-        if (entry[i].day_type != FREE)
-            entry[n++] = entry[i];
-    }
-    if (n > 0 && sort_entries(entry, n) != MR_OK)
+    if (entry == NULL)
         return MR_NOMEM;
+    for (size_t i = 0; i < shard->size; i++) {
+        if (shard->entry[i].day_type != FREE)
+            entry[n++] = shard->entry[i];
+    }
+    if (n > 0 && sort_entries(entry, n) != MR_OK) {
+        free(entry);
+        return MR_NOMEM;
+    }
     for (size_t i = 0; i < n; i++) {
         struct mr_segment_entry e = entry[i];
 
         kept = mr_segment_append(entry, kept, &e);
     }
-    shard->n = kept;
+    *entry_out = entry;
+    *n_out = kept;
     return MR_OK;
 }
 
@@ -383,23 +389,26 @@ static enum mr_status next_of_reading(struct mr_segment_stream *stream,
 
     *n_out = 0;
     while (r->shard < SHARDS && *n_out == 0) {
-        struct shard *shard = &r->segments->shard[r->shard++];
-
-        if (sort_shard(shard) != MR_OK)
+        free(r->entry);
+        r->entry = NULL;
+        if (sort_shard(&r->segments->shard[r->shard++], &r->entry, n_out) !=
+            MR_OK)
             return mr_fail_nomem(err);
-        *entry_out = shard->entry;
-        *n_out = shard->n;
+        *entry_out = r->entry;
     }
     return MR_OK;
 }
 
 static void free_reading(struct mr_segment_stream *stream)
 {
-    free(stream);
+    struct reading *r = (struct reading *)stream;
+
+    free(r->entry);
+    free(r);
 }
 
 enum mr_status mr_segments_read(
-    struct mr_segments *s, struct mr_segment_stream **stream_out)
+    const struct mr_segments *s, struct mr_segment_stream **stream_out)
 {
     struct reading *r = calloc(1, sizeof(*r));
 

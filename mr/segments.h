@@ -102,10 +102,11 @@ MR_MUST_CHECK enum mr_status mr_segment_stream_next(
     size_t *n_out, struct mr_error *err);
 void mr_segment_stream_free(struct mr_segment_stream *stream);
 
-/** mr_segments_read(s, stream): All that was added, once.  No thread adds
- * any more; s lives longer than the stream and can only be freed then. */
+/** mr_segments_read(s, stream): All that was added.  No thread adds any more
+ * until the stream is freed; s lives longer.  Memory: that of a 256th of the
+ * users, twice. */
 MR_MUST_CHECK enum mr_status mr_segments_read(
-    struct mr_segments *s, struct mr_segment_stream **stream_out);
+    const struct mr_segments *s, struct mr_segment_stream **stream_out);
 
 /** mr_segment_stream_merge(stream, n, merged): The sums of n streams.  They
  * stay the caller's, to be freed after this one.  Memory: a piece of each,

@@ -28,6 +28,9 @@
  * the job's ring until the owner settles them one after the other.  Where
  * rejected lines are wanted, a file of several frames is unpacked by its
  * owner like any other: of the two things there is only one at a time.
+ *
+ * A partition that a state has already (mr/resume.h) only has its digest
+ * taken, by the thread that would have read it.
  */
 
 #include "mr/work.h"
@@ -122,6 +125,7 @@ struct thread {
     struct mr_batch ready;       /* committed, not yet in the shared table */
     struct mr_coverage coverage; /* committed, not yet the run's */
     struct mr_work_unit *spare;  /* or NULL */
+    bool has_taken;              /* an input, in this round */
     struct mr_progress untold;   /* what the run's progress lacks */
     uint64_t untold_text;        /* bytes of text it stands for */
     struct known_cell known[KNOWN_CELLS];
@@ -142,12 +146,16 @@ struct group {
 
 /* ---- the run as a whole ---- */
 
-/* The run cannot go on.  Of several causes that of the first input stays. */
+/* The run cannot go on.  Of several causes that of the first input stays; a
+ * wish to stop is none where there is another. */
 static void set_fatal(
     struct mr_work *w, size_t input, const struct mr_error *err)
 {
+    bool stops = err->status == MR_STOPPED;
+
     pthread_mutex_lock(&w->lock);
-    if (w->fatal.status == MR_OK || input < w->fatal_input) {
+    if (w->fatal.status == MR_OK ||
+        (!stops && (w->fatal.status == MR_STOPPED || input < w->fatal_input))) {
         w->fatal = *err;
         w->fatal_input = input;
     }
@@ -1047,6 +1055,17 @@ static enum mr_status share_users(
     return status != MR_OK ? mr_aggregate_fail(status, err) : MR_OK;
 }
 
+/* Whether the run is whole, at its end or because it was stopped. */
+static bool is_whole(struct mr_work *w)
+{
+    bool whole;
+
+    pthread_mutex_lock(&w->lock);
+    whole = w->fatal.status == MR_OK || w->fatal.status == MR_STOPPED;
+    pthread_mutex_unlock(&w->lock);
+    return whole;
+}
+
 /* What the thread has kept to itself so far. */
 static enum mr_status share_rest(struct thread *t, struct mr_error *err)
 {
@@ -1158,45 +1177,65 @@ static enum mr_status map_container(struct thread *t, size_t input,
     return status;
 }
 
-static void map_input(struct thread *t, size_t input)
+/* Read an input and share what it has. */
+static enum mr_status read_input(
+    struct thread *t, size_t input, struct group *group, struct mr_error *err)
 {
     const struct mr_input *in = &t->work->listing.inputs[input];
-    struct group group = {.found.sum = t->group_sum};
+    struct mr_error why = {.status = MR_OK};
     struct mr_container *container;
-    struct mr_error err = {.status = MR_OK}, why = {.status = MR_OK};
     enum mr_status status;
 
-    memset(&t->group_sum, 0, sizeof(t->group_sum));
     if (mr_container_open(in, &container, &why) != MR_OK)
-        status = note_failure(&group, in->name, &why, &err);
+        status = note_failure(group, in->name, &why, err);
     else
-        status = map_container(t, input, container, &group, &err);
-    if (status == MR_OK && !stopping(t->work))
-        status = commit(t, &group, &err);
+        status = map_container(t, input, container, group, err);
+    if (status != MR_OK || stopping(t->work))
+        return status;
+    t->work->done[input] = true;
+    return commit(t, group, err);
+}
+
+static void map_input(struct thread *t, size_t input)
+{
+    struct mr_work *w = t->work;
+    struct group group = {.found.sum = t->group_sum};
+    struct mr_error err = {.status = MR_OK};
+    enum mr_status status = MR_OK;
+
+    memset(&t->group_sum, 0, sizeof(t->group_sum));
+    if (w->resume != NULL)
+        status = mr_resume_has(w->resume, input, &w->listing.inputs[input],
+            w->observer->stop, &w->done[input], &err);
+    if (status == MR_OK && !w->done[input])
+        status = read_input(t, input, &group, &err);
     if (status != MR_OK)
-        set_fatal(t->work, input, &err);
+        set_fatal(w, input, &err);
     mr_coverage_release(&group.coverage);
     keep_sum(&t->group_sum, &group.found.sum);
     mr_found_release(&group.found);
     free(group.share);
     free(group.kept);
     t->untold.partitions_done++;
-    t->untold.bytes_done += in->size - group.passed;
+    t->untold.bytes_done += w->listing.inputs[input].size - group.passed;
     if (t->untold.partitions_done >= TELL_FILES)
         tell(t);
 }
 
 /* ---- a thread ---- */
 
-static bool take_input(struct mr_work *w, size_t *input_out)
+static bool take_input(struct thread *t, size_t *input_out)
 {
+    struct mr_work *w = t->work;
     size_t i;
 
-    if (stopping(w))
+    if (stopping(w) ||
+        (t->has_taken && w->deadline > 0 && mr_clock() >= w->deadline))
         return false;
     i = atomic_fetch_add_explicit(&w->next, 1, memory_order_relaxed);
-    if (i >= w->listing.n)
+    if (i >= w->n_order)
         return false;
+    t->has_taken = true;
     *input_out = w->order[i];
     return true;
 }
@@ -1205,6 +1244,7 @@ static bool take_input(struct mr_work *w, size_t *input_out)
 static void help_owners(struct thread *t)
 {
     struct mr_work *w = t->work;
+    double start = mr_clock();
 
     tell(t);
     pthread_mutex_lock(&w->lock);
@@ -1222,6 +1262,7 @@ static void help_owners(struct thread *t)
         run_queued(t, u);
         pthread_mutex_lock(&w->lock);
     }
+    w->idle_seconds += mr_clock() - start;
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -1236,7 +1277,7 @@ void mr_work_thread(struct mr_work *w)
         mr_mapper_init(&t.mapper, &w->plan, w->rejects != NULL, w->types, &err);
     if (status == MR_OK && mr_aggregate_scratch_new(&t.scratch) != MR_OK)
         status = mr_fail_nomem(&err);
-    while (status == MR_OK && take_input(w, &input))
+    while (status == MR_OK && take_input(&t, &input))
         map_input(&t, input);
     if (status == MR_OK) {
         help_owners(&t);
@@ -1247,10 +1288,8 @@ void mr_work_thread(struct mr_work *w)
         pthread_cond_broadcast(&w->changed);
         pthread_mutex_unlock(&w->lock);
     }
-    if (status == MR_OK && !stopping(w)) {
-        if (share_rest(&t, &err) != MR_OK)
-            set_fatal(w, SIZE_MAX, &err);
-    }
+    if (status == MR_OK && is_whole(w) && share_rest(&t, &err) != MR_OK)
+        set_fatal(w, SIZE_MAX, &err);
     tell(&t);
     if (t.spare != NULL)
         unit_free(t.spare);
@@ -1280,27 +1319,32 @@ static int by_size_down(const void *a, const void *b)
 }
 
 /* Largest first, so that no thread is left with a large one at the end. */
-static enum mr_status order_inputs(struct mr_work *w)
+static enum mr_status order_inputs(
+    struct mr_work *w, const size_t *input, size_t n)
 {
-    size_t n = w->listing.n;
     struct sized *sized = malloc((n + 1) * sizeof(*sized));
+    size_t *order = realloc(w->order, (n + 1) * sizeof(*order));
 
-    w->order = malloc((n + 1) * sizeof(*w->order));
-    if (w->order == NULL || sized == NULL) {
+    if (order != NULL)
+        w->order = order;
+    if (order == NULL || sized == NULL) {
         free(sized);
         return MR_NOMEM;
     }
     for (size_t i = 0; i < n; i++) {
-        uint64_t size = w->listing.inputs[i].size;
+        size_t number = input == NULL ? i : input[i];
+        uint64_t size = w->listing.inputs[number].size;
 
         w->progress.bytes += size;
-        sized[i] = (struct sized){size > ORDERED_BYTES ? size : 0, i};
+        sized[i] = (struct sized){size > ORDERED_BYTES ? size : 0, number};
     }
     if (n > 0)
         qsort(sized, n, sizeof(*sized), by_size_down);
     for (size_t i = 0; i < n; i++)
         w->order[i] = sized[i].input;
-    w->progress.partitions = n;
+    w->n_order = n;
+    w->progress.partitions += n;
+    atomic_store(&w->next, 0);
     free(sized);
     return MR_OK;
 }
@@ -1308,16 +1352,35 @@ static enum mr_status order_inputs(struct mr_work *w)
 enum mr_status mr_work_init(
     struct mr_work *w, unsigned threads, struct mr_error *err)
 {
-    w->threads = w->owners = threads;
+    w->threads = threads;
     if (pthread_mutex_init(&w->lock, NULL) != 0 ||
         pthread_cond_init(&w->changed, NULL) != 0)
         return mr_fail_nomem(err);
     return MR_OK;
 }
 
-enum mr_status mr_work_order(struct mr_work *w, struct mr_error *err)
+enum mr_status mr_work_batch(
+    struct mr_work *w, const size_t *input, size_t n, struct mr_error *err)
 {
-    return order_inputs(w) != MR_OK ? mr_fail_nomem(err) : MR_OK;
+    if (w->done == NULL)
+        w->done = calloc(w->listing.n + 1, sizeof(*w->done));
+    if (w->done == NULL ||
+        order_inputs(w, input, input == NULL ? w->listing.n : n) != MR_OK)
+        return mr_fail_nomem(err);
+    return MR_OK;
+}
+
+bool mr_work_left(struct mr_work *w)
+{
+    return atomic_load(&w->next) < w->n_order;
+}
+
+void mr_work_round(struct mr_work *w, unsigned threads, double deadline)
+{
+    w->owners = w->threads = threads;
+    atomic_store(&w->helpers, 0);
+    w->idle_seconds = 0;
+    w->deadline = deadline;
 }
 
 void mr_work_release(struct mr_work *w)
@@ -1333,7 +1396,9 @@ void mr_work_release(struct mr_work *w)
     mr_keeper_release(&w->keeper);
     mr_plan_release(&w->plan);
     mr_listing_release(&w->listing);
+    mr_resume_free(w->resume);
     free(w->order);
+    free(w->done);
     pthread_cond_destroy(&w->changed);
     pthread_mutex_destroy(&w->lock);
 }

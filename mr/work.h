@@ -9,10 +9,16 @@
 #include "mr/found.h"
 #include "mr/mapper.h"
 #include "mr/mr.h"
+#include "mr/resume.h"
 
 /*
  * How threads share the reading of partitions; work.c's opening comment
  * tells how.  map.c starts the threads and makes a state of what they leave.
+ *
+ * Inputs come in batches (mr_work_batch), and a batch is read in rounds
+ * (mr_work_round): in each, all threads read until the batch is at its end or
+ * a deadline has passed.  Between rounds no thread is at work, and what they
+ * have left can be made a state of.
  */
 
 struct mr_work_unit;
@@ -21,7 +27,12 @@ struct mr_work_unit;
 struct mr_work {
     struct mr_plan plan;
     struct mr_listing listing;
-    size_t *order; /* of inputs: largest first */
+    size_t *order;  /* inputs of the batch: largest first */
+    size_t n_order; /* how many */
+    bool *done;     /* by input: read, failed for good, or there already */
+    struct mr_resume *resume; /* what is there already, or NULL */
+    double deadline; /* no thread takes another input from then on (mr_clock);
+                      * 0: none */
     const struct mr_observer *observer;
     struct mr_types *types;
     struct mr_reject_file *rejects; /* or NULL */
@@ -42,24 +53,32 @@ struct mr_work {
                                      * there */
     struct mr_coverage coverage;    /* cells by number in cells */
     struct mr_cellbook cells;
-    struct mr_error fatal; /* of the first input, in order, that failed so */
+    /* Of the first input, in order, that failed so; MR_STOPPED where nothing
+     * failed: what has been read to its end is whole and shared. */
+    struct mr_error fatal;
     size_t fatal_input;
     atomic_bool stopping;
     struct mr_progress progress;
     double last_progress; /* seconds */
+    double idle_seconds;  /* of all threads in this round, without an input */
 };
 
 /** mr_work_init(w, threads): Set up what threads need; w holds the observer
  * and else zeros.  Release it in any case. */
 MR_MUST_CHECK enum mr_status mr_work_init(
     struct mr_work *w, unsigned threads, struct mr_error *err);
-/** mr_work_order(w): Put the inputs of w->listing in order, once it is there;
- * before any thread starts. */
-MR_MUST_CHECK enum mr_status mr_work_order(
-    struct mr_work *w, struct mr_error *err);
+/** mr_work_batch(w, input, n, err): The n inputs of w->listing to read next,
+ * by their numbers; NULL: all there are.  Not while threads are at work. */
+MR_MUST_CHECK enum mr_status mr_work_batch(
+    struct mr_work *w, const size_t *input, size_t n, struct mr_error *err);
+/** mr_work_left(w): Whether the batch has inputs that no thread has taken. */
+bool mr_work_left(struct mr_work *w);
+/** mr_work_round(w, threads, deadline): Before so many threads start; each
+ * takes an input at least, whatever the deadline. */
+void mr_work_round(struct mr_work *w, unsigned threads, double deadline);
 void mr_work_release(struct mr_work *w);
 
-/** mr_work_thread(w): Take part until all inputs have been read; called once
+/** mr_work_thread(w): Take part until the round is over; called once
  * by each thread.  What goes wrong with the run as a whole is in w->fatal. */
 void mr_work_thread(struct mr_work *w);
 

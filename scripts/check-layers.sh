@@ -30,8 +30,8 @@ ranks=(
      superseded"
     "kpi merge merge_private merge_count merge_kept gather covered report
      report_private report_coverage report_figures report_kept report_grid report_retention"
-    "mr result spool rejects figures plan cutter kept found rows_format mapper work
-     map beside rows reduce inspect init_text init forecast forecast_text"
+    "mr result spool rejects figures plan cutter kept found rows_format mapper resume
+     work map beside rows reduce inspect init_text init forecast forecast_text"
 )
 declare -A rank place
 n=0
@@ -96,7 +96,7 @@ check_faces() {
     # The public header is for those who use or make what it declares.
     for file in mr/*.[ch]; do
         case $file in
-        mr/result.[ch] | mr/work.[ch] | mr/map.[ch] | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/forecast.c | mr/init_text.h | mr/mr.h) continue ;;
+        mr/result.[ch] | mr/resume.[ch] | mr/work.[ch] | mr/map.[ch] | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/forecast.c | mr/init_text.h | mr/mr.h) continue ;;
         esac
         ! includes "$file" | grep -qx 'mr/mr\.h' ||
             complain "$file: includes the public header"

@@ -297,6 +297,42 @@ same_as_map() {
     [ "$made" -eq 5 ]
 }
 
+@test "a signal or a kill leaves whole states, and the next run goes on" {
+    local signal pid n
+    mkdir lake
+    events 3000 | split -l 5 -a 4 -d --additional-suffix .json - lake/
+    for signal in TERM KILL; do
+        find lake -name '*.mrs' -delete
+        "$MR" map --beside -j 1 lake >out 2>said &
+        pid=$!
+        while [ "$(find lake -name '*.mrs' | wc -l)" -lt 20 ]; do
+            sleep 0.01
+        done
+        kill -$signal $pid
+        status=0
+        wait $pid || status=$?
+        [ "$signal-$status" = TERM-143 ] || [ "$signal-$status" = KILL-137 ]
+        n=$(find lake -name '*.mrs' | wc -l)
+        [ "$n" -lt 600 ]
+        mr inspect -q lake >/dev/null
+        beside lake
+        [ "$status-$there-$made" = "0-$n-$((600 - n))" ]
+        same_as_map lake
+    done
+}
+
+@test "two runs at a time do the same" {
+    mkdir lake
+    events 1000 | split -l 5 -a 4 -d --additional-suffix .json - lake/
+    mr map -q --beside lake >one &
+    mr map -q --beside lake >two
+    wait $!
+    cmp one two
+    beside lake
+    [ "$there-$made" = 200-0 ]
+    same_as_map lake
+}
+
 @test "a tree of many states is merged within few files and little memory" {
     local k
     mkdir -p many

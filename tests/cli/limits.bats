@@ -161,6 +161,32 @@ for line in open(sys.argv[1], encoding="utf-8"):
     [ $((SECONDS - begin)) -lt 60 ]
 }
 
+@test "10,000 states are merged in bounded memory, within 64 files" {
+    local folder
+    events 20000 >all.json
+    for folder in 0 1 2 3 4 5 6 7 8 9; do
+        mkdir -p "tree/$folder"
+    done
+    split -l 2 -a 4 -d all.json tree/
+    for folder in 0 1 2 3 4 5 6 7 8 9; do
+        mv tree/"$folder"??? "tree/$folder"
+    done
+    mr map -q --beside tree >paths
+    [ "$(wc -l <paths)" -eq 10000 ]
+    mr map -q -o whole.mrs tree
+    run bash -c 'ulimit -v 150000; ulimit -n 64
+        "$MR" reduce -j 2 -q --merged m.mrs --format csv tree'
+    [ "$status" -eq 0 ]
+    cmp m.mrs whole.mrs
+    figures whole.mrs | cmp - <(echo "$output")
+    run bash -c 'ulimit -v 150000; ulimit -n 64; "$MR" reduce -j 2 -q --format csv tree'
+    figures whole.mrs | cmp - <(echo "$output")
+    # Nothing of it takes longer where all but one are superseded.
+    cp whole.mrs tree
+    run bash -c 'ulimit -v 150000; ulimit -n 64; "$MR" reduce -j 2 --format csv tree'
+    [[ $output == 'mr: note: 10000 superseded states are left out'* ]]
+}
+
 @test "without memory: 7 and a sentence, never a wrong figure" {
     mkdir lake
     local i kilobytes

@@ -418,20 +418,18 @@ static void fill(struct mr_aggregate *a, const struct mr_tuple *tuple, size_t n,
     }
 }
 
-/* The number of blocks. */
-static size_t compare(const struct mr_tuple *tuple, size_t n, unsigned threads,
-    unsigned detours, uint64_t gap_ms)
+/* Read an aggregate to which these tuples have been added; return the number
+ * of blocks. */
+static size_t check(struct mr_aggregate *a, const struct mr_tuple *tuple,
+    size_t n, unsigned threads, uint64_t gap_ms)
 {
     struct worker w[THREADS_MAX];
-    struct mr_aggregate *a;
     struct model m;
     size_t *start, n_blocks, want;
 
     model_new(&m, tuple, n, gap_ms);
     start = room(m.n_users + 1, sizeof *start);
     want = model_cut(&m, start);
-    assert_int_equal(mr_aggregate_new(gap_ms, zone, &a), MR_OK);
-    fill(a, tuple, n, threads, detours, gap_ms);
     for (unsigned t = 0; t < threads; t++)
         w[t] = (struct worker){
             .a = a, .model = &m, .start = start, .n_blocks = want};
@@ -440,10 +438,22 @@ static size_t compare(const struct mr_tuple *tuple, size_t n, unsigned threads,
     assert_int_equal(n_blocks, want);
     assert_int_equal(mr_aggregate_users(a), m.n_users);
     run(w, threads, read_thread);
-    mr_aggregate_free(a);
     free(start);
     model_free(&m);
     return want;
+}
+
+static size_t compare(const struct mr_tuple *tuple, size_t n, unsigned threads,
+    unsigned detours, uint64_t gap_ms)
+{
+    struct mr_aggregate *a;
+    size_t n_blocks;
+
+    assert_int_equal(mr_aggregate_new(gap_ms, zone, &a), MR_OK);
+    fill(a, tuple, n, threads, detours, gap_ms);
+    n_blocks = check(a, tuple, n, threads, gap_ms);
+    mr_aggregate_free(a);
+    return n_blocks;
 }
 
 /* Ids of users: even, all in one shard, all in one bucket of its sorting, a
@@ -495,6 +505,44 @@ static void users_come_back(void **state)
     }
 }
 
+/* It is read after each of some shares, of which some come again, and once in
+ * a while the reading is given up. */
+static void reading_leaves_all_as_it_was(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < rounds(40); round++) {
+        size_t n = any(any(2) ? 200 : 12000), end = 0;
+        struct mr_tuple *t = room(n, sizeof *t);
+        unsigned threads = 1 + (unsigned)any(THREADS_MAX);
+        struct mr_aggregate *a;
+
+        random_tuples(t, n, round % 5, 1 + any(any(2) ? 30 : 5000));
+        assert_int_equal(mr_aggregate_new(1800000, zone, &a), MR_OK);
+        for (unsigned k = 1 + (unsigned)any(4); k-- > 0;) {
+            size_t begin = end > 0 && any(3) == 0 ? any(end) : end;
+
+            end += k == 0 ? n - end : any(n - end + 1);
+            fill(a, t + begin, end - begin, threads, (unsigned)any(threads + 1),
+                1800000);
+            if (any(4) == 0) {
+                struct model m;
+
+                model_new(&m, t, end, 1800000);
+                for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s += 1 + s % 3)
+                    assert_int_equal(
+                        mr_aggregate_seal(a, s, no_types, number_of, &m),
+                        MR_OK);
+                model_free(&m);
+                mr_aggregate_unseal(a);
+            }
+            (void)check(a, t, end, threads, 1800000);
+            mr_aggregate_unseal(a);
+        }
+        mr_aggregate_free(a);
+        free(t);
+    }
+}
+
 /* More tuples than are dealt out at a time, more users than a block has. */
 static void blocks_are_cut_by_users(void **state)
 {
@@ -503,7 +551,7 @@ static void blocks_are_cut_by_users(void **state)
 
     (void)state;
     random_tuples(t, n, 0, 500000);
-    for (size_t i = 0; i < 131072; i++) /* exactly two blocks of users */
+    for (size_t i = 0; i <= 131072; i++) /* two blocks of users, and one more */
         t[i].user = (i + 1) * UINT64_C(0x9e3779b97f4a7c15);
     assert_int_equal(compare(t, 131072, 2, 0, 1800000), 2);
     assert_int_equal(compare(t, 131073, 2, 1, 1800000), 3);
@@ -653,9 +701,15 @@ static void dropped_groups_are_one(void **state)
         n[kept] += !is_in[kept][user];
         is_in[kept][user] = true;
     }
-    assert_int_equal(mr_aggregate_add(a, t, 2000, scratch), MR_OK);
-    for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s++)
-        assert_int_equal(mr_aggregate_seal(a, s, types, by_text, types), MR_OK);
+    /* Whether it has been read before or not. */
+    for (size_t half = 0; half < 2; half++) {
+        mr_aggregate_unseal(a);
+        assert_int_equal(
+            mr_aggregate_add(a, t + half * 1000, 1000, scratch), MR_OK);
+        for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s++)
+            assert_int_equal(
+                mr_aggregate_seal(a, s, types, by_text, types), MR_OK);
+    }
     assert_int_equal(mr_aggregate_plan(a, &n_blocks), MR_OK);
     assert_int_equal(n_blocks, 1);
     assert_int_equal(mr_block_builder_new(3, &builder), MR_OK);
@@ -940,6 +994,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(users_come_back),
+        cmocka_unit_test(reading_leaves_all_as_it_was),
         cmocka_unit_test(blocks_are_cut_by_users),
         cmocka_unit_test(blocks_are_cut_by_weight),
         cmocka_unit_test(heavy_users_stand_alone),

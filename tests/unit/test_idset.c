@@ -313,13 +313,19 @@ static void add_pairs(struct mr_idset *set, const struct pair *pair, size_t n)
     }
 }
 
-static struct stored store_set(struct mr_idset *set)
+/* What was added so far; more can follow. */
+static struct stored peek_set(struct mr_idset *set)
 {
     struct mr_id_stream *stream;
-    struct stored s;
 
     assert_int_equal(mr_idset_read(set, &stream, NULL), MR_OK);
-    s = store(stream);
+    return store(stream);
+}
+
+static struct stored store_set(struct mr_idset *set)
+{
+    struct stored s = peek_set(set);
+
     mr_idset_free(set);
     return s;
 }
@@ -409,6 +415,32 @@ static void what_is_stored_is_what_was_added(void **state)
 
         check_stored(&s, &rule, pair, n);
         stored_release(&s);
+        free(pair);
+    }
+}
+
+static void reading_leaves_all_as_it_was(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < rounds(40); round++) {
+        struct mr_idset_rule rule = random_rule();
+        size_t n = random_size(), end = 0;
+        struct pair *pair =
+            random_pairs(n, 1 + (unsigned)below(5), 1 + below(2 * n + 1));
+        struct mr_idset *set =
+            new_set(&rule, below(2) ? MR_IDSET_MEMORY : below(1 << below(20)));
+
+        for (unsigned k = 1 + (unsigned)below(6); k-- > 0;) {
+            size_t more = k == 0 ? n - end : below(n - end + 1);
+            struct stored read;
+
+            add_pairs(set, pair + end, more);
+            end += more;
+            read = peek_set(set);
+            check_stored(&read, &rule, pair, end);
+            stored_release(&read);
+        }
+        mr_idset_free(set);
         free(pair);
     }
 }
@@ -854,6 +886,7 @@ int main(void)
         cmocka_unit_test(numbers_are_packed_and_unpacked),
         cmocka_unit_test(there_is_one_packed_form),
         cmocka_unit_test(what_is_stored_is_what_was_added),
+        cmocka_unit_test(reading_leaves_all_as_it_was),
         cmocka_unit_test(spilling_changes_nothing),
         cmocka_unit_test(merging_is_a_union),
         cmocka_unit_test(threads_change_nothing),

@@ -183,13 +183,19 @@ static struct stored store(struct mr_segment_stream *stream)
     return s;
 }
 
-static struct stored store_segments(struct mr_segments *segments)
+/* What was added so far; more can follow. */
+static struct stored peek_segments(const struct mr_segments *segments)
 {
     struct mr_segment_stream *stream;
-    struct stored s;
 
     assert_int_equal(mr_segments_read(segments, &stream), MR_OK);
-    s = store(stream);
+    return store(stream);
+}
+
+static struct stored store_segments(struct mr_segments *segments)
+{
+    struct stored s = peek_segments(segments);
+
     mr_segments_free(segments);
     return s;
 }
@@ -522,6 +528,33 @@ static void merging_adds(void **state)
     }
 }
 
+static void reading_leaves_all_as_it_was(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < rounds(60); round++) {
+        size_t n = below(3) == 0 ? 60000 : below(3000), end = 0;
+        struct event *event = random_events(n, 2 + below(n + 1));
+        struct mr_segments *s;
+
+        random_spec();
+        s = new_segments();
+        for (unsigned k = 1 + (unsigned)below(4); k-- > 0;) {
+            size_t more = k == 0 ? n - end : below(n - end + 1);
+            struct stored read, want;
+
+            add_events(s, event + end, more);
+            end += more;
+            read = peek_segments(s);
+            want = map_events(event, end);
+            assert_same(&read, &want);
+            stored_release(&read);
+            stored_release(&want);
+        }
+        mr_segments_free(s);
+        free(event);
+    }
+}
+
 /* A block takes users while it has fewer than 4096, and while all its
  * entries are at most 65536; only a user alone has more. */
 static void blocks_end_where_they_must(void **state)
@@ -810,6 +843,7 @@ int main(void)
         cmocka_unit_test(the_documented_example_holds),
         cmocka_unit_test(counts_are_those_of_all_events),
         cmocka_unit_test(merging_adds),
+        cmocka_unit_test(reading_leaves_all_as_it_was),
         cmocka_unit_test(blocks_end_where_they_must),
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(counts_end_at_their_largest),
