@@ -293,6 +293,9 @@ class Day:
     def close(self):
         for laptop in self.laptops.values():
             laptop.close()
+            mounted = os.path.join(laptop.home, "outage", "mounted")
+            if os.path.ismount(mounted):  # something went wrong before
+                subprocess.run(["fusermount3", "-u", "-z", mounted])
         self.server.terminate()
         self.server.wait()
 
