@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cmd/claimant.h"
 #include "cmd/command.h"
 
 static const char *plural(uint64_t n)
@@ -149,8 +150,33 @@ static int map_beside(const struct options *options, struct console *console)
     return code;
 }
 
+/* What --claim does not go with: NULL, or a sentence. */
+static const char *refuse_claim(const struct options *o)
+{
+    const char *output = o->output == NULL ? "" : o->output;
+    size_t n = strlen(output);
+
+    if (!o->claim)
+        return NULL;
+    if (n == 0 || (n >= 4 && strcmp(output + n - 4, ".mrs") == 0))
+        return "map: --claim needs --output DIR, the folder that all machines "
+               "write to; see 'mr map --help'";
+    if (o->beside)
+        return "map: --claim and --beside do not go together: what has a state "
+               "beside it is not read again in any case";
+    if (o->shard.n > 0 || o->shard.is_auto)
+        return "map: --claim shares the partitions out by itself; leave out "
+               "--shard";
+    if (o->rejects != NULL)
+        return "map: --rejects does not go with --claim, which reads a part of "
+               "the partitions only; leave out one of them";
+    return NULL;
+}
+
 int cmd_map(const struct options *options, struct console *console)
 {
+    const char *refusal = refuse_claim(options);
+    struct mr_claimant claimant;
     const struct mr_map_options map = {
         .spec = options->spec,
         .input = options->operand,
@@ -162,12 +188,18 @@ int cmd_map(const struct options *options, struct console *console)
         .shards = options->shard.n,
         .rejects = options->rejects,
         .checkpoint_seconds = options->checkpoint,
+        .claimant = options->claim ? &claimant : NULL,
     };
     struct mr_result result = {0};
     struct mr_error err = {0};
     enum mr_status status;
     int code = EXIT_DONE;
 
+    if (refusal != NULL) {
+        console_error(console, "%s", refusal);
+        return EXIT_USAGE;
+    }
+    claimant_init(&claimant);
     if (options->beside)
         return map_beside(options, console);
     status = mr_map(&map, &console->observer, &result, &err);

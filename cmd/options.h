@@ -49,7 +49,7 @@ struct options {
     struct option_shard shard;
     struct option_percent max_bad;
     struct option_days days;
-    bool beside;
+    bool beside, claim;
     bool new_users, rolling;
     unsigned retention; /* 0 when not given */
     enum mr_format format;

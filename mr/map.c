@@ -26,6 +26,7 @@
 #include "mr/hyperloglog.h"
 #include "mr/map.h"
 #include "mr/result.h"
+#include "mr/sharing.h"
 #include "mr/state.h"
 #include "mr/work.h"
 
@@ -42,7 +43,9 @@ struct map {
     bool in_folder;                 /* and so with checkpoints */
     struct mr_state_writer *writer; /* NULL: none is open */
     bool has_batch;                 /* the one there is has been given out */
+    struct mr_sharing *sharing;     /* NULL: batches are not shared out */
     double deadline;                /* of the next checkpoint */
+    double earliest;                /* when it would not take too much time */
     bool is_last;          /* what the threads left is not needed any more */
     uint64_t covered;      /* partitions and failures in the last checkpoint */
     char checkpoint[4096]; /* its path; empty: there is none */
@@ -551,6 +554,7 @@ static enum mr_status write_checkpoint(struct map *m, struct mr_error *err)
     double now = mr_clock(), least = checkpoint_seconds(m);
     double pause = CHECKPOINT_SHARE * (waited + now - start);
 
+    m->earliest = now + pause;
     m->deadline = now + (pause > least ? pause : least);
     if (status == MR_OK) {
         replace_checkpoint(m, &result);
@@ -633,14 +637,63 @@ static enum mr_status give_found(
     return status;
 }
 
-/* Give out the inputs that are to be read next, if there are any: there is one
- * batch, of all; and what was found where it has to be read after all. */
+/* Whether there is something to read that others have not published.  Before
+ * this run reads what others have claimed, it publishes what it has read: they
+ * may be about to do likewise. */
+static enum mr_status choose_shared(
+    struct map *m, bool *has_out, struct mr_error *err)
+{
+    struct mr_work *w = m->w;
+    enum mr_sharing_next next = MR_SHARING_NONE;
+    enum mr_status status =
+        mr_sharing_choose(m->sharing, m->checkpoint, w->done, &next, err);
+
+    if (status == MR_OK && next == MR_SHARING_OVER &&
+        count_covered(w) > m->covered && mr_clock() >= m->earliest) {
+        status = write_checkpoint(m, err);
+        if (status == MR_OK)
+            status = mr_sharing_choose(
+                m->sharing, m->checkpoint, w->done, &next, err);
+    }
+    *has_out = next != MR_SHARING_NONE;
+    return status;
+}
+
+/* The next batch of those that are shared out. */
+static enum mr_status next_shared(
+    struct map *m, bool *has_out, struct mr_error *err)
+{
+    struct mr_work *w = m->w;
+    enum mr_status status;
+    const size_t *input;
+    size_t n;
+    bool all = false;
+
+    do {
+        status = choose_shared(m, has_out, err);
+        if (status == MR_OK && !*has_out)
+            status =
+                mr_sharing_confirm(m->sharing, w->done, &w->resume, &all, err);
+    } while (status == MR_OK && !*has_out && !all);
+    if (status != MR_OK || !*has_out)
+        return status;
+    /* Two for each thread but the first, so that none waits for long. */
+    status = mr_sharing_take(m->sharing, m->checkpoint, w->done,
+        2 * (size_t)w->threads - 1, &input, &n, err);
+    return status == MR_OK ? mr_work_batch(w, input, n, err) : status;
+}
+
+/* Give out the inputs that are to be read next, if there are any: where nobody
+ * shares them there is one batch, of all; and what was found where it has to
+ * be read after all. */
 static enum mr_status next_batch(
     struct map *m, bool *has_out, struct mr_error *err)
 {
     bool overlaps;
     enum mr_status status;
 
+    if (m->sharing != NULL)
+        return next_shared(m, has_out, err);
     *has_out = !m->has_batch;
     if (!m->has_batch) {
         m->has_batch = true;
@@ -696,6 +749,18 @@ static bool is_file_name(const char *output)
     return n >= 4 && strcmp(output + n - 4, ".mrs") == 0;
 }
 
+static enum mr_status open_sharing(struct map *m, struct mr_error *err)
+{
+    struct mr_work *w = m->w;
+    const size_t none = 0;
+    enum mr_status status = mr_work_batch(w, &none, 0, err);
+
+    if (status != MR_OK)
+        return status;
+    return mr_sharing_new(m->output, &w->plan.spec, &w->listing,
+        m->options->claimant, w->observer, &m->sharing, err);
+}
+
 /* Everything that can be refused before the long part begins, the places for
  * the output included. */
 static enum mr_status prepare(struct map *m, struct mr_error *err)
@@ -720,6 +785,9 @@ static enum mr_status prepare(struct map *m, struct mr_error *err)
     if (status == MR_OK && o->rejects != NULL)
         status = mr_reject_file_new(o->rejects, &w->rejects, err);
     if (status == MR_OK && m->in_folder)
+        mr_resume_note_temporary(m->output, w->observer);
+    /* What is shared out is looked for when nothing is left. */
+    if (status == MR_OK && m->in_folder && o->claimant == NULL)
         status = mr_resume_open(m->output, &w->plan.spec, &w->listing,
             w->observer, &w->resume, err);
     /* Rejected lines can only be had by reading. */
@@ -727,6 +795,8 @@ static enum mr_status prepare(struct map *m, struct mr_error *err)
         mr_resume_forget(w->resume);
     if (status == MR_OK)
         status = mr_state_writer_new(m->output, &w->plan.spec, &m->writer, err);
+    if (status == MR_OK && o->claimant != NULL)
+        status = open_sharing(m, err);
     return status == MR_OK ? open_keeper(m, err) : status;
 }
 
@@ -845,6 +915,7 @@ enum mr_status mr_map(const struct mr_map_options *options,
     m.output = options->output == NULL ? "./mr-state" : options->output;
     m.in_folder = !is_file_name(m.output);
     status = run(&m, result_out, err);
+    mr_sharing_free(m.sharing);
     if (m.writer != NULL)
         mr_state_writer_abort(m.writer);
     if (status != MR_OK)

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "mr/claimant.h"
 #include "mr/rows_kind.h"
 #include "mr/spec_builtin.h"
 #include "mr/status.h"
@@ -47,8 +48,9 @@ struct mr_totals {
     uint64_t events_without_user, other_day, other_type;
     uint64_t stored_bytes, text_bytes;
     uint64_t renamed; /* names that stand for two or more contents */
-    /* Of the failures, by a manifest: in no state; read with other sizes. */
-    uint64_t missing, changed;
+    /* Of the failures: yet to be read when a run ended early; by a manifest,
+     * in no state, and read with other sizes. */
+    uint64_t pending, missing, changed;
 };
 
 /** One partition that could not be read. */
@@ -101,6 +103,9 @@ struct mr_map_options {
      * last one, or later, so that at most a tenth of the time goes there;
      * 0: a minute. */
     double checkpoint_seconds;
+    /* Who this run is to those it shares the input out with, by claims in the
+     * folder (mr/sharing.h); NULL: with nobody. */
+    const struct mr_claimant *claimant;
 };
 
 /**
@@ -115,6 +120,8 @@ struct mr_map_options {
  * removed once a later one, or the state itself, has been published.
  * Partitions that states in the folder have already are not read again, unless
  * rejected lines are wanted; where nothing else is left no file is written.
+ * With a claimant the run reads what no other run of those that share the
+ * folder has published, until nothing is left.
  * After MR_STOPPED what has been read is published as a checkpoint is, and
  * result->path, left, found and states say so; the path is empty if nothing
  * has been read.

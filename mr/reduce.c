@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "mr/calendar.h"
+#include "mr/claimed.h"
 #include "mr/covered.h"
 #include "mr/gather.h"
 #include "mr/publish.h"
@@ -33,8 +34,10 @@ struct reduction {
     int32_t day_first, day_last;
     struct mr_manifest manifest;
     struct mr_covered covered;
+    struct mr_claimed claimed;
     /* The merged head, which is not this one's: but for the failures, which
-     * are those of covered where there is a manifest. */
+     * are those of covered where there is a manifest, and of claimed where
+     * some of them are claimed. */
     struct mr_state_head shown;
 };
 
@@ -98,6 +101,21 @@ static enum mr_status compare_manifest(
         mr_covered_compare(&r->shown.coverage, &r->manifest, &r->covered, err);
     r->shown.coverage.failure = r->covered.failure;
     r->shown.coverage.n_failures = r->covered.n_failures;
+    return status;
+}
+
+/* Who has claimed what has not been read. */
+static enum mr_status look_at_claims(struct reduction *r, struct mr_error *err)
+{
+    struct mr_digest spec;
+    enum mr_status status;
+
+    if (mr_spec_digest(r->shown.spec, &spec) != MR_OK)
+        return mr_fail_nomem(err);
+    status = mr_claimed_find(&r->shown.coverage, &spec, r->list.path, r->list.n,
+        r->observer->note, r->observer->context, &r->claimed, err);
+    if (r->claimed.failure != NULL)
+        r->shown.coverage.failure = r->claimed.failure;
     return status;
 }
 
@@ -422,6 +440,18 @@ static enum mr_status note_holes(
     return status;
 }
 
+/* Partitions that are missing although somebody began to read them. */
+static void note_claimed(const struct reduction *r)
+{
+    const struct mr_claimed *c = &r->claimed;
+
+    if (c->n_claimed > 0)
+        mr_note(r->observer,
+            "of the partitions that are missing %zu %s claimed, '%s' first: %s",
+            c->n_claimed, c->n_claimed == 1 ? "is" : "are",
+            c->failure[c->first].name, c->failure[c->first].cause);
+}
+
 /* What the one who reads the figures should know besides. */
 static void remark(const struct reduction *r, const struct mr_result *result)
 {
@@ -447,6 +477,7 @@ static void remark(const struct reduction *r, const struct mr_result *result)
             (unsigned long long)t->renamed,
             t->renamed == 1 ? " stands" : "s stand");
     note_unlisted(r);
+    note_claimed(r);
     note_further(r);
     if (has_no_row(r))
         note_days(r);
@@ -484,6 +515,7 @@ static enum mr_status report(struct reduction *r, const struct mr_sink *sink,
 
 static void release(struct reduction *r)
 {
+    mr_claimed_release(&r->claimed);
     mr_covered_release(&r->covered);
     mr_manifest_release(&r->manifest);
     mr_kpis_release(&r->kpis);
@@ -518,6 +550,8 @@ enum mr_status mr_reduce(const struct mr_reduce_options *options,
         status = merge_users(&r, result_out, err);
     if (status == MR_OK)
         status = compare_manifest(&r, err);
+    if (status == MR_OK)
+        status = look_at_claims(&r, err);
     if (status == MR_OK)
         status = compute(&r, err);
     if (status == MR_OK)

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mr/publish.h"
 #include "mr/result.h"
 #include "mr/statelist.h"
 
@@ -23,7 +24,6 @@
 
 /* How often the folder may change under a run's eyes. */
 #define RENEWALS_MAX 16
-#define TEMPORARY ".mr-tmp-"
 
 struct match {
     size_t input;
@@ -90,21 +90,20 @@ static void note_refused(
     mr_note(observer, "%s", text);
 }
 
-/* Files that runs which were killed left behind; or that runs have at work. */
-static void note_temporary(
-    const struct mr_observer *observer, const char *folder)
+void mr_resume_note_temporary(
+    const char *folder, const struct mr_observer *observer)
 {
     DIR *dir = opendir(folder);
     const struct dirent *entry;
     unsigned n = 0;
 
     while (dir != NULL && (entry = readdir(dir)) != NULL)
-        n += strncmp(entry->d_name, TEMPORARY, strlen(TEMPORARY)) == 0;
+        n += strncmp(entry->d_name, MR_TEMPORARY, strlen(MR_TEMPORARY)) == 0;
     if (dir != NULL)
         closedir(dir);
     if (n > 0)
         mr_note(observer,
-            "'%s' has %u file%s " TEMPORARY "* of runs that were killed, or "
+            "'%s' has %u file%s " MR_TEMPORARY "* of runs that were killed, or "
             "are at work; no state is read from %s, and when no run is at "
             "work %s can be removed",
             folder, n, n == 1 ? "" : "s", n == 1 ? "it" : "them",
@@ -410,8 +409,6 @@ enum mr_status mr_resume_open(const char *folder, const struct mr_spec *spec,
     else
         status = MR_OK;
     mr_state_list_release(&list);
-    if (status == MR_OK)
-        note_temporary(observer, folder);
     if (status != MR_OK) {
         mr_resume_free(r);
         return status;
@@ -526,6 +523,19 @@ enum mr_status mr_resume_has(struct mr_resume *r, size_t i,
     if (status == MR_OK)
         *has_out = find(r, i, &digest, &r->found[i]);
     return MR_OK;
+}
+
+void mr_resume_trust(struct mr_resume *r, const bool *wanted)
+{
+    for (size_t k = 0; k < r->n_matches; k++) {
+        const struct match *m = &r->match[k];
+        struct found *f = &r->found[m->input];
+
+        if (!wanted[m->input])
+            r->named[m->input] = false;
+        else if (f->state == NULL)
+            *f = (struct found){&r->state[m->state], m->partition};
+    }
 }
 
 /* ---- the end ---- */

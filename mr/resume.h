@@ -25,11 +25,11 @@ struct mr_resume;
 
 /**
  * mr_resume_open(folder, spec, listing, observer, resume, err): Look at the
- * states in a folder, which need not exist.  Notes what is not used, and
- * files that killed runs may have left.  MR_STOPPED when the observer says
- * so, MR_NOMEM.  resume_out is NULL where no name is known.  spec and listing
- * must outlive it.  Memory: what is known of the partitions of the states that
- * have something, and 32 bytes for each match of name and size.
+ * states in a folder, which need not exist.  Notes what is not used.
+ * MR_STOPPED when the observer says so, MR_NOMEM.  resume_out is NULL where no
+ * name is known.  spec and listing must outlive it.  Memory: what is known of
+ * the partitions of the states that have something, and 32 bytes for each
+ * match of name and size.
  */
 MR_MUST_CHECK enum mr_status mr_resume_open(const char *folder,
     const struct mr_spec *spec, const struct mr_listing *listing,
@@ -37,12 +37,22 @@ MR_MUST_CHECK enum mr_status mr_resume_open(const char *folder,
     struct mr_error *err);
 void mr_resume_free(struct mr_resume *r);
 
+/** mr_resume_note_temporary(folder, observer): Note how many files there are
+ * that runs which were killed left behind, or that runs have at work. */
+void mr_resume_note_temporary(
+    const char *folder, const struct mr_observer *observer);
+
 /** mr_resume_has(r, i, input, stop, has, err): Whether input i of the listing
  * is there already; not if its bytes cannot be read, nor if *stop (or NULL)
  * ends the reading of them.  Any number of threads, but each input once. */
 MR_MUST_CHECK enum mr_status mr_resume_has(struct mr_resume *r, size_t i,
     const struct mr_input *input, const volatile int *stop, bool *has_out,
     struct mr_error *err);
+
+/** mr_resume_trust(r, wanted): Take every input i with wanted[i] for found that
+ * is there by name and size, without taking its digest; of the others what is
+ * there does not matter. */
+void mr_resume_trust(struct mr_resume *r, const bool *wanted);
 
 /** mr_resume_may_have(r, i): Whether names and sizes say so. */
 bool mr_resume_may_have(const struct mr_resume *r, size_t i);

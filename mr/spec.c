@@ -386,6 +386,18 @@ enum mr_status mr_spec_text(const struct mr_spec *spec, struct mr_buffer *out)
     return w.status;
 }
 
+enum mr_status mr_spec_digest(
+    const struct mr_spec *spec, struct mr_digest *digest_out)
+{
+    struct mr_buffer text = {0};
+    enum mr_status status = mr_spec_text(spec, &text);
+
+    if (status == MR_OK)
+        *digest_out = mr_digest_bytes(text.p, text.n);
+    mr_buffer_release(&text);
+    return status;
+}
+
 /* The text is read as any spec; that the spec's own text is byte for byte
  * the one that was read is what makes the reading strict. */
 enum mr_status mr_spec_parse(

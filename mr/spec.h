@@ -211,6 +211,11 @@ MR_MUST_CHECK enum mr_status mr_spec_load(
 MR_MUST_CHECK enum mr_status mr_spec_text(
     const struct mr_spec *spec, struct mr_buffer *out);
 
+/** mr_spec_digest(spec, digest): XXH3-128 of the canonical text, as in a
+ * state's header. */
+MR_MUST_CHECK enum mr_status mr_spec_digest(
+    const struct mr_spec *spec, struct mr_digest *digest_out);
+
 /**
  * mr_spec_parse(text, spec, err): Read a canonical text from a state.  The
  * bytes are not trusted: anything but exactly what mr_spec_text would write

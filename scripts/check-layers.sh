@@ -16,8 +16,8 @@ bad=0
 ranks=(
     "status bytes text hash calendar zone csv_rules ascending digestset kernels
      kernels_csv kernels_template kernels_wide kernels_x86 kernels_arm"
-    "source source_list publish manifest spill stream stream_private stream_gzip
-     stream_isal stream_zstd stream_archive lines"
+    "source source_list publish claimant claims claimrun manifest spill stream
+     stream_private stream_gzip stream_isal stream_zstd stream_archive lines"
     "rows_kind spec spec_builtin spec_private spec_words spec_yaml spec_values
      spec_load spec_figures timeform fields fields_private fields_plan shapes
      fields_json json_check jsonwalk jsonvalues jsonpeek csv dialect derive place
@@ -28,10 +28,10 @@ ranks=(
      segments segments_private segments_merge segments_block segments_count"
     "state state_private state_block state_head state_read state_write statelist
      superseded"
-    "kpi merge merge_private merge_count merge_kept gather covered report
+    "kpi merge merge_private merge_count merge_kept gather covered claimed report
      report_private report_coverage report_figures report_kept report_grid report_retention"
     "mr result spool rejects figures plan cutter kept found rows_format mapper resume
-     work map beside rows reduce inspect init_text init forecast forecast_text"
+     sharing work map beside rows reduce inspect init_text init forecast forecast_text"
 )
 declare -A rank place
 n=0
@@ -96,7 +96,7 @@ check_faces() {
     # The public header is for those who use or make what it declares.
     for file in mr/*.[ch]; do
         case $file in
-        mr/result.[ch] | mr/resume.[ch] | mr/work.[ch] | mr/map.[ch] | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/forecast.c | mr/init_text.h | mr/mr.h) continue ;;
+        mr/result.[ch] | mr/resume.[ch] | mr/sharing.[ch] | mr/work.[ch] | mr/map.[ch] | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/forecast.c | mr/init_text.h | mr/mr.h) continue ;;
         esac
         ! includes "$file" | grep -qx 'mr/mr\.h' ||
             complain "$file: includes the public header"
@@ -171,7 +171,7 @@ check_fences() {
     # Files are opened where they are mapped, listed, loaded or published.
     fence_call '(mmap|open|openat|fopen|creat|mkstemp|rename|renameat)[[:space:]]*\(' \
         source.c source_list.c spec_load.c state.c state_read.c publish.c \
-        zone.c spill.c
+        zone.c spill.c claims.c
     fence_call '(printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|putc|fputc|perror|exit|_exit|abort|getenv|setlocale)[[:space:]]*\('
     fence_call '(stdout|stderr|environ)[^A-Za-z0-9_]'
 }

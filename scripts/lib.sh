@@ -14,6 +14,8 @@ packages_check=(libcmocka-dev bats shellcheck mandoc clang-format python3 tzdata
     zstd gzip zip xxhash valgrind clang libomp-dev libclang-rt-dev llvm
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user postgresql
     sshfs openssh-sftp-server e2fsprogs mount)
+packages_engines=(parallel openssh-client openssh-server sshfs iproute2
+    slurm-client slurmctld slurmd munge openmpi-bin systemd awscli rclone fuse3)
 packages_bench=(python3 time)
 }
 

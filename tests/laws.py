@@ -13,7 +13,7 @@ be refused, with a partition that they have in common.
   1 merging states is a union: any order, grouping, repetition, overlap;
     what is superseded can be left out
   2 mapping parts and merging is mapping all: threads, order, splits, shards,
-    a state for each file
+    a state for each file, runs that were cut short and went on
   3 a state does not depend on where the lake lies, nor on the environment
   4 nothing counts twice: mapped twice, or under two names
   5 what cannot be read adds nothing, and its repair completes the state
@@ -28,8 +28,11 @@ import json
 import os
 import random
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 
 from mr_program import Run, number, program, read_csv
 from random_lake import make_lake
@@ -89,6 +92,28 @@ class Lake:
         tree = self.new_path(".states")
         self.run("map", "-q", "--beside", *self.spec, "-o", tree, *args, ".")
         return tree
+
+    def cut_short(self):
+        """The folder of a map that signals ended a few times."""
+        folder = self.new_path(".states")
+        args = ("map", "-q", *self.spec, "-o", folder, ".")
+        begin = time.monotonic()
+        self.map(".")
+        seconds = time.monotonic() - begin
+        for _ in range(self.rng.randint(1, 4)):
+            number = self.rng.choice(
+                (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
+            )
+            threads = str(self.rng.choice((1, 2, 7)))
+            status = interrupt(
+                (self.mr, *args, "-j", threads),
+                number,
+                seconds * self.rng.uniform(0.1, 0.9),
+            )
+            ends = (0, 3, 128 + number, -number)
+            self.true("a signal ends with %d" % status, status in ends)
+        self.run(*args)
+        return folder
 
     def merge(self, *states, threads=2, files=None):
         """None of states that must be refused, and are."""
@@ -188,6 +213,22 @@ class SpecLake(Lake):
         self.whole_file = made.extra
 
 
+def interrupt(command, number, seconds):
+    """The exit status of a command that got a signal after so long."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)
+        if number != signal.SIGKILL
+        else None,
+    )
+    time.sleep(seconds)
+    process.send_signal(number)
+    return process.wait(timeout=120)
+
+
 def whole_file():
     """Lines of 500 events, 7 users."""
     line = '{"data":{"id":"%d","type":"t","attributes":{"user_id":"%d"}},'
@@ -249,6 +290,8 @@ def law_2(lake):
     lake.same("beside", whole, lake.merge(tree))
     lake.same("beside, in groups", whole, lake.merge(tree, files=34))
     lake.same_figures("beside", figures, lake.reduce(tree))
+    for _ in range(2):
+        lake.same("cut short", whole, lake.merge(lake.cut_short()))
     part = lake.map_paths(lake.rng.sample(lake.paths, len(lake.paths) // 2 + 1))
     lake.same("beside and a part", whole, lake.merge(part, tree))
 

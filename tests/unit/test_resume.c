@@ -642,6 +642,8 @@ static void temporary_files_are_noted_and_stay(void **state)
     map_three();
     save("out/.mr-tmp-aaaaaaaaaa", "x", 1);
     open_out(&o, &observer);
+    assert_int_equal(notes.n, 0);
+    mr_resume_note_temporary("out", &observer);
     assert_int_equal(notes.n, 1);
     assert_non_null(strstr(notes.last, "1 file .mr-tmp-*"));
     assert_int_equal(access("out/.mr-tmp-aaaaaaaaaa", F_OK), 0);
