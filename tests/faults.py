@@ -12,7 +12,10 @@ process is killed before, in or after it.  Whatever comes of that:
 - exit 3, the partition concerned is named, and the figures are the oracle's
   of all others;
 - exit 5 or 7, and a sentence that names the file;
+- exit 130 after SIGINT;
 - or the process was killed.
+
+States that are left by then give the oracle's figures of what they have.
 
 Nothing damaged stands under a final name, a temporary file stays only where
 the process was killed or removing it was refused, and the same command run
@@ -37,7 +40,7 @@ import tempfile
 import oracle
 from mr_program import compare_output, program, read_csv
 
-DONE, PARTIAL, TRY_AGAIN, RESOURCES = 0, 3, 5, 7
+DONE, PARTIAL, TRY_AGAIN, RESOURCES, INTERRUPTED = 0, 3, 5, 7, 130
 
 # What each call can suffer.  "link" to "utimensat" are calls that change
 # names and times.
@@ -188,12 +191,16 @@ class Scenario:
     before: files that are there already, by path.
     merge: what to reduce in the end, where the outputs are states.
     share: whether no file can be renamed to a name that exists.
+    clock: whether time runs fast, so that there are checkpoints.
     """
 
-    def __init__(self, name, args, before=None, merge=None, share=False):
+    def __init__(self, name, args, before=None, merge=None, share=False,
+                 clock=False):  # fmt: skip
         self.name, self.args = name, args
         self.before, self.merge = before or {}, merge
         self.settings = {"MR_FAULT_SHARE": 1} if share else {}
+        if clock:
+            self.settings["MR_FAULT_CLOCK"] = 1
 
 
 class Bench:
@@ -201,7 +208,8 @@ class Bench:
 
     def __init__(self, root):
         self.root, self.mr = root, program()
-        self.truths, self.inputs = {}, ("lake", "states", "rich.yaml")
+        self.truths = {}
+        self.inputs = "lake", "states", "rich.yaml", "manifest.csv"
         make_lake(os.path.join(root, "lake"))
         write(os.path.join(root, "rich.yaml"), RICH.encode())
         rich = "--spec", "rich.yaml"
@@ -212,6 +220,9 @@ class Bench:
         self.must(
             root, "map", *rich, "-o", "old.mrs", "lake/date=2024-03-01"
         )
+        self.must(root, "plan", "-q", "--manifest", "manifest.csv", "lake")
+        self.must(root, "map", "-o", "begun/out", "lake/date=2024-03-02")
+        self.begun = contents(os.path.join(root, "begun"))
         old = os.path.join(root, "old")
         os.makedirs(old)
         self.must(
@@ -242,34 +253,30 @@ class Bench:
             encoding="utf-8", errors="replace",
         )  # fmt: skip
 
-    def truth_without(self, failed):
-        """The oracle's truth of all files but some."""
-        if failed not in self.truths:
-            lake = os.path.join(self.root, "lake")
-            paths = sorted(contents(lake))
-            whole = [
-                os.path.join(lake, path)
-                for path in paths
-                if not any(x == path or x.startswith(path + "/")
-                           for x in failed)
-            ]  # fmt: skip
-            truth = oracle.truth_of(whole)
+    def truth_of(self, read, failed):
+        """The oracle's truth of the files whose names are in read."""
+        key = frozenset(read), frozenset(failed)
+        if key not in self.truths:
+            truth = oracle.truth_of(
+                [os.path.join(self.root, "lake", x) for x in sorted(read)]
+            )
             truth["failures"] = sorted(failed)
             truth["totals"]["failures"] = len(failed)
-            self.truths[failed] = truth
-        return self.truths[failed]
+            self.truths[key] = truth
+        return self.truths[key]
 
     def check_figures(self, folder):
-        """What reduce wrote is the oracle's of what was read."""
-        failed = frozenset(
-            x["name"]
-            for x in read_csv(os.path.join(folder, "partitions.csv"))
-            if x["status"] == "failed"
-        )
-        problems = list(compare_output(folder, self.truth_without(failed)))
+        """What reduce wrote is the oracle's of what was read.  Returns the
+        names of the lake that were read, and of all that were not."""
+        rows = read_csv(os.path.join(folder, "partitions.csv"))
+        read = {x["name"] for x in rows if x["status"] == "read"}
+        failed = {x["name"] for x in rows if x["status"] == "failed"}
+        files = set(contents(os.path.join(self.root, "lake")))
+        truth = self.truth_of(read & files, failed)
+        problems = list(compare_output(folder, truth))
         if problems:
             raise Wrong("; ".join(problems[:3]))
-        return failed
+        return files - read, failed
 
     def folder(self, scenario, name):
         """A folder to run a command of a scenario in."""
@@ -281,8 +288,9 @@ class Bench:
             write(os.path.join(path, file), data)
         return path
 
-    def merged(self, folder, place):
-        """The states of a folder, merged, and their figures looked at."""
+    def merged(self, folder, place, whole=True):
+        """The states of a folder, merged, and their figures looked at; whole:
+        what has not been read must be listed as such."""
         state, kpis = folder + ".merged.mrs", folder + ".kpis"
         done = self.run(
             folder,
@@ -290,9 +298,11 @@ class Bench:
         )
         if done.returncode not in (DONE, PARTIAL):
             raise Wrong("reduce gave %d: %s" % (done.returncode, done.stderr))
-        failed = self.check_figures(kpis)
+        missing, failed = self.check_figures(kpis)
         if (done.returncode == PARTIAL) != bool(failed):
             raise Wrong("reduce gave %d" % done.returncode)
+        if whole and bool(missing) != bool(failed):
+            raise Wrong("%s are not read, and not listed" % missing)
         with open(state, "rb") as file:
             data = file.read()
         shutil.rmtree(kpis)
@@ -358,10 +368,15 @@ class Trial:
             lines = [line.rstrip("\n").split(" ", 2) for line in file]
         os.unlink(log)
         # With threads it need not be the call that it was undisturbed.
-        call, struck = next(x[1:] for x in lines if int(x[0]) == self.number)
+        lines.sort(key=lambda x: int(x[0]))
+        call, struck = lines[0][1:]
         self.check_files(folder)
+        if self.scenario.merge and done.returncode not in (DONE, PARTIAL):
+            self.check_left(folder)
         if done.returncode == -9 and self.kind in KILLED:
             return "killed"
+        if done.returncode == INTERRUPTED and self.kind == "SIGINT":
+            return "exit 130"
         if done.returncode in (TRY_AGAIN, RESOURCES):
             self.check_sentence(done.stderr, struck)
             return "exit %d" % done.returncode
@@ -375,6 +390,17 @@ class Trial:
             self.bench.merged(folder, self.scenario.merge)
             return "exit 3"
         raise Wrong("exit %d: %s" % (done.returncode, done.stderr))
+
+    def check_left(self, folder):
+        """Reducing what a run has left that did not come to its end."""
+        place = os.path.join(folder, self.scenario.merge)
+        if place.endswith(".mrs") or not os.path.isdir(place):
+            return
+        if any(
+            x.endswith(".mrs") and not is_temporary(x)
+            for x in contents(place)
+        ):
+            self.bench.merged(folder, self.scenario.merge, whole=False)
 
     def check_files(self, folder):
         """What stands under a final name is whole: as it was before, as it
@@ -391,6 +417,8 @@ class Trial:
                 pass
             elif path.endswith(".mrs"):
                 self.bench.must(folder, "inspect", path)
+            elif path.endswith(".claim"):
+                pass  # says nothing but who has begun with what
             elif path == "rejects.gz":
                 self.check_rejects(data)
             else:
@@ -422,6 +450,15 @@ class Trial:
         raise Wrong("nothing names '%s': %s" % (path, said))
 
     def check_done(self, folder, done):
+        if self.scenario.merge:
+            if self.bench.merged(folder, self.scenario.merge) != (
+                self.sound.merged
+            ):
+                raise Wrong("exit 0, but the merged state differs")
+            for path in done.stdout.splitlines():
+                if not os.path.exists(os.path.join(folder, path)):
+                    raise Wrong("exit 0, but '%s' is not there" % path)
+            return
         if done.stdout != self.sound.said:
             raise Wrong("exit 0, but it printed %r" % done.stdout)
         for path, data in self.sound.files.items():
@@ -454,11 +491,35 @@ def scenarios(bench):
         merge="s.mrs",
     )
     yield Scenario("map with 2 threads", ("map", "-j", "2") + out, merge="out")
+    yield Scenario(
+        "map with checkpoints",
+        mapping + ("--checkpoint", "1") + out,
+        merge="out",
+        clock=True,
+    )
+    yield Scenario(
+        "map resumed", mapping + out, before=bench.begun, merge="out"
+    )
+    yield Scenario("map --claim", mapping + ("--claim",) + out, merge="out")
+    yield Scenario("map --beside -o", mapping + ("--beside",) + out, merge="out")
+    data = {
+        os.path.join("data", x): y
+        for x, y in contents(os.path.join(bench.root, "lake")).items()
+    }
+    yield Scenario(
+        "map --beside", mapping + ("--beside", "data"), before=data, merge="data"
+    )
+    yield Scenario(
+        "map --beside on a share", mapping + ("--beside", "data"), before=data,
+        merge="data", share=True,
+    )  # fmt: skip
+    yield Scenario("plan", ("plan", "-j", "1", "--manifest", "m.csv", "lake"))
     reduction = (
         "reduce", "-j", "1", "-o", "kpis", "--merged", "merged.mrs",
         "--format", "json", "states"
     )  # fmt: skip
-    yield Scenario("reduce", reduction)
+    manifest = "--manifest", "manifest.csv"
+    yield Scenario("reduce", reduction + manifest)
     yield Scenario("reduce over older files", reduction, before=bench.old)
     yield Scenario(
         "reduce on a share", reduction, before=bench.old, share=True
@@ -469,7 +530,7 @@ def scenarios(bench):
 def trials_of(bench, scenario):
     sound = Undisturbed(bench, scenario)
     for number, call in enumerate(sound.calls, 1):
-        for kind in KINDS[call]:
+        for kind in KINDS[call] + ("SIGINT",):
             yield Trial(bench, scenario, sound, number, kind)
 
 

@@ -16,13 +16,15 @@
  *         torn        the first half is written, then the process is killed
  *         before      the process is killed, and the call is not done
  *         after       the call is done, then the process is killed
+ *         SIGINT      the process gets that signal, and the call is done
  *         cut         a mapping of a file that has nothing in it any more
  *         full        from here on nothing can be written: ENOSPC
  *         away        from here on every call below the same top folder is
  *                     refused: EIO
  *
  * With MR_FAULT_SHARE in the environment, no file is ever renamed to a name
- * that exists (EEXIST), as on some shares.
+ * that exists (EEXIST), as on some shares.  With MR_FAULT_CLOCK, ten seconds
+ * pass whenever a file is opened for reading, so that checkpoints fall due.
  */
 #define _GNU_SOURCE
 #undef _FORTIFY_SOURCE /* its inline functions would call others */
@@ -41,6 +43,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum kind {
@@ -52,6 +55,7 @@ enum kind {
     TORN,
     BEFORE,
     AFTER,
+    INTERRUPT,
     CUT,
     FULL,
     AWAY
@@ -79,6 +83,7 @@ static const struct {
     {"torn", TORN, 0},
     {"before", BEFORE, 0},
     {"after", AFTER, 0},
+    {"SIGINT", INTERRUPT, 0},
     {"cut", CUT, 0},
     {"full", FULL, ENOSPC},
     {"away", AWAY, EIO},
@@ -92,12 +97,12 @@ static struct {
     unsigned long at;
     enum kind kind;
     int number;
-    bool share;
+    bool share, clock;
     const char *scope, *log;
     char top[PATH_BYTES]; /* the top folder of the call that was spoiled */
 } fault;
 
-static atomic_ulong calls;
+static atomic_ulong calls, opened;
 static char path_of_fd[FDS][PATH_BYTES]; /* empty: does not count */
 static struct {
     _Atomic(DIR *) dir;
@@ -131,6 +136,7 @@ __attribute__((constructor)) static void begin(void)
     fault.scope = getenv("MR_FAULT_SCOPE");
     fault.log = getenv("MR_FAULT_LOG");
     fault.share = getenv("MR_FAULT_SHARE") != NULL;
+    fault.clock = getenv("MR_FAULT_CLOCK") != NULL;
     strcpy(path_of_fd[0], "(stdin)");
     strcpy(path_of_fd[1], "(stdout)");
     for (size_t i = 0; at != NULL && i < sizeof(kinds) / sizeof(*kinds); i++)
@@ -221,6 +227,8 @@ static enum kind strike(const char *call, const char *path, enum act act)
     log_line(n, call, path);
     if (fault.kind == BEFORE)
         die();
+    if (fault.kind == INTERRUPT)
+        raise(SIGINT);
     return fault.kind;
 }
 
@@ -270,6 +278,8 @@ static int open_at(int folder, const char *path, int flags, mode_t mode)
         return -1;
     fd = real(folder, path, flags, mode);
     keep_name(fd, name);
+    if (name != NULL && act == READS && (flags & O_DIRECTORY) == 0)
+        atomic_fetch_add(&opened, 1);
     return is_lost(kind) ? -1 : fd;
 }
 
@@ -599,4 +609,17 @@ int fstat(int fd, struct stat *info)
 {
     REAL("fstat", int, int, struct stat *);
     GUARD("fstat", name_fd(fd), READS, int, -1, real(fd, info));
+}
+
+/* ---- time ---- */
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int result;
+
+    REAL("clock_gettime", int, clockid_t, struct timespec *);
+    result = real(clock, now);
+    if (fault.clock && clock == CLOCK_MONOTONIC && result == 0)
+        now->tv_sec += 10 * (time_t)atomic_load(&opened);
+    return result;
 }
