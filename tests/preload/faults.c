@@ -18,9 +18,9 @@
  *         after       the call is done, then the process is killed
  *         SIGINT      the process gets that signal, and the call is done
  *         cut         a mapping of a file that has nothing in it any more
- *         full        from here on nothing can be written: ENOSPC
- *         away        from here on every call below the same top folder is
- *                     refused: EIO
+ *         full        from here on nothing can be written below the same top
+ *                     folder: ENOSPC
+ *         away        from here on every call below it is refused: EIO
  *
  * With MR_FAULT_SHARE in the environment, no file is ever renamed to a name
  * that exists (EEXIST), as on some shares.  With MR_FAULT_CLOCK, ten seconds
@@ -221,7 +221,7 @@ static enum kind strike(const char *call, const char *path, enum act act)
         snprintf(fault.top, PATH_BYTES, "%.*s", (int)strcspn(path, "/"), path);
     else if (fault.kind != FULL && fault.kind != AWAY)
         return NONE;
-    if ((fault.kind == FULL && act == READS) ||
+    if ((fault.kind == FULL && (act == READS || !is_same_top(path))) ||
         (fault.kind == AWAY && !is_same_top(path)))
         return NONE;
     log_line(n, call, path);
