@@ -272,7 +272,7 @@ bool console_partial(
     struct console *c, const struct mr_result *result, bool list)
 {
     const struct mr_totals *t = &result->totals;
-    uint64_t n = t->failures, unread = n - t->missing - t->changed;
+    uint64_t n = t->failures, unread = n - t->pending - t->missing - t->changed;
     char text[1280];
 
     for (size_t i = 0; list && i < result->n_failed; i++) {
@@ -293,6 +293,12 @@ bool console_partial(
             "PARTIAL: %" PRIu64 " partition%s could not be read and add%s "
             "nothing to any figure",
             unread, unread == 1 ? "" : "s", unread == 1 ? "s" : "");
+    if (t->pending > 0)
+        console_error(c,
+            "PARTIAL: %" PRIu64 " partition%s not been read yet and add%s "
+            "nothing to any figure",
+            t->pending, t->pending == 1 ? " has" : "s have",
+            t->pending == 1 ? "s" : "");
     if (t->missing > 0)
         console_error(c,
             "PARTIAL: %" PRIu64 " partition%s of the manifest %s in no state",

@@ -11,6 +11,7 @@
 
 #include "mr/manifest.h"
 #include "mr/mr.h"
+#include "mr/publish.h"
 #include "mr/result.h"
 
 /* Stored bytes of a first sample, by which the size of the next is told. */
@@ -325,7 +326,7 @@ static enum mr_status sample_inputs(
         status = mr_fail_nomem(err);
         goto end;
     }
-    snprintf(folder, n, "%s/.mr-tmp-plan-XXXXXX", s->options->scratch);
+    snprintf(folder, n, "%s/" MR_TEMPORARY "plan-XXXXXX", s->options->scratch);
     if (mkdtemp(folder) == NULL) {
         status = mr_fail_errno(err, errno,
             "make it writable, or set TMPDIR to another folder", NULL);

@@ -48,8 +48,9 @@ struct mr_totals {
     uint64_t events_without_user, other_day, other_type;
     uint64_t stored_bytes, text_bytes;
     uint64_t renamed; /* names that stand for two or more contents */
-    /* Of the failures, by a manifest: in no state; read with other sizes. */
-    uint64_t missing, changed;
+    /* Of the failures: yet to be read when a run ended early; by a manifest,
+     * in no state, and read with other sizes. */
+    uint64_t pending, missing, changed;
 };
 
 /** One partition that could not be read. */

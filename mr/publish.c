@@ -94,7 +94,7 @@ static void make_temporary(char name[TEMPORARY_BYTES])
 {
     static const char digits[] = "abcdefghijklmnopqrstuvwxyz012345";
     uint64_t x = unlikely_number();
-    size_t n = strlen(strcpy(name, ".mr-tmp-"));
+    size_t n = strlen(strcpy(name, MR_TEMPORARY));
 
     for (int k = 0; k < 10; k++, x >>= 5)
         name[n++] = digits[x & 31];

@@ -7,14 +7,17 @@
 
 /*
  * Files that appear under their name whole or not at all.  They are written
- * under a temporary name ".mr-tmp-..." in the folder they belong to, synced,
- * renamed, and the folder is synced: after mr_publish_commit the file
+ * under a temporary name, MR_TEMPORARY..., in the folder they belong to,
+ * synced, renamed, and the folder is synced: after mr_publish_commit the file
  * survives a power cut, before it the old file (if any) stands untouched.  A
  * process that is killed leaves a temporary file, which every walk skips.
  *
  * Errors carry the action "cannot write" and the path; the advice follows
  * the system's error.  A full disk or quota is MR_LIMIT, all else MR_IO.
  */
+
+/** What temporary names begin with. */
+#define MR_TEMPORARY ".mr-tmp-"
 
 /** A file in the making.  One thread at a time. */
 struct mr_publish;

@@ -162,11 +162,17 @@ void mr_report_put_partial(
 {
     const struct mr_covered *c = r->covered;
     uint64_t missing = c != NULL ? c->missing : 0;
-    uint64_t changed = c != NULL ? c->changed : 0;
+    uint64_t changed = c != NULL ? c->changed : 0, pending = 0;
 
-    put_warning(w, colour, r->coverage->n_failures - missing - changed,
+    for (size_t i = 0; i < r->coverage->n_failures; i++)
+        pending += mr_failure_is_pending(&r->coverage->failure[i]);
+    put_warning(w, colour,
+        r->coverage->n_failures - pending - missing - changed,
         " could not be read and counts in no figure",
         "s could not be read and count in no figure");
+    put_warning(w, colour, pending,
+        " has not been read yet and counts in no figure",
+        "s have not been read yet and count in no figure");
     put_warning(w, colour, missing,
         " of the manifest is in no state and counts in no figure",
         "s of the manifest are in no state and count in no figure");

@@ -45,7 +45,9 @@ static void describe(struct mr_failed *f)
 {
     f->action = "cannot read";
     f->advice = NULL;
-    if (begins_with(f->cause, MR_CAUSE_MISSING)) {
+    if (strcmp(f->cause, MR_CAUSE_PENDING) == 0) {
+        f->action = "missing";
+    } else if (begins_with(f->cause, MR_CAUSE_MISSING)) {
         f->action = "missing";
         f->advice = "map it, then reduce again";
     } else if (begins_with(f->cause, MR_CAUSE_CHANGED)) {
@@ -97,6 +99,8 @@ enum mr_status mr_result_count(
         .stored_bytes = sum.stored_bytes,
         .text_bytes = sum.text_bytes,
         .renamed = sum.renamed};
+    for (size_t i = 0; i < c->n_failures; i++)
+        result->totals.pending += mr_failure_is_pending(&c->failure[i]);
     return fill_failed(result, c);
 }
 

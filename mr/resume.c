@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mr/publish.h"
 #include "mr/result.h"
 #include "mr/statelist.h"
 
@@ -23,7 +24,6 @@
 
 /* How often the folder may change under a run's eyes. */
 #define RENEWALS_MAX 16
-#define TEMPORARY ".mr-tmp-"
 
 struct match {
     size_t input;
@@ -98,12 +98,12 @@ void mr_resume_note_temporary(
     unsigned n = 0;
 
     while (dir != NULL && (entry = readdir(dir)) != NULL)
-        n += strncmp(entry->d_name, TEMPORARY, strlen(TEMPORARY)) == 0;
+        n += strncmp(entry->d_name, MR_TEMPORARY, strlen(MR_TEMPORARY)) == 0;
     if (dir != NULL)
         closedir(dir);
     if (n > 0)
         mr_note(observer,
-            "'%s' has %u file%s " TEMPORARY "* of runs that were killed, or "
+            "'%s' has %u file%s " MR_TEMPORARY "* of runs that were killed, or "
             "are at work; no state is read from %s, and when no run is at "
             "work %s can be removed",
             folder, n, n == 1 ? "" : "s", n == 1 ? "it" : "them",

@@ -5,10 +5,11 @@
 #include "mr/spill.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "mr/publish.h"
 
 /* Some systems refuse to write or read more at once. */
 #define PIECE_MAX ((size_t)1 << 30)
@@ -34,38 +35,11 @@ static enum mr_status fail(const char *folder, int number, struct mr_error *err)
     return status;
 }
 
-/* A file whose name is gone; or -1, with the reason in errno. */
-static int open_nameless(const char *folder)
-{
-    /* Walks skip names that begin with a dot. */
-    static const char name[] = "/.mr-tmp-XXXXXX";
-    size_t n = strlen(folder);
-    char *path = malloc(n + sizeof(name));
-    int fd, number;
-
-    if (path == NULL) {
-        errno = ENOMEM;
-        return -1;
-    }
-    memcpy(path, folder, n);
-    memcpy(path + n, name, sizeof(name));
-    fd = mkstemp(path);
-    number = errno;
-    if (fd >= 0 && (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || unlink(path) != 0)) {
-        number = errno;
-        (void)unlink(path);
-        close(fd);
-        fd = -1;
-    }
-    free(path);
-    errno = number;
-    return fd;
-}
-
 enum mr_status mr_spill_new(
     const char *folder, struct mr_spill **spill_out, struct mr_error *err)
 {
     struct mr_spill *spill = calloc(1, sizeof(*spill));
+    struct mr_publish *file;
     enum mr_status status;
 
     if (spill == NULL)
@@ -76,12 +50,13 @@ enum mr_status mr_spill_new(
         mr_spill_free(spill);
         return mr_fail_nomem(err);
     }
-    spill->fd = open_nameless(folder);
-    if (spill->fd < 0) {
-        status = fail(folder, errno, err);
+    status = mr_publish_begin_nameless(folder, &file, err);
+    if (status != MR_OK) {
+        mr_error_subject(err, "cannot use", folder);
         mr_spill_free(spill);
         return status;
     }
+    spill->fd = mr_publish_keep(file);
     *spill_out = spill;
     return MR_OK;
 }

@@ -72,6 +72,8 @@ begin() {
     [[ $output == *'partial'* ]]
     run mr inspect out
     [[ $output == *'d.json: not read yet; run mr map again'* ]]
+    run mr reduce out
+    [[ ${lines[0]} == 'PARTIAL: 1 partition has not been read yet and counts in no figure' ]]
     # A pipe's size is unknown: c.json is read again, and counts once.
     run --separate-stderr mr map -o out a.json b.json c.json d.json
     [ "$status" -eq 0 ]

@@ -620,6 +620,21 @@ static void test_coverage_table(void **state)
     assert_holds(text, "400 bytes\ncovered     3 more days and types in part; "
                        "coverage.csv lists all\nbytes ");
     free(text);
+    /* Two of the others were merely not read yet. */
+    set_failure(4, "c", MR_NOWHERE, MR_CAUSE_PENDING);
+    set_failure(5, "d", MR_NOWHERE, MR_CAUSE_PENDING);
+    text = text_of(wide_table);
+    assert_int_equal(strncmp(text,
+                         "PARTIAL: 2 partitions have not been read yet and "
+                         "count in no figure\nPARTIAL: 3 partitions of ",
+                         90),
+        0);
+    free(text);
+    set_failure(5, "d", 0, MR_CAUSE_PENDING); /* no such cause has a place */
+    text = text_of(wide_table);
+    assert_holds(text, "PARTIAL: 1 partition could not be read and ");
+    assert_holds(text, "PARTIAL: 1 partition has not been read yet and ");
+    free(text);
     /* All is there. */
     covered.missing = covered.changed = 0;
     covered.places.n = 1;
