@@ -141,6 +141,10 @@ class Machine:
 
     def __init__(self, case, *args, stop_at="", lake="lake"):
         env = {**os.environ, "LD_PRELOAD": case.library, "MR_STOP_AT": stop_at}
+        # The sanitizers' own library need not come first.
+        env["ASAN_OPTIONS"] = "verify_asan_link_order=0:" + env.get(
+            "ASAN_OPTIONS", ""
+        )
         self.process = subprocess.Popen(
             [case.mr, "map", "--claim", "-o", "shared", *args, lake],
             cwd=case.folder,
@@ -644,8 +648,7 @@ def nasty(case):
 SCENARIOS = (
     together, overtaken, killed, killed_later, interrupted, clocks,
     damaged_claims, other_claims, published_first, without_claims, grown,
-    one_name_twice,
-    bad_copy, damaged_state, nasty,
+    one_name_twice, bad_copy, damaged_state, nasty,
 )  # fmt: skip
 
 
