@@ -5,7 +5,7 @@
 #include "cmd/claimant.h"
 
 #include <inttypes.h>
-#include <pwd.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,9 +31,21 @@ static void random_bytes(unsigned char bytes[16])
     memcpy(bytes, parts, sizeof(parts));
 }
 
+/* Not by getpwuid(3): it may ask a server, which may be down with the rest. */
+static void name_user(char user[MR_CLAIMANT_TEXT])
+{
+    const char *name = getenv("LOGNAME");
+
+    if (name == NULL || name[0] == '\0')
+        name = getenv("USER");
+    if (name != NULL && name[0] != '\0')
+        snprintf(user, MR_CLAIMANT_TEXT, "%s", name);
+    else
+        snprintf(user, MR_CLAIMANT_TEXT, "%" PRIuMAX, (uintmax_t)geteuid());
+}
+
 void claimant_init(struct mr_claimant *c)
 {
-    const struct passwd *user = getpwuid(geteuid());
     unsigned char id[16];
 
     memset(c, 0, sizeof(*c));
@@ -41,10 +53,7 @@ void claimant_init(struct mr_claimant *c)
     /* A name that is too long may come without its NUL: the last byte stays. */
     if (gethostname(c->host, sizeof(c->host) - 1) != 0 || c->host[0] == '\0')
         snprintf(c->host, sizeof(c->host), "unknown");
-    if (user != NULL && user->pw_name[0] != '\0')
-        snprintf(c->user, sizeof(c->user), "%s", user->pw_name);
-    else
-        snprintf(c->user, sizeof(c->user), "%" PRIuMAX, (uintmax_t)geteuid());
+    name_user(c->user);
     random_bytes(id);
     for (size_t i = 0; i < sizeof(id); i++)
         snprintf(c->run + 2 * i, 3, "%02x", (unsigned)id[i]);

@@ -271,45 +271,21 @@ static enum mr_status look_at_all(struct beside *b, struct mr_error *err)
 
 /* ---- making states ---- */
 
-struct sized {
-    uint64_t size;
-    size_t input;
-};
-
-static int by_size_down(const void *a, const void *b)
-{
-    const struct sized *x = a, *y = b;
-
-    if (x->size != y->size)
-        return x->size > y->size ? -1 : 1;
-    return x->input < y->input ? -1 : x->input > y->input;
-}
-
 /* List what is to be mapped. */
 static enum mr_status list_todo(struct beside *b)
 {
     size_t n = b->listing.n;
-    struct sized *sized = malloc((n + 1) * sizeof(*sized));
 
     b->todo = malloc((n + 1) * sizeof(*b->todo));
-    if (sized == NULL || b->todo == NULL) {
-        free(sized);
+    if (b->todo == NULL)
         return MR_NOMEM;
-    }
     for (size_t i = 0; i < n; i++)
         if (b->task[i].outcome == WAITING) {
-            uint64_t size = b->listing.inputs[i].size;
-
-            sized[b->n_todo++] = (struct sized){size, i};
-            b->progress.bytes += size;
+            b->todo[b->n_todo++] = i;
+            b->progress.bytes += b->listing.inputs[i].size;
         }
-    if (b->n_todo > 1)
-        qsort(sized, b->n_todo, sizeof(*sized), by_size_down);
-    for (size_t i = 0; i < b->n_todo; i++)
-        b->todo[i] = sized[i].input;
     b->progress.partitions = b->n_todo;
-    free(sized);
-    return MR_OK;
+    return mr_listing_largest_first(&b->listing, 0, b->todo, b->n_todo);
 }
 
 /* Make the folders that a state in a mirrored tree is in. */

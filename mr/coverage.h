@@ -2,6 +2,7 @@
 #define MR_COVERAGE_H
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "mr/hash.h"
 #include "mr/spec.h"
@@ -76,6 +77,13 @@ int mr_failure_compare(const struct mr_failure *a, const struct mr_failure *b);
  * run had yet to read when the state was published.  Such a failure is
  * pending: it yields to any other failure of its name. */
 #define MR_CAUSE_PENDING "not read yet; run mr map again"
+
+/** mr_cause_is(text, cause): Whether a text tells of one of these causes,
+ * perhaps with more behind it: by whom it is claimed, say. */
+static inline bool mr_cause_is(const char *text, const char *cause)
+{
+    return strncmp(text, cause, strlen(cause)) == 0;
+}
 
 /** mr_failure_is_pending(f): Whether a partition was merely yet to be read. */
 bool mr_failure_is_pending(const struct mr_failure *f);

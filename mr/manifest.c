@@ -103,28 +103,6 @@ enum mr_status mr_manifest_write(
 
 /* ---- reading ---- */
 
-static enum mr_status load(
-    const char *path, struct mr_buffer *text, struct mr_error *err)
-{
-    struct mr_source *source;
-    struct mr_span span;
-    enum mr_status status = mr_source_open(path, &source, err), closed;
-
-    if (status != MR_OK)
-        return status;
-    do {
-        status = mr_source_read(source, &span, err);
-        if (status == MR_OK && span.n > MR_MANIFEST_MAX_BYTES - text->n)
-            status =
-                mr_fail(err, MR_LIMIT, MR_NOWHERE, "is it a manifest at all?",
-                    "it has more than %zu bytes", MR_MANIFEST_MAX_BYTES);
-        if (status == MR_OK && mr_buffer_add(text, span.p, span.n) != MR_OK)
-            status = mr_fail_nomem(err);
-    } while (status == MR_OK && span.n > 0);
-    closed = mr_source_close(source, status == MR_OK ? err : NULL);
-    return status != MR_OK ? status : closed;
-}
-
 /* Where the reading of a text stands. */
 struct cursor {
     char *p, *end;
@@ -306,7 +284,7 @@ enum mr_status mr_manifest_read(
         status = mr_fail(err, MR_USAGE, MR_NOWHERE,
             "check the path; 'mr plan --manifest' writes one", "no such file");
     else
-        status = load(path, &m->text, err);
+        status = mr_source_load(path, MR_MANIFEST_MAX_BYTES, &m->text, err);
     if (status == MR_OK)
         status = mr_manifest_parse(m, err);
     if (status != MR_OK)

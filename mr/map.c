@@ -42,7 +42,7 @@ struct map {
     const char *output;
     bool in_folder;                 /* and so with checkpoints */
     struct mr_state_writer *writer; /* NULL: none is open */
-    bool has_batch;                 /* the one there is has been given out */
+    bool has_batch;                 /* the first one has been given out */
     struct mr_sharing *sharing;     /* NULL: batches are not shared out */
     double deadline;                /* of the next checkpoint */
     double earliest;                /* when it would not take too much time */
@@ -665,10 +665,16 @@ static enum mr_status next_shared(
 {
     struct mr_work *w = m->w;
     enum mr_status status;
-    const size_t *input;
+    const size_t *input, none = 0;
     size_t n;
     bool all = false;
 
+    /* A state is made of what a round has left.  Should nothing be left to
+     * read, there is still one to make of what could not be listed. */
+    if (!m->has_batch && w->listing.n_unlisted > 0) {
+        *has_out = m->has_batch = true;
+        return mr_work_batch(w, &none, 0, err);
+    }
     do {
         status = choose_shared(m, has_out, err);
         if (status == MR_OK && !*has_out)

@@ -539,8 +539,7 @@ static void put_failures(struct writer *w, const struct mr_report *r)
 
     PUT(w, "\n");
     for (i = 0; i < c->n_failures && i < FAILURES_SHOWN; i++) {
-        PUT(w, strncmp(c->failure[i].cause, MR_CAUSE_CHANGED,
-                   strlen(MR_CAUSE_CHANGED)) == 0
+        PUT(w, mr_cause_is(c->failure[i].cause, MR_CAUSE_CHANGED)
                    ? "differs     "
                    : "not read    ");
         put_masked(w, c->failure[i].name);

@@ -165,7 +165,7 @@ void mr_report_put_partial(
     uint64_t changed = c != NULL ? c->changed : 0, pending = 0;
 
     for (size_t i = 0; i < r->coverage->n_failures; i++)
-        pending += mr_failure_is_pending(&r->coverage->failure[i]);
+        pending += mr_cause_is(r->coverage->failure[i].cause, MR_CAUSE_PENDING);
     put_warning(w, colour,
         r->coverage->n_failures - pending - missing - changed,
         " could not be read and counts in no figure",

@@ -35,22 +35,17 @@ void mr_result_release(struct mr_result *result)
     memset(result, 0, sizeof(*result));
 }
 
-static bool begins_with(const char *text, const char *beginning)
-{
-    return strncmp(text, beginning, strlen(beginning)) == 0;
-}
-
 /* What failed, and what to do about it, where the cause is no file's. */
 static void describe(struct mr_failed *f)
 {
     f->action = "cannot read";
     f->advice = NULL;
-    if (strcmp(f->cause, MR_CAUSE_PENDING) == 0) {
+    if (mr_cause_is(f->cause, MR_CAUSE_PENDING)) {
         f->action = "missing";
-    } else if (begins_with(f->cause, MR_CAUSE_MISSING)) {
+    } else if (mr_cause_is(f->cause, MR_CAUSE_MISSING)) {
         f->action = "missing";
         f->advice = "map it, then reduce again";
-    } else if (begins_with(f->cause, MR_CAUSE_CHANGED)) {
+    } else if (mr_cause_is(f->cause, MR_CAUSE_CHANGED)) {
         f->action = "cannot rely on";
         f->advice = "map it again, or plan again if it is right";
     }
@@ -100,7 +95,8 @@ enum mr_status mr_result_count(
         .text_bytes = sum.text_bytes,
         .renamed = sum.renamed};
     for (size_t i = 0; i < c->n_failures; i++)
-        result->totals.pending += mr_failure_is_pending(&c->failure[i]);
+        result->totals.pending +=
+            mr_cause_is(c->failure[i].cause, MR_CAUSE_PENDING);
     return fill_failed(result, c);
 }
 

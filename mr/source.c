@@ -305,6 +305,27 @@ struct mr_span mr_source_whole(const struct mr_source *source)
  */
 #define KEEP_BYTES ((size_t)16 << 20)
 
+enum mr_status mr_source_load(
+    const char *path, size_t most, struct mr_buffer *text, struct mr_error *err)
+{
+    struct mr_source *source;
+    struct mr_span span;
+    enum mr_status status = mr_source_open(path, &source, err), closed;
+
+    if (status != MR_OK)
+        return status;
+    do {
+        status = mr_source_read(source, &span, err);
+        if (status == MR_OK && span.n > most - text->n)
+            status = mr_fail(err, MR_LIMIT, MR_NOWHERE, "is it the right file?",
+                "it has more than %zu bytes", most);
+        if (status == MR_OK && mr_buffer_add(text, span.p, span.n) != MR_OK)
+            status = mr_fail_nomem(err);
+    } while (status == MR_OK && span.n > 0);
+    closed = mr_source_close(source, status == MR_OK ? err : NULL);
+    return status != MR_OK ? status : closed;
+}
+
 void mr_source_let_go(struct mr_source *source, size_t at)
 {
 #ifdef MADV_DONTNEED

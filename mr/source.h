@@ -60,6 +60,12 @@ MR_MUST_CHECK enum mr_status mr_listing_build(char *const *args, size_t n,
     unsigned threads, struct mr_listing *listing_out, struct mr_error *err);
 void mr_listing_release(struct mr_listing *listing);
 
+/** mr_listing_largest_first(listing, floor, input, n): Put the numbers of n
+ * inputs in order: larger ones first; those of equal size, and all of less than
+ * floor bytes, ascending by number.  O(n log n).  MR_NOMEM. */
+MR_MUST_CHECK enum mr_status mr_listing_largest_first(
+    const struct mr_listing *listing, uint64_t floor, size_t *input, size_t n);
+
 /**
  * mr_listing_deal(listing, n, part, err): Deal the inputs to n >= 1 parts of
  * nearly equal bytes: part[i], from 1 to n, is that of inputs[i].  The largest
@@ -122,6 +128,11 @@ struct mr_span mr_source_whole(const struct mr_source *source);
  */
 MR_MUST_CHECK enum mr_status mr_source_read(
     struct mr_source *source, struct mr_span *span_out, struct mr_error *err);
+
+/** mr_source_load(path, most, text, err): Append the whole of a file that is
+ * to be small; MR_LIMIT where it has more than most bytes. */
+MR_MUST_CHECK enum mr_status mr_source_load(const char *path, size_t most,
+    struct mr_buffer *text, struct mr_error *err);
 
 /** mr_source_let_go(source, at): The bytes before at have been passed: give
  * pages of a mapping back that lie well behind.  They stay readable. */

@@ -482,24 +482,6 @@ static enum mr_status use_stdin(struct builder *b)
     return MR_OK;
 }
 
-static enum mr_status read_list(
-    const char *path, struct mr_buffer *text, struct mr_error *err)
-{
-    struct mr_source *source;
-    struct mr_span span;
-    enum mr_status status = mr_source_open(path, &source, err), closed;
-
-    if (status != MR_OK)
-        return status;
-    do {
-        status = mr_source_read(source, &span, err);
-        if (status == MR_OK && mr_buffer_add(text, span.p, span.n) != MR_OK)
-            status = mr_fail_nomem(err);
-    } while (status == MR_OK && span.n > 0);
-    closed = mr_source_close(source, status == MR_OK ? err : NULL);
-    return status != MR_OK ? status : closed;
-}
-
 static enum mr_status add_list_line(
     struct builder *b, const uint8_t *p, size_t n, uint64_t offset)
 {
@@ -533,7 +515,7 @@ static enum mr_status add_list(struct builder *b, const char *path)
             "lists nested more than %d deep", LIST_DEPTH_MAX);
     status = strcmp(path, "-") == 0 ? use_stdin(b) : MR_OK;
     if (status == MR_OK) {
-        status = read_list(path, &text, b->err);
+        status = mr_source_load(path, SIZE_MAX, &text, b->err);
         /* A list that is not there is the caller's mistake. */
         if (status == MR_IO)
             status = b->err != NULL ? (b->err->status = MR_USAGE) : MR_USAGE;
@@ -798,37 +780,60 @@ static void sink_top(struct part *heap, size_t n)
     }
 }
 
-static int largest_first(const void *a, const void *b)
-{
-    const struct mr_input *const *x = a, *const *y = b;
+struct sized {
+    uint64_t size;
+    size_t input;
+};
 
-    if ((*x)->size != (*y)->size)
-        return (*x)->size > (*y)->size ? -1 : 1;
-    return by_name(*x, *y);
+static int by_size_down(const void *a, const void *b)
+{
+    const struct sized *x = a, *y = b;
+
+    if (x->size != y->size)
+        return x->size > y->size ? -1 : 1;
+    return x->input < y->input ? -1 : x->input > y->input;
+}
+
+enum mr_status mr_listing_largest_first(
+    const struct mr_listing *listing, uint64_t floor, size_t *input, size_t n)
+{
+    struct sized *sized = malloc((n + 1) * sizeof *sized);
+
+    if (sized == NULL)
+        return MR_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t size = listing->inputs[input[i]].size;
+
+        sized[i] = (struct sized){size < floor ? 0 : size, input[i]};
+    }
+    if (n > 1)
+        qsort(sized, n, sizeof *sized, by_size_down);
+    for (size_t i = 0; i < n; i++)
+        input[i] = sized[i].input;
+    free(sized);
+    return MR_OK;
 }
 
 enum mr_status mr_listing_deal(const struct mr_listing *listing, unsigned n,
     unsigned *part_out, struct mr_error *err)
 {
-    const struct mr_input **order =
-        malloc((listing->n + 1) * sizeof(const struct mr_input *));
+    size_t *order = malloc((listing->n + 1) * sizeof *order);
     struct part *heap = calloc(n, sizeof *heap);
 
-    if (heap == NULL || order == NULL) {
+    for (size_t i = 0; order != NULL && i < listing->n; i++)
+        order[i] = i;
+    if (heap == NULL || order == NULL ||
+        mr_listing_largest_first(listing, 0, order, listing->n) != MR_OK) {
         free(heap);
         free(order);
         return mr_fail_nomem(err);
     }
     for (unsigned i = 0; i < n; i++)
         heap[i].k = i + 1;
-    for (size_t i = 0; i < listing->n; i++)
-        order[i] = &listing->inputs[i];
-    if (listing->n > 1)
-        qsort(order, listing->n, sizeof *order, largest_first);
     for (size_t i = 0; i < listing->n; i++) {
-        part_out[order[i] - listing->inputs] = heap->k;
+        part_out[order[i]] = heap->k;
         /* One more each, so that empty files are dealt out too. */
-        heap->bytes += order[i]->size + 1;
+        heap->bytes += listing->inputs[order[i]].size + 1;
         sink_top(heap, n);
     }
     free(heap);

@@ -47,8 +47,8 @@
 /* Tuples a thread keeps before it visits the shared table. */
 #define READY_TUPLES ((size_t)1 << 15)
 
-/* Files up to so many stored bytes are not put in order of size: none takes
- * long, and side by side in a folder they are found faster. */
+/* Files of less than so many stored bytes are not put in order of size: none
+ * takes long, and side by side in a folder they are found faster. */
 #define ORDERED_BYTES ((uint64_t)64 << 10)
 /* A thread tells of its progress after so much text, or so many files. */
 #define TELL_TEXT_BYTES ((uint64_t)MR_LINES_BLOCK / 2)
@@ -1304,49 +1304,23 @@ void mr_work_thread(struct mr_work *w)
     mr_mapper_release(&t.mapper);
 }
 
-struct sized {
-    uint64_t size;
-    size_t input;
-};
-
-static int by_size_down(const void *a, const void *b)
-{
-    const struct sized *x = a, *y = b;
-
-    if (x->size != y->size)
-        return x->size > y->size ? -1 : 1;
-    return x->input < y->input ? -1 : x->input > y->input;
-}
-
 /* Largest first, so that no thread is left with a large one at the end. */
 static enum mr_status order_inputs(
     struct mr_work *w, const size_t *input, size_t n)
 {
-    struct sized *sized = malloc((n + 1) * sizeof(*sized));
     size_t *order = realloc(w->order, (n + 1) * sizeof(*order));
 
-    if (order != NULL)
-        w->order = order;
-    if (order == NULL || sized == NULL) {
-        free(sized);
+    if (order == NULL)
         return MR_NOMEM;
-    }
+    w->order = order;
     for (size_t i = 0; i < n; i++) {
-        size_t number = input == NULL ? i : input[i];
-        uint64_t size = w->listing.inputs[number].size;
-
-        w->progress.bytes += size;
-        sized[i] = (struct sized){size > ORDERED_BYTES ? size : 0, number};
+        order[i] = input == NULL ? i : input[i];
+        w->progress.bytes += w->listing.inputs[order[i]].size;
     }
-    if (n > 0)
-        qsort(sized, n, sizeof(*sized), by_size_down);
-    for (size_t i = 0; i < n; i++)
-        w->order[i] = sized[i].input;
     w->n_order = n;
     w->progress.partitions += n;
     atomic_store(&w->next, 0);
-    free(sized);
-    return MR_OK;
+    return mr_listing_largest_first(&w->listing, ORDERED_BYTES, order, n);
 }
 
 enum mr_status mr_work_init(

@@ -78,6 +78,24 @@ refused() {
     cmp one.mrs merged.mrs
 }
 
+@test "what cannot be listed is told, whatever is left to read" {
+    small_lake lake
+    ln -s nowhere lake/gone.json
+    mr map -q -o one.mrs lake || [ "$?" -eq 3 ]
+    run mr map -q --claim -o shared lake
+    [ "$status" -eq 3 ]
+    rm shared/*.mrs
+    rm lake/gone.json
+    mr map -q -o shared lake
+    ln -s nowhere lake/gone.json
+    run mr map --claim -o shared lake
+    [ "$status" -eq 3 ]
+    [[ $output == *"cannot read 'gone.json': No such file or directory"* ]]
+    run mr reduce -q --merged merged.mrs shared
+    [ "$status" -eq 3 ]
+    cmp one.mrs merged.mrs
+}
+
 @test "of one name and size the first published counts" {
     mkdir -p here/day=2024-03-01 there/day=2024-03-01
     event '2024-03-01 10:00' ann >here/day=2024-03-01/a.json

@@ -52,7 +52,10 @@ Host *
 END
     /usr/sbin/sshd -f sshd.conf -E sshd.log
     export PARALLEL_SSH="ssh -F $PWD/ssh.conf"
-    until_true ssh -F ssh.conf laptop-1 true || cat sshd.log >&2
+    until_true ssh -F ssh.conf laptop-1 true || {
+        export MISSING='an sshd that this user starts lets nobody in'
+        cat sshd.log >&3
+    }
 }
 
 setup() {

@@ -18,45 +18,11 @@
 #include <cmocka.h>
 
 #include "mr/claimed.h"
+#include "tests/unit/folder.h"
 
 #define MIB ((uint64_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
 #define TIB ((uint64_t)1 << 40)
-
-/* ---- a folder of the tests' own, which is the current one ---- */
-
-static char folder[64];
-static int start_fd;
-
-static int enter_folder(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/mr-test-claims-XXXXXX");
-    start_fd = open(".", O_RDONLY);
-    return mkdtemp(folder) == NULL || chdir(folder) != 0;
-}
-
-static int leave_folder(void **state)
-{
-    char command[256];
-
-    (void)state;
-    if (fchdir(start_fd) != 0)
-        return 1;
-    close(start_fd);
-    snprintf(command, sizeof command, "chmod -R u+rwx %s; rm -rf %s", folder,
-        folder);
-    return system(command) != 0;
-}
-
-static void put_bytes(const char *path, const void *p, size_t n)
-{
-    FILE *file = fopen(path, "wb");
-
-    assert_non_null(file);
-    assert_int_equal(fwrite(p, 1, n, file), n);
-    assert_int_equal(fclose(file), 0);
-}
 
 static void put(const char *path, const char *text)
 {

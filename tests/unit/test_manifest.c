@@ -13,37 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static char folder[64];
-static int start_fd;
-
-static int enter_folder(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/mr-test-manifest-XXXXXX");
-    start_fd = open(".", O_RDONLY);
-    return mkdtemp(folder) == NULL || chdir(folder) != 0;
-}
-
-static int leave_folder(void **state)
-{
-    char command[128];
-
-    (void)state;
-    if (fchdir(start_fd) != 0)
-        return 1;
-    close(start_fd);
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command) != 0;
-}
-
-static void write_bytes(const char *path, const void *p, size_t n)
-{
-    FILE *file = fopen(path, "wb");
-
-    assert_non_null(file);
-    assert_int_equal(fwrite(p, 1, n, file), n);
-    assert_int_equal(fclose(file), 0);
-}
+#include "tests/unit/folder.h"
 
 /* ---- writing ---- */
 
@@ -122,7 +92,7 @@ static void test_round_trip(void **state)
     struct mr_error err;
 
     (void)state;
-    write_bytes("m.csv", "old", 3);
+    put_bytes("m.csv", "old", 3);
     assert_int_equal(mr_manifest_write(&listing, "m.csv", &err), MR_OK);
     assert_int_equal(mr_manifest_read("m.csv", &m, &err), MR_OK);
     assert_int_equal(m.n, 5);
@@ -150,7 +120,7 @@ static void test_cannot_write(void **state)
 
     (void)state;
     assert_int_equal(mr_manifest_write(&listing, "no/m.csv", &err), MR_IO);
-    write_bytes("m.csv", "old", 3);
+    put_bytes("m.csv", "old", 3);
     listing.unlisted = &(struct mr_unlisted){.name = TEXT("gone")};
     listing.n_unlisted = 1;
     assert_int_equal(mr_manifest_write(&listing, "m.csv", &err), MR_IO);
@@ -170,7 +140,7 @@ static void read_text(
     char sentence[1200];
     enum mr_status got;
 
-    write_bytes("m.csv", text, n);
+    put_bytes("m.csv", text, n);
     got = mr_manifest_read("m.csv", &m, &err);
     if (got != want || (cause != NULL && strstr(err.cause, cause) == NULL))
         fail_msg("'%.60s' gave %d, '%s'", text, got, err.cause);
@@ -268,7 +238,7 @@ static void test_cuts_and_changes(void **state)
             continue;
         memcpy(text, written, sizeof text);
         text[i] = (char)(text[i] == '9' ? '8' : text[i] + 1);
-        write_bytes("m.csv", text, sizeof text - 1);
+        put_bytes("m.csv", text, sizeof text - 1);
         /* Digits of a name may change, of a size they may not. */
         assert_int_equal(mr_manifest_read("m.csv", &m, &err),
             i >= DIGITS_FROM && i <= DIGITS_TO ? MR_OK : MR_FORMAT);

@@ -20,29 +20,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static char folder[64];
-static int start_fd;
-
-static int enter_folder(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/mr-test-publish-XXXXXX");
-    start_fd = open(".", O_RDONLY);
-    return mkdtemp(folder) == NULL || chdir(folder) != 0;
-}
-
-static int leave_folder(void **state)
-{
-    char command[256];
-
-    (void)state;
-    if (fchdir(start_fd) != 0)
-        return 1;
-    close(start_fd);
-    snprintf(command, sizeof command, "chmod -R u+rwx %s; rm -rf %s", folder,
-        folder);
-    return system(command) != 0;
-}
+#include "tests/unit/folder.h"
 
 static void assert_file(const char *path, const char *expected)
 {

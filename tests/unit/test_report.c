@@ -630,7 +630,9 @@ static void test_coverage_table(void **state)
                          90),
         0);
     free(text);
-    set_failure(5, "d", 0, MR_CAUSE_PENDING); /* no such cause has a place */
+    /* By whom it is claimed makes no other cause of it. */
+    set_failure(4, "c", MR_NOWHERE, MR_CAUSE_PENDING " (claimed)");
+    set_failure(5, "d", MR_NOWHERE, "not read");
     text = text_of(wide_table);
     assert_holds(text, "PARTIAL: 1 partition could not be read and ");
     assert_holds(text, "PARTIAL: 1 partition has not been read yet and ");

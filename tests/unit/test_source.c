@@ -17,40 +17,9 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-/* Every test works in a new folder, which is the working folder. */
-static char folder[64];
-static int start_fd;
+#include "tests/unit/folder.h"
+
 static const char *own_path;
-
-static int enter_folder(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/mr-test-source-XXXXXX");
-    start_fd = open(".", O_RDONLY);
-    return mkdtemp(folder) == NULL || chdir(folder) != 0;
-}
-
-static int leave_folder(void **state)
-{
-    char command[256];
-
-    (void)state;
-    if (fchdir(start_fd) != 0)
-        return 1;
-    close(start_fd);
-    snprintf(command, sizeof command, "chmod -R u+rwx %s; rm -rf %s", folder,
-        folder);
-    return system(command) != 0;
-}
-
-static void write_bytes(const char *path, const void *p, size_t n)
-{
-    FILE *file = fopen(path, "wb");
-
-    assert_non_null(file);
-    assert_int_equal(fwrite(p, 1, n, file), n);
-    assert_int_equal(fclose(file), 0);
-}
 
 /* A file of n bytes that tell their place. */
 static uint8_t *write_pattern(const char *path, size_t n)
@@ -60,7 +29,7 @@ static uint8_t *write_pattern(const char *path, size_t n)
     assert_non_null(p);
     for (size_t i = 0; i < n; i++)
         p[i] = (uint8_t)(i % 251 + 1);
-    write_bytes(path, p, n);
+    put_bytes(path, p, n);
     return p;
 }
 
@@ -153,7 +122,7 @@ static void test_cut(void **state)
 
     (void)state;
     expected = write_pattern("file", n);
-    write_bytes("whole", expected, n);
+    put_bytes("whole", expected, n);
     fault_elsewhere();
     whole = open_source("whole");
     /* Cut before anything has been touched, and in the middle of a page:
@@ -167,12 +136,12 @@ static void test_cut(void **state)
         assert_int_equal(span.p[i], 0);
     close_failing(source, "cut short while it was being read");
     /* Cut and made long again: nothing to see but the fault. */
-    write_bytes("file", expected, n);
+    put_bytes("file", expected, n);
     source = open_source("file");
     span = mr_source_whole(source);
     assert_int_equal(truncate("file", 0), 0);
     assert_int_equal(span.p[n - 1], 0);
-    write_bytes("file", expected, n);
+    put_bytes("file", expected, n);
     close_failing(source, "cut short while it was being read");
     /* The other mapping is as it was. */
     assert_bytes(whole, expected, n);
@@ -238,7 +207,7 @@ static void test_empty_and_unmappable(void **state)
     struct mr_error err;
 
     (void)state;
-    write_bytes("file", "", 0);
+    put_bytes("file", "", 0);
     source = open_source("file");
     assert_null(mr_source_whole(source).p);
     assert_bytes(source, NULL, 0);
@@ -265,7 +234,7 @@ static void test_changed(void **state)
     assert_int_equal(utimensat(AT_FDCWD, "file", times, 0), 0);
     close_failing(source, "changed while it was being read");
     source = open_source("file");
-    write_bytes("more", "", 0);
+    put_bytes("more", "", 0);
     free(write_pattern("file", 6000));
     close_failing(source, "changed while it was being read");
     /* A small file's bytes are those of its opening. */
@@ -461,7 +430,7 @@ static void assert_usage(const char *const *args, size_t n)
 
 static void put(const char *path, const char *text)
 {
-    write_bytes(path, text, strlen(text));
+    put_bytes(path, text, strlen(text));
 }
 
 static void make_lake(void)
@@ -497,7 +466,7 @@ static void test_walk_of_many(void **state)
 
         snprintf(line, sizeof line, "many/%04d", k);
         memset(text, 'x', sizeof text);
-        write_bytes(line, text, (size_t)(k % 16));
+        put_bytes(line, text, (size_t)(k % 16));
     }
     for (int i = 0; i < N; i++) {
         snprintf(line, sizeof line, "%04d < many/%04d %d\n", i, i, i % 16);
@@ -594,12 +563,12 @@ static void test_lists(void **state)
     put("loop", "@loop\n");
     ASSERT_USAGE("@loop");
     ASSERT_USAGE("@nothing");
-    write_bytes("nul", "a\0b\n", 4);
+    put_bytes("nul", "a\0b\n", 4);
     ASSERT_USAGE("@nul");
     put("two", "-\n-\n");
     ASSERT_USAGE("@two");
     memset(long_list, '\n', sizeof long_list);
-    write_bytes("blank", long_list, sizeof long_list);
+    put_bytes("blank", long_list, sizeof long_list);
     ASSERT_USAGE("@blank");
 }
 
