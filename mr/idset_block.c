@@ -302,11 +302,12 @@ static enum mr_status read_block(struct reading *r,
     if (mr_hash64(packed.p, packed.n) != block->checksum)
         status = mr_fail(err, MR_CHECKSUM, r->index->start + block->offset,
             "copy it again from where it was made",
-            "a block of ids is damaged: its checksum differs");
+            "a block of section DUPS is damaged: its checksum differs");
     else if (!mr_ascending_unpack(
                  packed, block->first, block->last, n, r->hash))
         status = mr_fail(err, MR_FORMAT, r->index->start + block->offset,
-            "make it again with mr map", "a block of ids is not sound");
+            "make it again with mr map",
+            "a block of section DUPS is not sound");
     return blame(r, status, err);
 }
 

@@ -141,10 +141,14 @@ static enum mr_status reject(struct mr_mapper *m, struct mr_batch *batch,
     return mr_reject_pack(r, out);
 }
 
+/* Beside MR_EVENT_NOMEM and reasons. */
+#define TOO_MANY_TYPES (-3)
+
 /* An event, or the reason why it is none. */
 static int take_event(struct mr_mapper *m, const struct mr_record *record,
     const struct mr_folder_hint *hint, struct mr_batch *batch)
 {
+    enum mr_status status;
     struct mr_event event;
     uint32_t type;
     int reason = mr_event_decode(&m->plan->events, record, &m->scratch, &event);
@@ -155,22 +159,23 @@ static int take_event(struct mr_mapper *m, const struct mr_record *record,
         return mr_row_add(m->rows, record, &event, hint) == MR_OK
                    ? MR_EVENT_OK
                    : MR_EVENT_NOMEM;
-    if (mr_type_id(m->types, MR_TEXT_TYPE, event.type, &type) != MR_OK ||
-        mr_batch_event(batch, m->plan->zone, event.time_ms, type, event.user,
-            event.has_user) != MR_OK)
-        return MR_EVENT_NOMEM;
-    if (m->plan->has_figures &&
-        mr_figures_count(&m->figures, record, &event, hint, batch) != MR_OK)
-        return MR_EVENT_NOMEM;
-    if (m->plan->keeps &&
-        mr_kept_note(m->plan, &event, batch->last_day.day, batch) != MR_OK)
-        return MR_EVENT_NOMEM;
+    status = mr_type_id(m->types, MR_TEXT_TYPE, event.type, &type);
+    if (status == MR_OK)
+        status = mr_batch_event(batch, m->plan->zone, event.time_ms, type,
+            event.user, event.has_user);
+    if (status == MR_OK && m->plan->has_figures)
+        status = mr_figures_count(&m->figures, record, &event, hint, batch);
+    if (status == MR_OK && m->plan->keeps)
+        status = mr_kept_note(m->plan, &event, batch->last_day.day, batch);
+    if (status != MR_OK)
+        return status == MR_LIMIT ? TOO_MANY_TYPES : MR_EVENT_NOMEM;
     batch->other_type += hint->has_type && type != hint->type;
     batch->other_day += hint->has_day && batch->last_day.day != hint->day;
     return MR_EVENT_OK;
 }
 
-/* What a record comes to: a reason, MR_EVENT_OK, or MR_EVENT_NOMEM. */
+/* What a record comes to: a reason, MR_EVENT_OK, MR_EVENT_NOMEM, or
+ * TOO_MANY_TYPES. */
 static int take_record(struct mr_mapper *m, const struct mr_record *record,
     const struct mr_folder_hint *hint, struct mr_batch *batch)
 {
@@ -196,7 +201,7 @@ static enum mr_status too_many_types(struct mr_error *err)
     return mr_fail(err, MR_LIMIT, MR_NOWHERE,
         "check that the spec's type field is not an id; or lower max_groups of "
         "its rollups",
-        "no memory, or more than %u event types and groups of rollups",
+        "more than %u event types and groups of rollups",
         (unsigned)MR_TYPES_MAX);
 }
 
@@ -248,7 +253,9 @@ enum mr_status mr_mapper_parse(struct mr_mapper *m,
         batch->lines++;
         reason = take_record(m, &record, &preface->folders, batch);
         if (reason == MR_EVENT_NOMEM)
-            return m->rows != NULL ? mr_fail_nomem(err) : too_many_types(err);
+            return mr_fail_nomem(err);
+        if (reason == TOO_MANY_TYPES)
+            return too_many_types(err);
         if (reason != MR_EVENT_OK) {
             r.text = record.line;
             r.cut = false;

@@ -53,7 +53,7 @@ struct mr_resume {
     struct match *match; /* ascending by input */
     size_t n_matches, cap_matches;
     struct found *found;     /* by input */
-    bool *named;             /* by input: some state has its name */
+    uint8_t *named;          /* by input: some state has its name; or bytes */
     struct mr_resume *newer; /* whose states some of found is in */
 };
 
@@ -205,6 +205,20 @@ static size_t first_of_name(const struct mr_listing *l, const char *name)
     return low;
 }
 
+#define HAS_NAME 1
+#define HAS_BYTES 2 /* of its name, which can be compared with the input's */
+
+/* What a partition is to an input of its name.  Of an archive, whose members
+ * are the partitions, there is only a mark; standard input is other bytes each
+ * time. */
+static uint8_t likeness(const struct mr_input *in, const struct mr_partition *p)
+{
+    bool is_archive = p->stored_bytes == 0 && in->size > 0;
+
+    return is_archive || strcmp(in->path, "-") == 0 ? HAS_NAME
+                                                    : HAS_NAME | HAS_BYTES;
+}
+
 static enum mr_status match_name(struct mr_resume *r, size_t state,
     const struct mr_partition *p, const char *name)
 {
@@ -216,7 +230,7 @@ static enum mr_status match_name(struct mr_resume *r, size_t state,
 
         if (strcmp(in->name, name) != 0)
             break;
-        r->named[i] = true;
+        r->named[i] |= likeness(in, p);
         if (in->size == p->stored_bytes && strcmp(in->path, "-") != 0)
             status = add_match(r, &(struct match){i, state, 0, p});
     }
@@ -532,7 +546,7 @@ void mr_resume_trust(struct mr_resume *r, const bool *wanted)
         struct found *f = &r->found[m->input];
 
         if (!wanted[m->input])
-            r->named[m->input] = false;
+            r->named[m->input] = 0;
         else if (f->state == NULL)
             *f = (struct found){&r->state[m->state], m->partition};
     }
@@ -667,7 +681,8 @@ static void note_changed(
     size_t n = 0;
 
     for (size_t i = 0; i < r->listing->n; i++)
-        if (r->named[i] && r->found[i].state == NULL && n++ == 0)
+        if ((r->named[i] & HAS_BYTES) != 0 && r->found[i].state == NULL &&
+            n++ == 0)
             first = r->listing->inputs[i].name;
     if (n > 0)
         mr_note(observer,

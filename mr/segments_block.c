@@ -416,12 +416,12 @@ static enum mr_status read_block(struct reading *r,
     if (mr_hash64(r->packed.p, r->packed.n) != block->checksum)
         status = mr_fail(err, MR_CHECKSUM, r->index->start + block->offset,
             "copy it again from where it was made",
-            "a block of users' events is damaged: its checksum differs");
+            "a block of section SEGM is damaged: its checksum differs");
     why = status == MR_OK ? decode_block(r, block) : NULL;
     if (why != NULL)
         status = mr_fail(err, MR_FORMAT, r->index->start + block->offset,
             "make it again with mr map",
-            "a block of users' events is not sound: %s", why);
+            "a block of section SEGM is not sound: %s", why);
     return blame(r, status, err);
 }
 

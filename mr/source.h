@@ -50,9 +50,11 @@ struct mr_listing {
  * twice, and arguments with no file under them at all and nothing unlisted
  * are MR_USAGE.  Files whose names end in ".mrs" are states and left out,
  * however they were named.  What exists but cannot be looked at (a folder
- * without permission, a link to nowhere) becomes an unlisted entry.  Of a path
- * that is reached with two names the first in byte order is kept.  Release the
- * listing with mr_listing_release, also after a failure.
+ * without permission, a link to nowhere) becomes an unlisted entry.  Where
+ * looking fails for the moment (a disk, a share) it is MR_IO: the list would
+ * lack nobody knows what, and be cut into other parts than on other machines.
+ * Of a path that is reached with two names the first in byte order is kept.
+ * Release the listing with mr_listing_release, also after a failure.
  */
 MR_MUST_CHECK enum mr_status mr_listing_build(char *const *args, size_t n,
     unsigned threads, struct mr_listing *listing_out, struct mr_error *err);

@@ -174,16 +174,39 @@ static enum mr_status add_file(
     return add_input(b, path, below, size);
 }
 
+/* Whether a look at a path fails as long as nobody changes something there. */
+static bool is_lasting(int number)
+{
+    return number == EACCES || number == EPERM || number == ENOENT ||
+           number == ENOTDIR || number == ELOOP || number == ENAMETOOLONG;
+}
+
+/* Anything else that fails is trouble of the moment: a disk, a share, too
+ * many open files.  What was to be listed may be a folder, of which nobody
+ * knows what is in it, and no later state could ever make its failure good. */
+static enum mr_status fail_to_list(
+    struct builder *b, const char *path, int number)
+{
+    enum mr_status status = mr_fail_errno(b->err, number,
+        "see that it can be read, or leave it out, and rerun", NULL);
+
+    mr_error_subject(b->err, "cannot list", path);
+    return status;
+}
+
 static enum mr_status add_unlisted(
     struct builder *b, const char *path, size_t below, int number)
 {
     struct mr_listing *listing = b->listing;
-    struct mr_unlisted *unlisted = grown(listing->unlisted, listing->n_unlisted,
-        &b->cap_unlisted, sizeof *unlisted);
+    struct mr_unlisted *unlisted;
     struct mr_error why;
 
     if (number == ENOMEM)
         return mr_fail_nomem(b->err);
+    if (!is_lasting(number))
+        return fail_to_list(b, path, number);
+    unlisted = grown(listing->unlisted, listing->n_unlisted, &b->cap_unlisted,
+        sizeof *unlisted);
     if (unlisted == NULL)
         return mr_fail_nomem(b->err);
     listing->unlisted = unlisted;
@@ -205,11 +228,12 @@ static enum mr_status push_folder(struct builder *b, char *path)
     char **folders =
         grown(b->folders, b->n_folders, &b->cap_folders, sizeof *folders);
 
+    if (folders != NULL)
+        b->folders = folders;
     if (path == NULL || folders == NULL) {
         free(path);
         return mr_fail_nomem(b->err);
     }
-    b->folders = folders;
     folders[b->n_folders++] = path;
     return MR_OK;
 }

@@ -304,9 +304,15 @@ enum mr_status mr_spec_read(struct mr_span text, const char *folder,
 
 /* --- files ------------------------------------------------------------- */
 
-/* A file that the system refuses: the caller named the wrong one. */
+/* A file that the system refuses: the caller named the wrong one, unless it
+ * is the disk or the share that fails. */
 static enum mr_status refuse_file(struct mr_error *err, int number)
 {
+    if (number != ENOENT && number != ENOTDIR && number != EISDIR &&
+        number != EACCES && number != EPERM && number != ELOOP &&
+        number != ENAMETOOLONG)
+        return mr_fail_errno(
+            err, number, "see that it can be read and rerun", NULL);
     mr_fail_errno(err, number,
         "name a spec file, or a built-in spec, as 'lake'; 'mr spec list' "
         "names them",

@@ -132,9 +132,8 @@ enum mr_status mr_state_pack(struct ZSTD_CCtx_s *context, struct mr_span plain,
     if (mr_buffer_reserve(out, ZSTD_compressBound(plain.n)) != MR_OK)
         return mr_fail_nomem(err);
     n = ZSTD_compress2(context, out->p, out->cap, plain.p, plain.n);
-    if (ZSTD_isError(n))
-        return mr_fail(
-            err, MR_NOMEM, MR_NOWHERE, NULL, "zstd: %s", ZSTD_getErrorName(n));
+    if (ZSTD_isError(n)) /* there is room: it can lack nothing but memory */
+        return mr_fail_nomem(err);
     if (n >= plain.n || is_beyond_ratio(plain.n, n)) {
         memcpy(out->p, plain.p, plain.n);
         n = plain.n;

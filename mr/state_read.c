@@ -71,11 +71,12 @@ static enum mr_status read_at(const struct mr_state *state, uint64_t offset,
     return MR_OK;
 }
 
-static enum mr_status fail_cut_short(
-    const struct mr_state *state, uint64_t size, struct mr_error *err)
+static enum mr_status fail_cut_short(const struct mr_state *state,
+    const char *where, uint64_t size, struct mr_error *err)
 {
-    return mr_fail(err, MR_FORMAT, state->size, MR_STATE_COPY_AGAIN,
-        "it is cut short: only %llu of %llu bytes are there",
+    return mr_fail(err, MR_FORMAT, state->size,
+        "wait until it has been copied, or " MR_STATE_COPY_AGAIN,
+        "it is cut short in %s: only %llu of %llu bytes are there", where,
         (unsigned long long)state->size, (unsigned long long)size);
 }
 
@@ -168,7 +169,7 @@ static enum mr_status read_table(
 
     if (state->n_chunks < MR_CHUNKS_ALWAYS)
         return mr_fail(err, MR_FORMAT, 0, MR_STATE_MAKE_AGAIN,
-            "it has only %zu sections", state->n_chunks);
+            "its header has only %zu sections", state->n_chunks);
     for (i = 0; i < state->n_chunks; i++) {
         const uint8_t *entry = table + i * MR_STATE_ENTRY_BYTES;
         struct place *place = &state->place[i];
@@ -202,19 +203,36 @@ static enum mr_status check_header(
 
     if (memcmp(header, MR_STATE_MAGIC, 8) != 0)
         return mr_fail(err, MR_FORMAT, 0, "give files that mr map wrote",
-            "it is no state file");
+            "it is no state file: its header does not begin as one's");
     if (version != MR_STATE_VERSION)
         return mr_fail(err, MR_VERSION, 8,
             version > MR_STATE_VERSION ? "use a newer mr"
             : version > 0 ? "map its partitions again, or use an older mr"
                           : MR_STATE_COPY_AGAIN,
-            "it has format version %lu, and this mr reads version %d",
+            "its header has format version %lu, and this mr reads version %d",
             (unsigned long)version, MR_STATE_VERSION);
     if (n_chunks > MR_STATE_CHUNKS_MAX)
         return mr_fail(err, MR_FORMAT, 12, MR_STATE_COPY_AGAIN,
-            "it claims to have %lu sections", (unsigned long)n_chunks);
+            "its header claims to have %lu sections", (unsigned long)n_chunks);
     state->n_chunks = n_chunks;
     return MR_OK;
+}
+
+/* A table that is sound, and a file that ends before it says. */
+static enum mr_status fail_cut_section(const struct mr_state *state,
+    const uint8_t *table, uint64_t size, struct mr_error *err)
+{
+    char where[] = "section ????";
+    size_t i = 0;
+
+    while (
+        i + 1 < state->n_chunks &&
+        mr_get_u64(table + (i + 1) * MR_STATE_ENTRY_BYTES + 8) <= state->size)
+        i++;
+    if (state->n_chunks > 0)
+        copy_id(
+            where + sizeof("section ") - 1, table + i * MR_STATE_ENTRY_BYTES);
+    return fail_cut_short(state, where, size, err);
 }
 
 static enum mr_status read_header(struct mr_state *state, struct mr_error *err)
@@ -228,7 +246,8 @@ static enum mr_status read_header(struct mr_state *state, struct mr_error *err)
 
     if (state->size < n)
         return mr_fail(err, MR_FORMAT, MR_NOWHERE, MR_STATE_COPY_AGAIN,
-            "it is no state file, or cut short: it has only %llu bytes",
+            "it is no state file, or cut short in its header: it has only "
+            "%llu bytes",
             (unsigned long long)state->size);
     status = read_at(state, 0, n, bytes, err);
     if (status == MR_OK)
@@ -238,7 +257,7 @@ static enum mr_status read_header(struct mr_state *state, struct mr_error *err)
     size = mr_get_u64(bytes + 32);
     n += state->n_chunks * MR_STATE_ENTRY_BYTES;
     if (state->size < n)
-        return fail_cut_short(state, size, err);
+        return fail_cut_short(state, "its header", size, err);
     status = read_at(state, MR_STATE_HEADER_BYTES, n - MR_STATE_HEADER_BYTES,
         bytes + MR_STATE_HEADER_BYTES, err);
     if (status != MR_OK)
@@ -248,7 +267,8 @@ static enum mr_status read_header(struct mr_state *state, struct mr_error *err)
         return mr_fail(err, MR_CHECKSUM, 0, MR_STATE_COPY_AGAIN,
             "its header is damaged: the checksum differs");
     if (state->size < size)
-        return fail_cut_short(state, size, err);
+        return fail_cut_section(
+            state, bytes + MR_STATE_HEADER_BYTES, size, err);
     if (state->size > size)
         return mr_fail(err, MR_FORMAT, size, MR_STATE_COPY_AGAIN,
             "%llu bytes follow its end",

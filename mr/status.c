@@ -86,13 +86,14 @@ enum mr_status mr_fail(struct mr_error *err, enum mr_status status,
 enum mr_status mr_fail_errno(
     struct mr_error *err, int number, const char *advice, const char *what)
 {
-    enum mr_status status = number == ENOMEM ? MR_NOMEM : MR_IO;
     char text[128] = "";
     const char *reason = STRERROR(number, text);
 
+    if (number == ENOMEM)
+        return mr_fail_nomem(err);
     if (!what)
-        return mr_fail(err, status, MR_NOWHERE, advice, "%s", reason);
-    return mr_fail(err, status, MR_NOWHERE, advice, "%s: %s", what, reason);
+        return mr_fail(err, MR_IO, MR_NOWHERE, advice, "%s", reason);
+    return mr_fail(err, MR_IO, MR_NOWHERE, advice, "%s: %s", what, reason);
 }
 
 enum mr_status mr_fail_nomem(struct mr_error *err)

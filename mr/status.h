@@ -54,8 +54,8 @@ enum mr_status mr_fail(struct mr_error *err, enum mr_status status,
 /**
  * mr_fail_errno(err, number, advice, what): As mr_fail, for a system call
  * that failed with errno number: the cause is "WHAT: STRERROR" (or the
- * system's text alone when what is NULL).  ENOMEM gives MR_NOMEM, all else
- * MR_IO.
+ * system's text alone when what is NULL), with MR_IO.  ENOMEM is the same as
+ * mr_fail_nomem.
  */
 enum mr_status mr_fail_errno(
     struct mr_error *err, int number, const char *advice, const char *what);

@@ -49,8 +49,8 @@ struct mr_archive {
     enum mr_status input_status; /* a failure below libarchive, kept here */
     struct mr_error input_error;
 
-    /* The member at hand. */
-    struct archive_entry *entry;
+    /* The member at hand: own, or NULL at the end. */
+    struct archive_entry *entry, *own;
     struct mr_span block;  /* from libarchive, not yet given */
     uint64_t block_offset; /* where in the member it belongs */
     uint64_t given;        /* bytes of the member */
@@ -140,8 +140,11 @@ static enum mr_status fail_archive(
             *err = a->input_error;
         return a->input_status;
     }
+    /* Where it lacks memory it does not always say that much. */
+    if (text == NULL || archive_errno(a->reader) == ENOMEM)
+        return mr_fail_nomem(err);
     return mr_fail(err, MR_FORMAT, offset, ADVICE, "%s archive: %s",
-        a->is_tar ? "tar" : "zip", text != NULL ? text : "no reason known");
+        a->is_tar ? "tar" : "zip", text);
 }
 
 /* Names are bytes here.  libarchive wants to turn those that a zip calls
@@ -156,7 +159,9 @@ static locale_t utf8_locale(void)
     return utf8;
 }
 
-/* Switch on the one reader and let it look at the beginning. */
+/* Switch on the one reader and let it look at the beginning.  What is called
+ * one by one here archive_read_open calls without looking whether there was
+ * memory for it. */
 static int open_reader(struct mr_archive *a)
 {
     int result;
@@ -168,8 +173,10 @@ static int open_reader(struct mr_archive *a)
     if (result == ARCHIVE_OK && a->whole.p != NULL && !a->is_tar)
         result = archive_read_set_seek_callback(a->reader, on_seek);
     if (result == ARCHIVE_OK)
-        result = archive_read_open(a->reader, a, NULL, on_read, NULL);
-    return result;
+        result = archive_read_set_read_callback(a->reader, on_read);
+    if (result == ARCHIVE_OK)
+        result = archive_read_set_callback_data(a->reader, a);
+    return result == ARCHIVE_OK ? archive_read_open1(a->reader) : result;
 }
 
 enum mr_status mr_archive_new(struct mr_stream *outer, enum mr_stream_kind kind,
@@ -188,7 +195,9 @@ enum mr_status mr_archive_new(struct mr_stream *outer, enum mr_stream_kind kind,
         a->buffer = malloc(BLOCK_BYTES);
     a->utf8 = utf8_locale();
     a->reader = archive_read_new();
-    if (a->reader == NULL || (a->whole.p == NULL && a->buffer == NULL)) {
+    a->own = archive_entry_new();
+    if (a->reader == NULL || a->own == NULL ||
+        (a->whole.p == NULL && a->buffer == NULL)) {
         mr_archive_free(a);
         return mr_fail_nomem(err);
     }
@@ -210,6 +219,7 @@ void mr_archive_free(struct mr_archive *archive)
         return;
     if (archive->reader != NULL)
         archive_read_free(archive->reader);
+    archive_entry_free(archive->own);
     if (archive->utf8 != (locale_t)0)
         freelocale(archive->utf8);
     free(archive->buffer);
@@ -292,7 +302,10 @@ static int read_header(struct mr_archive *a)
 
     if (a->utf8 != (locale_t)0)
         before = uselocale(a->utf8);
-    result = archive_read_next_header(a->reader, &a->entry);
+    /* Into an entry of ours: it may have found no memory for its own, and
+     * does not look. */
+    result = archive_read_next_header2(a->reader, a->own);
+    a->entry = a->own;
     if (a->utf8 != (locale_t)0)
         uselocale(before);
     return result;
@@ -316,7 +329,8 @@ static enum mr_status next_entry(struct mr_archive *a, struct mr_error *err)
             return check_end(a, err);
         }
         /* A warning is about a name or an attribute. */
-        if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
+        if ((result != ARCHIVE_OK && result != ARCHIVE_WARN) ||
+            (result == ARCHIVE_WARN && archive_errno(a->reader) == ENOMEM))
             return fail_archive(a, file_offset(a), err);
         if (archive_entry_filetype(a->entry) != AE_IFREG ||
             archive_entry_hardlink(a->entry) != NULL)

@@ -12,7 +12,8 @@ packages_build=(gcc libc6-dev make autoconf automake pkg-config libzstd-dev
     zlib1g-dev libxxhash-dev libarchive-dev libyaml-dev libisal-dev)
 packages_check=(libcmocka-dev bats shellcheck mandoc clang-format python3 tzdata
     zstd gzip zip xxhash valgrind clang libomp-dev libclang-rt-dev llvm
-    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user postgresql)
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user postgresql
+    sshfs openssh-sftp-server e2fsprogs mount)
 packages_engines=(parallel openssh-client openssh-server sshfs iproute2
     slurm-client slurmctld slurmd munge openmpi-bin systemd awscli rclone fuse3)
 packages_bench=(python3 time)

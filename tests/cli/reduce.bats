@@ -197,23 +197,29 @@ damaged() {
 
 @test "what is no state: 6" {
     : >empty.mrs
-    damaged empty.mrs 'it is no state file, or cut short: it has only 0 bytes; *'
+    damaged empty.mrs 'it is no state file, or cut short in its header: it has only 0 bytes; *'
     yes 'some text' | head -n 100 >text.mrs
-    damaged text.mrs 'it is no state file; give files that mr map wrote'
+    damaged text.mrs "it is no state file: its header does not begin as one's; give files that mr map wrote"
     head -c 5000 /dev/urandom >random.mrs
-    damaged random.mrs 'it is no state file; give files that mr map wrote'
+    damaged random.mrs "it is no state file: its header does not begin as one's; give files that mr map wrote"
     head -c 100000 /dev/zero >nul.mrs
-    damaged nul.mrs 'it is no state file; give files that mr map wrote'
+    damaged nul.mrs "it is no state file: its header does not begin as one's; give files that mr map wrote"
     gzip -c whole.mrs >packed.mrs
-    damaged packed.mrs 'it is no state file; give files that mr map wrote'
+    damaged packed.mrs "it is no state file: its header does not begin as one's; give files that mr map wrote"
 }
 
 @test "a state cut short or followed by more: 6, with the byte" {
-    local size n
+    local size n where
     size=$(stat -L -c %s whole.mrs)
     for n in 64 100 383 384 385 $((size / 2)) $((size - 1)); do
         head -c "$n" whole.mrs >cut.mrs
-        damaged cut.mrs "it is cut short: only $n of $size bytes are there; copy it again from where it was made"
+        case $n in
+        64 | 100 | 383) where='its header' ;;
+        384 | 385) where='section USER' ;;
+        $((size - 1))) where='section SKET' ;;
+        *) where='section ????' ;;
+        esac
+        damaged cut.mrs "it is cut short in $where: only $n of $size bytes are there; wait until it has been copied, or copy it again from where it was made"
     done
     cat whole.mrs 1.mrs >more.mrs
     damaged more.mrs '*bytes follow its end; copy it again from where it was made'
@@ -261,7 +267,7 @@ restamp() {
     restamp new.mrs
     run mr reduce new.mrs
     [ "$status" -eq 6 ]
-    [ "$output" = "mr: cannot use 'new.mrs' at byte 8: it has format version 3, and this mr reads version 2; use a newer mr" ]
+    [ "$output" = "mr: cannot use 'new.mrs' at byte 8: its header has format version 3, and this mr reads version 2; use a newer mr" ]
 }
 
 @test "a forged table, with its checksum right, is refused all the same" {

@@ -246,6 +246,7 @@ begin() {
     tar cf all.tar a.json b.json
     mr map -q -o out all.tar c.json >/dev/null
     run --separate-stderr mr map -o out all.tar c.json d.json
+    [[ $stderr != *"other bytes"* ]]
     [ "$status" -eq 0 ]
     [[ $stderr == *'1 of the files was read before'* ]]
     mr map -q -o whole.mrs all.tar c.json d.json >/dev/null

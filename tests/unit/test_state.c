@@ -970,8 +970,8 @@ static void version_1_is_refused(void **state)
     (void)state;
     assert_int_equal(
         mr_state_open(sample("old-version-1.mrs"), &s, &err), MR_VERSION);
-    assert_string_equal(
-        err.cause, "it has format version 1, and this mr reads version 2");
+    assert_string_equal(err.cause,
+        "its header has format version 1, and this mr reads version 2");
     assert_string_equal(
         err.advice, "map its partitions again, or use an older mr");
 }
