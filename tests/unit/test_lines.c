@@ -19,6 +19,7 @@
 #include <zstd.h>
 
 #include "mr/lines.h"
+#include "tests/unit/rounds.h"
 
 /*
  * Texts with lines of all lengths around the limit and the size of a block
@@ -374,7 +375,7 @@ static void texts_come_back(void **state)
     struct text t = {NULL, 0, 0};
 
     (void)state;
-    for (unsigned round = 0; round < 140; round++) {
+    for (unsigned round = 0; round < rounds(140); round++) {
         uint64_t limit = limits[round % 8];
 
         random_text(&t, limit);
@@ -486,7 +487,7 @@ static void records_come_back(void **state)
 
     (void)state;
     csv = &rules;
-    for (unsigned round = 0; round < 120; round++) {
+    for (unsigned round = 0; round < rounds(120); round++) {
         rules.backslash = any(3) == 0;
         random_records(&t, limits[round % 6]);
         read_every_way(&t, limits[round % 6]);
