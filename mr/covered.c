@@ -115,8 +115,7 @@ static enum mr_status copy_failure(
     return MR_OK;
 }
 
-/* An entry that no partition and no failure of its name speaks of: this is
- * where more could be told of it. */
+/* An entry that no partition and no failure of its name speaks of. */
 static enum mr_status add_missing(
     struct mr_covered *c, const struct mr_manifest_entry *e)
 {
@@ -308,6 +307,56 @@ static bool look_at_type(const struct seen *seen, size_t n, int64_t first,
     return true;
 }
 
+static int compare_hours(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* How many of n ascending numbers are equal to the first. */
+static size_t count_equal(const int64_t *hour, size_t n)
+{
+    size_t k = 1;
+
+    while (k < n && hour[k] == hour[0])
+        k++;
+    return k;
+}
+
+/* The first and the last hour that has at least half as many types as the hour
+ * that has the most: late events alone make no hour that others could lack. */
+static enum mr_status find_ends(
+    const struct seen *seen, size_t n, int64_t *first_out, int64_t *last_out)
+{
+    int64_t *hour = malloc((n + 1) * sizeof(*hour));
+    size_t n_hours = 0, most = 0, k;
+    bool found = false;
+
+    if (hour == NULL)
+        return MR_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || seen[i].type != seen[i - 1].type ||
+            seen[i].hour != seen[i - 1].hour)
+            hour[n_hours++] = seen[i].hour;
+    if (n_hours > 1)
+        qsort(hour, n_hours, sizeof(*hour), compare_hours);
+    for (size_t i = 0; i < n_hours; i += k) {
+        k = count_equal(hour + i, n_hours - i);
+        most = k > most ? k : most;
+    }
+    for (size_t i = 0; i < n_hours; i += k) {
+        k = count_equal(hour + i, n_hours - i);
+        if (2 * k < most)
+            continue;
+        *first_out = found ? *first_out : hour[i];
+        *last_out = hour[i];
+        found = true;
+    }
+    free(hour);
+    return MR_OK;
+}
+
 static int compare_holes(const void *a, const void *b)
 {
     const struct mr_hole *x = a, *y = b;
@@ -318,14 +367,12 @@ static int compare_holes(const void *a, const void *b)
 static enum mr_status look_at_types(
     const struct seen *seen, size_t n, struct mr_holes *h)
 {
-    int64_t first = INT64_MAX, last = INT64_MIN;
+    int64_t first = 0, last = 0;
     size_t end, cap = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        first = seen[i].hour < first ? seen[i].hour : first;
-        last = seen[i].hour > last ? seen[i].hour : last;
-    }
-    if (n == 0 || last - first - 1 < HOURS_MIN)
+    if (find_ends(seen, n, &first, &last) != MR_OK)
+        return MR_NOMEM;
+    if (last - first - 1 < HOURS_MIN)
         return MR_OK;
     h->hours = (uint64_t)(last - first - 1);
     h->first_day = day_of(first);

@@ -60,9 +60,11 @@ struct mr_holes {
 /**
  * mr_holes_find(coverage, holes, err): For coverage without a manifest: types
  * that have no partition of some hour, told by names (mr/place.h), but of at
- * least 7/8 of all hours between the first hour of any type and the last.
- * These two do not count: the data may begin and end within them.  A partition
- * that failed counts as there, since it is told of anyway.  Nothing is found
+ * least 7/8 of all hours between the first and the last that have at least
+ * half as many types as the hour with the most: folders that hold late events
+ * alone do not count.  Nor do these two: the data may begin and end within
+ * them.  A partition that failed counts as there, since it is told of anyway.
+ * Nothing is found
  * where fewer than eight hours lie between, or names tell no hours.
  * O(n log n).  Release it with mr_holes_release in any case.
  */

@@ -10,19 +10,16 @@ long ones made here with gaps, zones and users tables.  What was not asked
 for must not change by what was.  Exit status 1 if anything differs.
 """
 
-import argparse
 import datetime
 import fractions
 import json
 import os
 import random
 import re
-import shutil
 import sys
-import tempfile
 
 import oracle
-from mr_program import Run, program, read_csv
+from mr_program import Run, read_csv, run_lakes
 from random_lake import make_lake
 
 try:
@@ -375,37 +372,14 @@ def check(mr, seed, folder):
     return problems
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lakes", type=int, default=60)
-    parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--keep", metavar="FOLDER", help="where lakes lie")
-    args = parser.parse_args()
-    mr, differ = program(), 0
-    base = os.path.realpath(args.keep or tempfile.mkdtemp(prefix="mr-extras-"))
-    example = os.path.join(base, "example")
-    shutil.rmtree(example, ignore_errors=True)
-    os.makedirs(example)
-    problems = list(check_example(mr, example))
-    for problem in problems:
-        print("example: %s" % problem)
-    if not problems:
-        shutil.rmtree(example)
-    for seed in range(args.first, args.first + args.lakes):
-        folder = os.path.join(base, str(seed))
-        shutil.rmtree(folder, ignore_errors=True)
-        found = check(mr, seed, folder)
-        for problem in found[:5]:
-            print("lake %d (%s): %s" % (seed, folder, problem))
-        differ += bool(found)
-        if not found:
-            shutil.rmtree(folder)
-    differ += bool(problems)
-    if not differ and not args.keep:
-        os.rmdir(base)
-    print("extras: the example and %d lakes, %d differ" % (args.lakes, differ))
-    sys.exit(1 if differ else 0)
+def check_both(mr, seed, folder):
+    """The first lake has the manual's example beside it."""
+    yield from check(mr, seed, folder)
+    if seed == 1:
+        example = os.path.join(folder, "example")
+        os.makedirs(example)
+        yield from check_example(mr, example)
 
 
 if __name__ == "__main__":
-    main()
+    run_lakes("extras", __doc__, check_both, 60)

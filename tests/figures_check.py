@@ -10,13 +10,9 @@ to the same bytes.
 A lake that differs is kept.  Exit status 1 if any does.
 """
 
-import argparse
 import os
-import shutil
-import sys
-import tempfile
 
-from mr_program import DAY_FIGURES, Run, errors_off, number, program, read_csv
+from mr_program import DAY_FIGURES, Run, errors_off, number, read_csv, run_lakes
 from random_spec import make_spec_lake, truth_of
 
 
@@ -170,28 +166,5 @@ def check(mr, seed, folder):
     return problems
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lakes", type=int, default=100)
-    parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--keep", metavar="FOLDER", help="where lakes lie")
-    args = parser.parse_args()
-    mr, differ = program(), 0
-    base = os.path.realpath(args.keep or tempfile.mkdtemp(prefix="mr-figures-"))
-    for seed in range(args.first, args.first + args.lakes):
-        folder = os.path.join(base, str(seed))
-        shutil.rmtree(folder, ignore_errors=True)
-        problems = check(mr, seed, folder)
-        differ += bool(problems)
-        for problem in problems[:4]:
-            print("lake %d (%s): %s" % (seed, folder, problem))
-        if not problems:
-            shutil.rmtree(folder)
-    if not differ and not args.keep:
-        os.rmdir(base)
-    print("figures: %d lakes equal, %d differ" % (args.lakes - differ, differ))
-    sys.exit(1 if differ else 0)
-
-
 if __name__ == "__main__":
-    main()
+    run_lakes("figures", __doc__, check, 100)

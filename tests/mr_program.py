@@ -4,11 +4,14 @@ The program is the one that the environment variable MR names, ./cmd/mr by
 default.
 """
 
+import argparse
 import csv
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import tempfile
 
 DAY_FIGURES = (
     "events", "events_without_user", "users", "active", "inactive", "churned",
@@ -185,3 +188,36 @@ def compare_output(folder, truth):
         ("rejects.csv", "rejects", compare_rejects),
     ):
         yield from compare(read_csv(os.path.join(folder, name)), truth[key])
+
+
+def run_lakes(label, about, check, lakes):
+    """The main of a test on random lakes, whose options it reads.
+
+    check(mr, seed, folder) makes the lake of a seed in a folder and yields
+    sentences about what is wrong; what is equal is deleted.  Ends the program.
+    """
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--lakes", type=int, default=lakes)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--keep", metavar="FOLDER", help="where lakes lie")
+    args = parser.parse_args()
+    mr, differ = program(), 0
+    base = args.keep or tempfile.mkdtemp(prefix="mr-%s-" % label)
+    base = os.path.realpath(base)
+    os.makedirs(base, exist_ok=True)
+    for seed in range(args.first, args.first + args.lakes):
+        folder = os.path.join(base, str(seed))
+        shutil.rmtree(folder, ignore_errors=True)
+        problems = list(check(mr, seed, folder))
+        os.chdir("/")
+        differ += bool(problems)
+        for problem in problems[:5]:
+            print("lake %d (%s): %s" % (seed, folder, problem))
+        if not problems:
+            shutil.rmtree(folder)
+    if not differ and not args.keep:
+        os.rmdir(base)
+    print(
+        "%s: %d lakes equal, %d differ" % (label, args.lakes - differ, differ)
+    )
+    sys.exit(1 if differ else 0)

@@ -9,17 +9,13 @@ and so must each rejected line and the exit statuses.  A lake that differs is
 kept.  Exit status 1 if any does.
 """
 
-import argparse
 import collections
 import json
 import os
 import random
-import shutil
-import sys
-import tempfile
 
 import oracle
-from mr_program import Run, compare_output, program
+from mr_program import Run, compare_output, run_lakes
 from random_lake import make_lake
 
 
@@ -114,32 +110,5 @@ def check(mr, seed, folder):
     return problems
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lakes", type=int, default=200)
-    parser.add_argument("--first", type=int, default=1)
-    parser.add_argument("--keep", metavar="FOLDER", help="where lakes lie")
-    args = parser.parse_args()
-    mr, equal, differ = program(), 0, 0
-    base = os.path.realpath(args.keep or tempfile.mkdtemp(prefix="mr-oracle-"))
-    os.makedirs(base, exist_ok=True)
-    for seed in range(args.first, args.first + args.lakes):
-        folder = os.path.join(base, str(seed))
-        shutil.rmtree(folder, ignore_errors=True)
-        problems = check(mr, seed, folder)
-        os.chdir("/")
-        if problems:
-            differ += 1
-            for problem in problems[:5]:
-                print("lake %d (%s): %s" % (seed, folder, problem))
-        else:
-            equal += 1
-            shutil.rmtree(folder)
-    if not differ and not args.keep:
-        os.rmdir(base)
-    print("oracle: %d lakes equal, %d differ" % (equal, differ))
-    sys.exit(1 if differ else 0)
-
-
 if __name__ == "__main__":
-    main()
+    run_lakes("oracle", __doc__, check, 200)

@@ -353,6 +353,39 @@ static void test_holes(void **state)
     found(&h);
 }
 
+/* Folders that late events alone have made, before and after the others: no
+ * hours that the other types lack. */
+static void test_late_hours(void **state)
+{
+    static const char *const types[] = {"a", "b", "c", "d", "e"};
+    struct mr_holes h;
+
+    (void)state;
+    for (int n_late = 2; n_late <= 3; n_late++) {
+        begin_anew(state);
+        for (int i = 0; i < 5; i++)
+            for (int hour = i < n_late ? 0 : 4; hour < 60; hour++)
+                if (hour < 50 || i < n_late)
+                    read_hour(types[i], hour);
+        h = find();
+        /* Two of five types are fewer than half of them, three are not. */
+        assert_int_equal(h.hours, n_late == 2 ? 44 : 58);
+        assert_int_equal(h.first_hour, n_late == 2 ? 4 : 0);
+        assert_int_equal(h.n, 0);
+        found(&h);
+    }
+    begin_anew(state);
+    for (int i = 0; i < 5; i++)
+        for (int hour = 0; hour < (i == 0 ? 60 : 50); hour++)
+            if (i != 3 || hour != 7)
+                read_hour(types[i], hour);
+    h = find();
+    assert_int_equal(h.hours, 48);
+    assert_int_equal(h.n, 1);
+    assert_int_equal(h.hole[0].hour, 7);
+    found(&h);
+}
+
 /* What failed is named anyway. */
 static void test_failure_is_no_hole(void **state)
 {
@@ -437,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_archives_of_nothing),
         cmocka_unit_test_setup(test_no_holes, begin_anew),
         cmocka_unit_test_setup(test_holes, begin_anew),
+        cmocka_unit_test_setup(test_late_hours, begin_anew),
         cmocka_unit_test_setup(test_failure_is_no_hole, begin_anew),
         cmocka_unit_test_setup(test_short_data, begin_anew),
         cmocka_unit_test_setup(test_far_apart, begin_anew),
