@@ -88,13 +88,10 @@ static void print_states(struct console *c, const struct mr_result *r)
     }
 }
 
-/* The file that --output may name elsewhere has no place here, and only lines
- * that are read can be told to be rejected. */
+/* Only lines that are read can be told to be rejected. */
 static bool beside_understood(
     const struct options *options, struct console *console)
 {
-    size_t n = options->output != NULL ? strlen(options->output) : 0;
-
     if (options->rejects != NULL)
         console_error(console,
             "map: --rejects and --beside do not go together: files whose "
@@ -103,10 +100,6 @@ static bool beside_understood(
         console_error(console,
             "map: --checkpoint and --beside do not go together: each state is "
             "published as soon as its file has been read");
-    else if (n >= 4 && strcmp(options->output + n - 4, ".mrs") == 0)
-        console_error(console,
-            "map: with --beside, --output is a folder, not '%s'",
-            options->output);
     else
         return true;
     return false;
@@ -153,12 +146,9 @@ static int map_beside(const struct options *options, struct console *console)
 /* What --claim does not go with: NULL, or a sentence. */
 static const char *refuse_claim(const struct options *o)
 {
-    const char *output = o->output == NULL ? "" : o->output;
-    size_t n = strlen(output);
-
     if (!o->claim)
         return NULL;
-    if (n == 0 || (n >= 4 && strcmp(output + n - 4, ".mrs") == 0))
+    if (o->output == NULL)
         return "map: --claim needs --output DIR, the folder that all machines "
                "write to; see 'mr map --help'";
     if (o->beside)

@@ -2,13 +2,10 @@
 #include "config.h"
 #endif
 
-#include <stdlib.h>
-
 #include "cmd/command.h"
 
 int cmd_plan(const struct options *options, struct console *console)
 {
-    const char *folder = getenv("TMPDIR");
     const struct mr_forecast_options plan = {
         .spec = options->spec,
         .input = options->operand,
@@ -17,7 +14,7 @@ int cmd_plan(const struct options *options, struct console *console)
         .shards = options->shards,
         .threads = options->threads,
         .format = options->format,
-        .scratch = folder == NULL || folder[0] == '\0' ? "/tmp" : folder,
+        .scratch = command_temporary(),
     };
     struct mr_result result = {0};
     struct mr_error err = {0};

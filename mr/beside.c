@@ -27,6 +27,7 @@
 #include "mr/publish.h"
 #include "mr/result.h"
 #include "mr/state.h"
+#include "mr/text.h"
 
 /* What has become of an input. */
 enum outcome { WAITING, ABSENT, THERE, MADE, UNWRITTEN };
@@ -74,7 +75,9 @@ static enum mr_status state_path(
     folder = folder != NULL ? in->name : in->path;
     if (status == MR_OK)
         status = mr_buffer_add(out, folder, strlen(folder));
-    return status == MR_OK ? mr_buffer_add(out, ".mrs", 5) : status;
+    return status == MR_OK
+               ? mr_buffer_add(out, MR_STATE_SUFFIX, sizeof(MR_STATE_SUFFIX))
+               : status;
 }
 
 /* Whether a name leads out of the folder it is to be in. */
@@ -431,25 +434,19 @@ static void make_states(struct beside *b)
 
 /* ---- the verb ---- */
 
-static enum mr_status digest_spec(struct beside *b, struct mr_error *err)
-{
-    struct mr_buffer text = {0};
-    enum mr_status status = mr_spec_text(&b->plan->spec, &text);
-
-    if (status == MR_OK)
-        b->spec = mr_digest_bytes(text.p, text.n);
-    mr_buffer_release(&text);
-    return status == MR_OK ? MR_OK : mr_fail_nomem(err);
-}
-
 static enum mr_status prepare(struct beside *b, struct mr_error *err)
 {
     const struct mr_beside_options *o = b->options;
     enum mr_status status =
         mr_plan_open(o->spec == NULL ? "lake" : o->spec, b->plan, err);
 
-    if (status == MR_OK)
-        status = digest_spec(b, err);
+    if (status == MR_OK && o->output != NULL &&
+        mr_text_ends(o->output, MR_STATE_SUFFIX))
+        status =
+            mr_fail(err, MR_USAGE, MR_NOWHERE, "name a folder for the output",
+                "each file has a state of its own, and '%s' is one", o->output);
+    if (status == MR_OK && mr_spec_digest(&b->plan->spec, &b->spec) != MR_OK)
+        status = mr_fail_nomem(err);
     if (status == MR_OK)
         status = mr_listing_build(
             o->input, o->n_inputs, b->threads, &b->listing, err);
@@ -567,9 +564,7 @@ enum mr_status mr_beside(const struct mr_beside_options *options,
         return mr_fail_nomem(err);
     }
     omp_set_dynamic(0);
-    b.threads =
-        mr_threads(options->threads > 0 ? options->threads
-                                        : (unsigned)omp_get_num_procs());
+    b.threads = mr_threads(options->threads);
     status = run(&b, sink, counts_out, result_out, err);
     mr_coverage_release(&b.coverage);
     mr_plan_release(b.plan);

@@ -127,24 +127,6 @@ void mr_claim_run_release(struct mr_claim_run *run)
 
 /* ---- the choice ---- */
 
-/* The first input whose name is not before (or, with after, is after) name. */
-static size_t find_name(
-    const struct mr_listing *l, const char *name, bool after)
-{
-    size_t low = 0, high = l->n;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(l->inputs[middle].name, name);
-
-        if (order < 0 || (after && order == 0))
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 /* How many other runs' claims each input has, as differences from one to the
  * next. */
 static void count_claims(const struct mr_claim_run *run,
@@ -156,8 +138,8 @@ static void count_claims(const struct mr_claim_run *run,
         if (memcmp(c->spec.b, run->spec.b, MR_DIGEST_BYTES) != 0 ||
             strcmp(c->by.run, run->claimant->run) == 0)
             continue;
-        change[find_name(run->listing, c->first, false)]++;
-        change[find_name(run->listing, c->last, true)]--;
+        change[mr_listing_find(run->listing, c->first, false)]++;
+        change[mr_listing_find(run->listing, c->last, true)]--;
     }
 }
 

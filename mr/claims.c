@@ -544,13 +544,11 @@ static enum mr_status keep(struct reading *r, struct entry *e)
 
 static enum mr_status meet(struct reading *r, const char *name)
 {
-    size_t n = strlen(name), n_suffix = strlen(MR_CLAIM_SUFFIX);
     struct entry *known, *e = NULL;
     struct mr_buffer path = {0};
     enum mr_status status;
 
-    if (name[0] == '.' || n <= n_suffix ||
-        strcmp(name + n - n_suffix, MR_CLAIM_SUFFIX) != 0)
+    if (name[0] == '.' || !mr_text_ends(name, MR_CLAIM_SUFFIX))
         return MR_OK;
     status = mr_text_printf(&path, "%s/%s", r->folder, name);
     if (status == MR_OK)

@@ -21,8 +21,8 @@
  *     being greater than all others, and none where the name has been read.
  *     So what a run had yet to read when it was cut short is forgotten as
  *     soon as anything else is known of it.  Names once read are never
- * forgotten, so it does not matter whether the failure or the repaired file
- * comes first.
+ *     forgotten, so it does not matter whether the failure or the repaired
+ *     file comes first.
  */
 
 /* Memory. */

@@ -471,15 +471,11 @@ enum mr_status mr_forecast(const struct mr_forecast_options *options,
     const struct mr_sink *sink, const struct mr_observer *observer,
     struct mr_result *result_out, struct mr_error *err)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    struct mr_forecast f = {.partitions = 0};
+    struct mr_forecast f = {.threads = mr_threads(options->threads)};
     struct mr_listing listing;
     enum mr_status status;
 
     memset(result_out, 0, sizeof(*result_out));
-    f.threads = processors > 0 ? (unsigned)processors : 1;
-    if (options->threads > 0)
-        f.threads = options->threads;
     status = mr_listing_build(
         options->input, options->n_inputs, f.threads, &listing, err);
     if (status == MR_OK)

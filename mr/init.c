@@ -628,8 +628,6 @@ static enum mr_status look(struct run *r, struct mr_error *err)
 static enum mr_status put_out(const struct run *r, const struct mr_sink *sink,
     const struct mr_buffer *text, struct mr_error *err)
 {
-    struct mr_publish *publish;
-    enum mr_status status;
     int number;
 
     if (r->options->output == NULL) {
@@ -639,14 +637,7 @@ static enum mr_status put_out(const struct run *r, const struct mr_sink *sink,
                    : mr_fail_errno(err, number, "check where the output goes",
                          "cannot write the spec");
     }
-    status = mr_publish_begin_file(r->options->output, &publish, err);
-    if (status != MR_OK)
-        return status;
-    status = mr_publish_write(publish, text->p, text->n, err);
-    if (status == MR_OK)
-        return mr_publish_commit(publish, NULL, err);
-    mr_publish_abort(publish);
-    return status;
+    return mr_publish_bytes(NULL, r->options->output, text->p, text->n, err);
 }
 
 static enum mr_status propose(struct run *r, const struct mr_sink *sink,

@@ -17,6 +17,7 @@
 #include "mr/calendar.h"
 #include "mr/kpi.h"
 #include "mr/result.h"
+#include "mr/source.h"
 #include "mr/state.h"
 #include "mr/statelist.h"
 #include "mr/superseded.h"
@@ -129,11 +130,11 @@ static enum mr_status read_kept(struct subject *s, struct mr_error *err)
 /* Compare the file's name with its content; "other" is no such name. */
 static const char *judge_name(const char *path, const char *digest)
 {
-    const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
+    const char *name = mr_text_last(path);
     size_t n = MR_DIGEST_TEXT - 1;
 
-    if (strspn(name, "0123456789abcdef") != n || strcmp(name + n, ".mrs") != 0)
+    if (strspn(name, "0123456789abcdef") != n ||
+        strcmp(name + n, MR_STATE_SUFFIX) != 0)
         return "other";
     return memcmp(name, digest, n) == 0 ? "agrees" : "differs";
 }

@@ -84,19 +84,11 @@ enum mr_status mr_manifest_text(const struct mr_listing *listing,
 enum mr_status mr_manifest_write(
     const struct mr_listing *listing, const char *path, struct mr_error *err)
 {
-    struct mr_publish *publish = NULL;
     struct mr_buffer text = {0};
     enum mr_status status = mr_manifest_text(listing, &text, err);
 
     if (status == MR_OK)
-        status = mr_publish_begin_file(path, &publish, err);
-    if (status == MR_OK) {
-        status = mr_publish_write(publish, text.p, text.n, err);
-        if (status == MR_OK)
-            status = mr_publish_commit(publish, NULL, err);
-        else
-            mr_publish_abort(publish);
-    }
+        status = mr_publish_bytes(NULL, path, text.p, text.n, err);
     mr_buffer_release(&text);
     return status;
 }

@@ -28,6 +28,7 @@
 #include "mr/result.h"
 #include "mr/sharing.h"
 #include "mr/state.h"
+#include "mr/text.h"
 #include "mr/work.h"
 
 #define CHECKPOINT_SECONDS 60
@@ -584,12 +585,6 @@ static enum mr_status open_types(struct mr_work *w, struct mr_error *err)
     return MR_OK;
 }
 
-static unsigned count_threads(const struct mr_map_options *o)
-{
-    return mr_threads(
-        o->threads > 0 ? o->threads : (unsigned)omp_get_num_procs());
-}
-
 /* One round of all threads. */
 static enum mr_status run_threads(struct map *m, struct mr_error *err)
 {
@@ -748,13 +743,6 @@ static enum mr_status open_keeper(struct map *m, struct mr_error *err)
     return status;
 }
 
-static bool is_file_name(const char *output)
-{
-    size_t n = strlen(output);
-
-    return n >= 4 && strcmp(output + n - 4, ".mrs") == 0;
-}
-
 static enum mr_status open_sharing(struct map *m, struct mr_error *err)
 {
     struct mr_work *w = m->w;
@@ -776,10 +764,14 @@ static enum mr_status prepare(struct map *m, struct mr_error *err)
     struct mr_work *w = m->w;
     enum mr_status status = mr_plan_open(spec, &w->plan, err);
 
-    if (status == MR_OK && o->checkpoint_seconds > 0 && !m->in_folder)
-        status =
-            mr_fail(err, MR_USAGE, MR_NOWHERE, "name a folder for the output",
-                "there are no checkpoints of a single file, '%s'", m->output);
+    if (status == MR_OK && !m->in_folder &&
+        (o->checkpoint_seconds > 0 || o->claimant != NULL))
+        status = mr_fail(err, MR_USAGE, MR_NOWHERE,
+            "name a folder for the output",
+            o->claimant != NULL
+                ? "machines cannot share by claims what goes to one file, '%s'"
+                : "there are no checkpoints of a single file, '%s'",
+            m->output);
     if (status == MR_OK)
         status = open_types(w, err);
     if (status == MR_OK)
@@ -891,7 +883,8 @@ static enum mr_status run(
 {
     struct mr_work *w = m->w;
     double start = mr_clock();
-    enum mr_status status = mr_work_init(w, count_threads(m->options), err);
+    enum mr_status status =
+        mr_work_init(w, mr_threads(m->options->threads), err);
 
     if (status == MR_OK)
         status = prepare(m, err);
@@ -919,7 +912,7 @@ enum mr_status mr_map(const struct mr_map_options *options,
         return mr_fail_nomem(err);
     m.w->observer = observer;
     m.output = options->output == NULL ? "./mr-state" : options->output;
-    m.in_folder = !is_file_name(m.output);
+    m.in_folder = !mr_text_ends(m.output, MR_STATE_SUFFIX);
     status = run(&m, result_out, err);
     mr_sharing_free(m.sharing);
     if (m.writer != NULL)

@@ -381,7 +381,9 @@ enum mr_status mr_publish_bytes(const char *folder, const char *name,
     const void *p, size_t n, struct mr_error *err)
 {
     struct mr_publish *pub;
-    enum mr_status status = mr_publish_begin(folder, &pub, err);
+    enum mr_status status = folder != NULL
+                                ? mr_publish_begin(folder, &pub, err)
+                                : mr_publish_begin_file(name, &pub, err);
 
     if (status != MR_OK)
         return status;
@@ -390,7 +392,7 @@ enum mr_status mr_publish_bytes(const char *folder, const char *name,
         mr_publish_abort(pub);
         return status;
     }
-    return mr_publish_commit(pub, name, err);
+    return mr_publish_commit(pub, folder != NULL ? name : NULL, err);
 }
 
 /* Make a new folder's entry in the one above it durable. */

@@ -76,7 +76,8 @@ MR_MUST_CHECK enum mr_status mr_publish_commit(
 /** mr_publish_abort(pub): Remove the temporary file; free pub (or NULL). */
 void mr_publish_abort(struct mr_publish *pub);
 
-/** mr_publish_bytes(folder, name, p, n, err): A whole small file at once. */
+/** mr_publish_bytes(folder, name, p, n, err): A whole small file at once.
+ * Without a folder (NULL) name is a path, as of mr_publish_begin_file. */
 MR_MUST_CHECK enum mr_status mr_publish_bytes(const char *folder,
     const char *name, const void *p, size_t n, struct mr_error *err);
 

@@ -119,16 +119,6 @@ static enum mr_status look_at_claims(struct reduction *r, struct mr_error *err)
     return status;
 }
 
-static void count_threads(struct reduction *r)
-{
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-
-    r->threads = r->options->threads;
-    if (r->threads == 0)
-        r->threads = processors > 0 ? (unsigned)processors : 1;
-    r->threads = mr_threads(r->threads);
-}
-
 static enum mr_status make_tallies(struct reduction *r, struct mr_error *err)
 {
     const struct mr_kpi_extras extras = {
@@ -538,7 +528,7 @@ enum mr_status mr_reduce(const struct mr_reduce_options *options,
     enum mr_status status;
 
     memset(result_out, 0, sizeof(*result_out));
-    count_threads(&r);
+    r.threads = mr_threads(options->threads);
     status = read_days(&r, err);
     if (status == MR_OK && options->manifest != NULL)
         status = mr_manifest_read(options->manifest, &r.manifest, err);

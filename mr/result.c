@@ -5,9 +5,11 @@
 #include "mr/result.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 const char *mr_version(void)
 {
@@ -149,7 +151,19 @@ static void *await_end(void *context)
     return NULL;
 }
 
-unsigned mr_threads(unsigned wanted)
+static unsigned count_processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+#ifdef CPU_COUNT
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == 0)
+        n = CPU_COUNT(&set);
+#endif
+    return n > 0 ? (unsigned)n : 1;
+}
+
+static unsigned start_threads(unsigned wanted)
 {
     struct trial trial = {
         PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
@@ -172,4 +186,9 @@ unsigned mr_threads(unsigned wanted)
     pthread_mutex_destroy(&trial.lock);
     /* What was scarce, memory say, is needed for other things too. */
     return n + 1 < wanted ? 1 + n / 2 : wanted;
+}
+
+unsigned mr_threads(unsigned wanted)
+{
+    return start_threads(wanted > 0 ? wanted : count_processors());
 }

@@ -189,22 +189,6 @@ static enum mr_status add_match(struct mr_resume *r, const struct match *match)
     return MR_OK;
 }
 
-/* The first input of a name, or where it would stand. */
-static size_t first_of_name(const struct mr_listing *l, const char *name)
-{
-    size_t low = 0, high = l->n;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (strcmp(l->inputs[middle].name, name) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 #define HAS_NAME 1
 #define HAS_BYTES 2 /* of its name, which can be compared with the input's */
 
@@ -225,7 +209,8 @@ static enum mr_status match_name(struct mr_resume *r, size_t state,
     const struct mr_listing *l = r->listing;
     enum mr_status status = MR_OK;
 
-    for (size_t i = first_of_name(l, name); i < l->n && status == MR_OK; i++) {
+    for (size_t i = mr_listing_find(l, name, false);
+         i < l->n && status == MR_OK; i++) {
         const struct mr_input *in = &l->inputs[i];
 
         if (strcmp(in->name, name) != 0)

@@ -991,8 +991,6 @@ enum mr_status mr_rows(const struct mr_rows_options *options,
     const struct mr_sink *sink, const struct mr_observer *observer,
     struct mr_result *result_out, struct mr_error *err)
 {
-    unsigned wanted =
-        options->threads > 0 ? options->threads : (unsigned)omp_get_num_procs();
     struct run *r = calloc(1, sizeof(*r));
     double start = mr_clock();
     enum mr_status status;
@@ -1004,7 +1002,7 @@ enum mr_status mr_rows(const struct mr_rows_options *options,
     r->observer = observer;
     r->sink = sink;
     r->spill = options->spill == NULL ? "." : options->spill;
-    r->threads = mr_threads(wanted);
+    r->threads = mr_threads(options->threads);
     if (pthread_mutex_init(&r->lock, NULL) != 0 ||
         pthread_cond_init(&r->changed, NULL) != 0) {
         free(r);

@@ -10,6 +10,7 @@
 #include "mr/result.h"
 #include "mr/state.h"
 #include "mr/statelist.h"
+#include "mr/text.h"
 
 struct mr_sharing {
     const char *folder;
@@ -123,19 +124,11 @@ static void note_partition(
     struct mr_sharing *s, const char *name, uint64_t stored_bytes, bool *done)
 {
     const struct mr_listing *l = s->listing;
-    size_t low = 0, high = l->n;
+    size_t i = mr_listing_find(l, name, false);
 
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (strcmp(l->inputs[middle].name, name) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low < l->n && strcmp(l->inputs[low].name, name) == 0 && !done[low] &&
-        l->inputs[low].size == stored_bytes && !is_repeated(l, low))
-        done[low] = s->there[low] = true;
+    if (i < l->n && strcmp(l->inputs[i].name, name) == 0 && !done[i] &&
+        l->inputs[i].size == stored_bytes && !is_repeated(l, i))
+        done[i] = s->there[i] = true;
 }
 
 /* What a state has of the listing.  *usable_out: whether it need not be read
@@ -166,13 +159,6 @@ static enum mr_status look_at_state(
     return status;
 }
 
-static const char *last_component(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash == NULL ? path : slash + 1;
-}
-
 /* Look at the states that have come since, and forget those that are gone. */
 static enum mr_status look_at_states(
     struct mr_sharing *s, const char *own, bool *done)
@@ -193,7 +179,7 @@ static enum mr_status look_at_states(
 
         while (known < s->seen.n && strcmp(s->seen.path[known], path) < 0)
             known++;
-        if (strcmp(last_component(path), last_component(own)) == 0)
+        if (strcmp(mr_text_last(path), mr_text_last(own)) == 0)
             usable = false;
         else if (status == MR_OK &&
                  (known == s->seen.n || strcmp(s->seen.path[known], path) != 0))

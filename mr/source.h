@@ -18,6 +18,9 @@
  * source_list.c lists, source.c reads.
  */
 
+/** What the names of states end in. */
+#define MR_STATE_SUFFIX ".mrs"
+
 struct mr_input {
     char *path;    /* what to open; "-" is standard input */
     char *name;    /* the partition's name in a state: the end of path */
@@ -48,8 +51,8 @@ struct mr_listing {
  * unlisted entry (lists in lists go 8 deep); "-" is standard input.  An
  * argument that exists nowhere, a glob that matches nothing, standard input
  * twice, and arguments with no file under them at all and nothing unlisted
- * are MR_USAGE.  Files whose names end in ".mrs" are states and left out,
- * however they were named.  What exists but cannot be looked at (a folder
+ * are MR_USAGE.  Files whose names end in MR_STATE_SUFFIX are states, left
+ * out however they were named.  What exists but cannot be looked at (a folder
  * without permission, a link to nowhere) becomes an unlisted entry.  Where
  * looking fails for the moment (a disk, a share) it is MR_IO: the list would
  * lack nobody knows what, and be cut into other parts than on other machines.
@@ -59,6 +62,11 @@ struct mr_listing {
 MR_MUST_CHECK enum mr_status mr_listing_build(char *const *args, size_t n,
     unsigned threads, struct mr_listing *listing_out, struct mr_error *err);
 void mr_listing_release(struct mr_listing *listing);
+
+/** mr_listing_find(listing, name, after): The number of the first input whose
+ * name is not before name; with after, that is after it.  O(log n). */
+size_t mr_listing_find(
+    const struct mr_listing *listing, const char *name, bool after);
 
 /** mr_listing_largest_first(listing, floor, input, n): Put the numbers of n
  * inputs in order: larger ones first; those of equal size, and all of less than

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "mr/text.h"
+
 /*
  * A folder's entries are read into memory and sorted before anything is done
  * about them: so all inputs come nearly sorted by path, and comparing names
@@ -593,15 +595,8 @@ static void sort_inputs(struct mr_input *inputs, size_t n,
         qsort(inputs, n, sizeof *inputs, compare);
 }
 
-/* States, which may lie beside the files they were made of. */
-static bool is_state(const char *path)
-{
-    size_t n = strlen(path);
-
-    return n >= 4 && strcmp(path + n - 4, ".mrs") == 0;
-}
-
-/* Sort, and drop what stands there twice, and states. */
+/* Sort, and drop what stands there twice, and states, which may lie beside the
+ * files they were made of. */
 static void settle(struct mr_listing *listing)
 {
     size_t n = 0;
@@ -610,7 +605,7 @@ static void settle(struct mr_listing *listing)
     for (size_t i = 0; i < listing->n; i++) {
         struct mr_input *input = &listing->inputs[i];
 
-        if (is_state(input->path) ||
+        if (mr_text_ends(input->path, MR_STATE_SUFFIX) ||
             (n > 0 && strcmp(listing->inputs[n - 1].path, input->path) == 0)) {
             free(input->path);
         } else {
@@ -778,6 +773,23 @@ static void sink_top(struct part *heap, size_t n)
         heap[least] = swap;
         i = least;
     }
+}
+
+size_t mr_listing_find(
+    const struct mr_listing *listing, const char *name, bool after)
+{
+    size_t low = 0, high = listing->n;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(listing->inputs[middle].name, name);
+
+        if (order < 0 || (after && order == 0))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 struct sized {

@@ -699,17 +699,13 @@ static enum mr_status open_file(struct mr_state *state, struct mr_error *err)
     return MR_OK;
 }
 
-enum mr_status mr_state_open(
-    const char *path, struct mr_state **state_out, struct mr_error *err)
+/* Read what every state has, once its file is open. */
+static enum mr_status finish_opening(struct mr_state *state,
+    enum mr_status opened, const char *path, struct mr_state **state_out,
+    struct mr_error *err)
 {
-    struct mr_state *state = new_state(path);
-    enum mr_status status;
+    enum mr_status status = opened == MR_OK ? read_all(state, err) : opened;
 
-    if (!state)
-        return mr_fail_nomem(err);
-    status = open_file(state, err);
-    if (status == MR_OK)
-        status = read_all(state, err);
     if (status != MR_OK) {
         mr_error_subject(err, "cannot use", path);
         mr_state_close(state);
@@ -717,6 +713,16 @@ enum mr_status mr_state_open(
     }
     *state_out = state;
     return MR_OK;
+}
+
+enum mr_status mr_state_open(
+    const char *path, struct mr_state **state_out, struct mr_error *err)
+{
+    struct mr_state *state = new_state(path);
+
+    if (!state)
+        return mr_fail_nomem(err);
+    return finish_opening(state, open_file(state, err), path, state_out, err);
 }
 
 enum mr_status mr_state_open_fd(
@@ -735,15 +741,7 @@ enum mr_status mr_state_open_fd(
         status = mr_fail_errno(err, errno, "try again", NULL);
     else
         state->size = (uint64_t)st.st_size;
-    if (status == MR_OK)
-        status = read_all(state, err);
-    if (status != MR_OK) {
-        mr_error_subject(err, "cannot use", path);
-        mr_state_close(state);
-        return status;
-    }
-    *state_out = state;
-    return MR_OK;
+    return finish_opening(state, status, path, state_out, err);
 }
 
 enum mr_status mr_state_open_memory(const uint8_t *p, size_t n,

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <zstd.h>
 
+#include "mr/source.h"
+#include "mr/text.h"
+
 #include "mr/publish.h"
 
 /*
@@ -41,13 +44,6 @@ struct mr_state_writer {
     struct mr_segment_stream *segments;
     uint64_t n_blocks, n_users, n_members, n_intervals, plain_bytes;
 };
-
-static bool is_folder_path(const char *path)
-{
-    size_t n = strlen(path);
-
-    return n < 4 || strcmp(path + n - 4, ".mrs") != 0;
-}
 
 static void release_chunk(struct chunk *c)
 {
@@ -107,7 +103,7 @@ static enum mr_status new_writer(const char *path, bool is_temporary,
     for (int chunk = 0; chunk < MR_CHUNK_COUNT; chunk++)
         w->n_chunks += mr_state_has_chunk(spec, (enum mr_chunk)chunk);
     w->is_temporary = is_temporary;
-    w->is_folder = is_folder_path(path);
+    w->is_folder = !mr_text_ends(path, MR_STATE_SUFFIX);
     w->path = strdup(path);
     if (!w->path)
         status = mr_fail_nomem(err);
@@ -393,7 +389,7 @@ enum mr_status mr_state_writer_finish(struct mr_state_writer *w,
     }
     digest = mr_digest_bytes(w->header, header_bytes(w));
     mr_digest_format(&digest, name);
-    memcpy(name + MR_DIGEST_TEXT - 1, ".mrs", 5);
+    strcpy(name + MR_DIGEST_TEXT - 1, MR_STATE_SUFFIX);
     status = mr_publish_commit(w->publish, w->is_folder ? name : NULL, err);
     w->publish = NULL;
     if (status != MR_OK)

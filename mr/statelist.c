@@ -12,6 +12,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "mr/source.h"
+#include "mr/text.h"
+
 /* A list in the making. */
 struct paths {
     char **path;
@@ -61,13 +64,6 @@ static enum mr_status add_path(
     return MR_OK;
 }
 
-static bool is_state_name(const char *name)
-{
-    size_t n = strlen(name);
-
-    return n > 4 && strcmp(name + n - 4, ".mrs") == 0;
-}
-
 /* What an entry of a folder is, as far as it matters. */
 enum kind { SKIPPED, STATE, FOLDER };
 
@@ -79,7 +75,7 @@ static enum kind kind_of(DIR *dir, const struct dirent *entry)
         return SKIPPED;
 #ifdef DT_REG
     if (entry->d_type == DT_REG)
-        return is_state_name(entry->d_name) ? STATE : SKIPPED;
+        return mr_text_ends(entry->d_name, MR_STATE_SUFFIX) ? STATE : SKIPPED;
     if (entry->d_type == DT_DIR)
         return FOLDER;
 #endif
@@ -87,7 +83,7 @@ static enum kind kind_of(DIR *dir, const struct dirent *entry)
     if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
         S_ISDIR(st.st_mode))
         return FOLDER;
-    if (!is_state_name(entry->d_name) ||
+    if (!mr_text_ends(entry->d_name, MR_STATE_SUFFIX) ||
         (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 &&
             S_ISDIR(st.st_mode)))
         return SKIPPED;

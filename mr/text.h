@@ -35,6 +35,22 @@ MR_MUST_CHECK enum mr_status mr_text_masked(
 MR_MUST_CHECK enum mr_status mr_text_printf(
     struct mr_buffer *out, const char *format, ...) MR_PRINTF(2, 3);
 
+/** Whether a C string ends in another one. */
+static inline bool mr_text_ends(const char *s, const char *end)
+{
+    size_t n = strlen(s), n_end = strlen(end);
+
+    return n >= n_end && memcmp(s + n - n_end, end, n_end) == 0;
+}
+
+/** mr_text_last(path): What stands behind the last slash. */
+static inline const char *mr_text_last(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? path : slash + 1;
+}
+
 /** A span of a C string. */
 static inline struct mr_span mr_text_span(const char *s)
 {

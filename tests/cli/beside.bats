@@ -183,7 +183,7 @@ same_as_map() {
     [[ $output == "mr: cannot map '-': there is no place beside standard input"* ]]
     run mr map --beside -o all.mrs lake
     [ "$status" -eq 2 ]
-    [ "$output" = "mr: map: with --beside, --output is a folder, not 'all.mrs'" ]
+    [ "$output" = "mr: each file has a state of its own, and 'all.mrs' is one; name a folder for the output" ]
     run mr map --beside --rejects bad lake
     [ "$status" -eq 2 ]
     [ ! -e bad ] && [ ! -e in/out ] && [ "$(find . -name '*.mrs')" = '' ]

@@ -22,7 +22,8 @@ refused() {
     echo "segments: {some: {view: '>=1'}}" >>segments.yaml
     local needs="map: --claim needs --output DIR, the folder that all machines write to; see 'mr map --help'"
     refused 2 "$needs" lake
-    refused 2 "$needs" -o s.mrs lake
+    refused 2 "machines cannot share by claims what goes to one file, 's.mrs'; name a folder for the output" \
+        -o s.mrs lake
     refused 2 "map: --claim shares the partitions out by itself; leave out --shard" \
         --shard 1/2 -o shared lake
     refused 2 "map: --rejects does not go with --claim, which reads a part of the partitions only; leave out one of them" \

@@ -1,6 +1,7 @@
 #ifndef MR_TESTS_FOLDER_H
 #define MR_TESTS_FOLDER_H
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,19 @@ static inline void put_bytes(const char *path, const void *p, size_t n)
     assert_non_null(file);
     assert_int_equal(fwrite(p, 1, n, file), n);
     assert_int_equal(fclose(file), 0);
+}
+
+/* Of a folder, with the hidden ones. */
+static inline size_t count_files(const char *path)
+{
+    DIR *dir = opendir(path);
+    size_t n = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir) != NULL)
+        n++;
+    closedir(dir);
+    return n - 2;
 }
 
 #endif

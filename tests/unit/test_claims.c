@@ -4,7 +4,6 @@
 
 #include "mr/claimrun.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -27,18 +26,6 @@
 static void put(const char *path, const char *text)
 {
     put_bytes(path, text, strlen(text));
-}
-
-static size_t count_files(const char *path)
-{
-    DIR *dir = opendir(path);
-    size_t n = 0;
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        n++;
-    closedir(dir);
-    return n - 2;
 }
 
 /* ---- the text ---- */

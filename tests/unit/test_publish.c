@@ -35,18 +35,6 @@ static void assert_file(const char *path, const char *expected)
     assert_string_equal(text, expected);
 }
 
-static size_t count_files(const char *path)
-{
-    DIR *dir = opendir(path);
-    size_t n = 0;
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        n++;
-    closedir(dir);
-    return n - 2;
-}
-
 static void put(const char *path, const char *text)
 {
     FILE *file = fopen(path, "wb");
