@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#ifdef HAVE_MALLOPT
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -134,6 +137,20 @@ static void raise_file_limit(void)
     }
 }
 
+/*
+ * The tables of users grow all along.  Allocations above a threshold get pages
+ * of their own, which can grow without a copy and leave no hole behind; but
+ * glibc moves the threshold up to the size of whatever such thing is freed,
+ * and the tables into its heap.  A threshold that was set stays: with ten
+ * million users a quarter of all memory is holes otherwise.
+ */
+static void keep_tables_apart(void)
+{
+#ifdef HAVE_MALLOPT
+    (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
+#endif
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -142,6 +159,7 @@ int main(int argc, char **argv)
     bool understood = options_parse(argc, argv, &options, message) &&
                       shard_from_environment(&options, message);
 
+    keep_tables_apart();
     hold_standard_places();
     raise_file_limit();
     console_init(&console, options.quiet);
