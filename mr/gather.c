@@ -102,32 +102,64 @@ static enum mr_status open_one(struct gathering *g, const char *path,
     return status;
 }
 
-/* Open all; close them again if they are too many, except for the first, and
- * keep their coverage. */
+/* Open one; close it again if they are too many, except for the first, and
+ * keep its coverage. */
+static enum mr_status look_at(
+    struct gathering *g, size_t i, struct mr_error *err)
+{
+    struct found *f = &g->found[i];
+    struct mr_state *state;
+    enum mr_status status = open_one(g, f->path, &state, err);
+
+    if (status != MR_OK)
+        return status;
+    if (i == 0)
+        g->result->first = state;
+    f->state = state;
+    f->name = mr_state_name_digest(state);
+    f->spec = mr_state_spec_digest(state);
+    f->coverage = &mr_state_get_head(state)->coverage;
+    if (g->n <= g->group)
+        return MR_OK;
+    mr_state_take_coverage(state, &f->own);
+    f->coverage = &f->own;
+    f->state = NULL;
+    if (i > 0)
+        mr_state_close(state);
+    return MR_OK;
+}
+
+/* The first, then the others, several at a time: what their heads hold has to
+ * be unpacked and checked.  Of errors, that of the first file is told. */
 static enum mr_status look_at_all(struct gathering *g, struct mr_error *err)
 {
-    enum mr_status status = MR_OK;
+    /* Each has a file open. */
+    const size_t threads =
+        g->options->threads < g->group ? g->options->threads : g->group;
+    enum mr_status status = look_at(g, 0, err);
+    size_t failed = g->n;
 
-    for (size_t i = 0; i < g->n && status == MR_OK; i++) {
-        struct found *f = &g->found[i];
-        struct mr_state *state;
+    if (status != MR_OK)
+        return status;
+#pragma omp parallel for num_threads((int)threads) schedule(dynamic)
+    for (size_t i = 1; i < g->n; i++) {
+        struct mr_error own = {.status = MR_OK};
+        enum mr_status result;
+        size_t before;
 
-        status = open_one(g, f->path, &state, err);
-        if (status != MR_OK)
-            break;
-        if (i == 0)
-            g->result->first = state;
-        f->state = state;
-        f->name = mr_state_name_digest(state);
-        f->spec = mr_state_spec_digest(state);
-        f->coverage = &mr_state_get_head(state)->coverage;
-        if (g->n <= g->group)
-            continue;
-        mr_state_take_coverage(state, &f->own);
-        f->coverage = &f->own;
-        f->state = NULL;
-        if (i > 0)
-            mr_state_close(state);
+#pragma omp atomic read
+        before = failed;
+        result = i < before ? look_at(g, i, &own) : MR_OK;
+        if (result != MR_OK) {
+#pragma omp critical
+            if (i < failed) {
+#pragma omp atomic write
+                failed = i;
+                status = result;
+                if (err != NULL)
+                    *err = own;
+            }
+        }
     }
     return status;
 }

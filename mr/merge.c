@@ -981,6 +981,12 @@ static enum mr_status write_all(struct mr_merge *m, unsigned threads,
 
 /* ---- KPIs only: ranges in parallel ---- */
 
+/* Users, over all states, that are worth a thread. */
+#define RANGE_USERS 16384
+/* What unpacked blocks may take in all threads together, if one can do with
+ * less. */
+#define HELD_BYTES_MAX (UINT64_C(1) << 30)
+
 /* The state of the most blocks. */
 static const struct mr_state *longest(const struct mr_merge *m)
 {
@@ -992,21 +998,62 @@ static const struct mr_state *longest(const struct mr_merge *m)
     return state;
 }
 
-/* As many ranges as keep the threads busy, but none of a few blocks: a block
- * on a border is unpacked twice. */
-static size_t count_ranges(size_t blocks, unsigned threads)
+/* Bytes that a state's largest block takes when it is unpacked, twice: of two
+ * that follow one another, users may be counted together. */
+static uint64_t held_bytes(const struct mr_state *state)
 {
-    if (threads == 1 || blocks < 4)
-        return 1;
-    return blocks / 4 < 4 * threads ? blocks / 4 : 4 * threads;
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < mr_state_n_blocks(state); i++) {
+        const struct mr_block_info *b = mr_state_block_info(state, i);
+        uint64_t bytes = b->plain_bytes + b->n_users * sizeof(uint64_t) +
+                         b->n_intervals * sizeof(struct mr_interval);
+
+        most = bytes > most ? bytes : most;
+    }
+    return 2 * most;
 }
 
-/* Where range i of n begins: with a block of a state. */
+/* As many threads as have room for a block of each state. */
+static unsigned count_counters(const struct mr_merge *m, unsigned threads)
+{
+    uint64_t each = 1;
+
+    for (size_t i = 0; i < m->n; i++)
+        each += held_bytes(m->state[i]);
+    if (threads > 1 && HELD_BYTES_MAX / each < threads)
+        threads = (unsigned)(HELD_BYTES_MAX / each);
+    return threads > 1 ? threads : 1;
+}
+
+/* As many ranges as keep the threads busy, but none of a few blocks, since a
+ * block on a border is unpacked twice; or else, of many small states, one a
+ * thread that is worth it. */
+static size_t count_ranges(
+    const struct mr_merge *m, size_t blocks, unsigned threads)
+{
+    uint64_t users = 0;
+    size_t n = blocks / 4 < 4 * threads ? blocks / 4 : 4 * threads;
+
+    for (size_t i = 0; i < m->n; i++)
+        for (size_t k = 0; k < mr_state_n_blocks(m->state[i]); k++)
+            users += mr_state_block_info(m->state[i], k)->n_users;
+    if (n < threads)
+        n = users / RANGE_USERS < threads ? users / RANGE_USERS : threads;
+    return threads > 1 && n > 1 ? n : 1;
+}
+
+/* Where range i of n begins: with a block of a state, if it has several for
+ * each range.  Hashes are even, else. */
 static uint64_t range_begin(const struct mr_state *state, size_t i, size_t n)
 {
-    size_t block = mr_state_n_blocks(state) * i / n;
+    size_t blocks = mr_state_n_blocks(state);
 
-    return i == 0 ? 0 : mr_state_block_info(state, block)->first_hash;
+    if (i == 0)
+        return 0;
+    return blocks < 4 * n
+               ? UINT64_MAX / n * i
+               : mr_state_block_info(state, blocks * i / n)->first_hash;
 }
 
 /* Count ranges that nobody else has taken, up to one that fails: range_out. */
@@ -1034,12 +1081,13 @@ static enum mr_status count_all(const struct mr_merge *m, unsigned threads,
     uint64_t *users_out, struct mr_error *err)
 {
     const struct mr_state *state = longest(m);
-    size_t n = count_ranges(mr_state_n_blocks(state), threads), next = 0;
+    unsigned counters = count_counters(m, threads);
+    size_t n = count_ranges(m, mr_state_n_blocks(state), counters), next = 0;
     size_t failed = n;
     enum mr_status status = MR_OK;
     uint64_t users = 0;
 
-#pragma omp parallel num_threads((int)threads) reduction(+ : users)
+#pragma omp parallel num_threads((int)counters) reduction(+ : users)
     {
         struct mr_merge_counter *counter = NULL;
         size_t range = 0;

@@ -48,6 +48,7 @@ int open(const char *name, int flags, ...)
     if (watched != NULL && strcmp(name, watched) == 0 && ++times_opened == 2)
         meanwhile();
     fd = (int)syscall(SYS_openat, AT_FDCWD, name, flags, mode);
+#pragma omp critical
     highest = fd > highest ? fd : highest;
     return fd;
 }
@@ -119,7 +120,7 @@ static struct mr_gather_options options(const volatile int *stop)
 static void all_are_gathered_within_the_limit_of_files(void **state)
 {
     static const rlim_t limits[] = {1024, 128, 64, 40};
-    const struct mr_gather_options how = options(NULL);
+    struct mr_gather_options how = options(NULL);
     struct rlimit before, limit;
 
     (void)state;
@@ -132,6 +133,7 @@ static void all_are_gathered_within_the_limit_of_files(void **state)
         limit.rlim_cur = limits[i];
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
         highest = 0;
+        how.threads = i % 2 == 0 ? 1 : 60;
         assert_int_equal(mr_gather_open(path, STATES, &how, &g, NULL), MR_OK);
         assert_true(g.n > 1 && g.n <= MR_GATHER_MAX);
         assert_true(highest < 200);
@@ -198,6 +200,41 @@ static void a_replaced_file_is_noticed(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* Whichever thread comes first, and however many states there are. */
+static void of_damaged_files_the_first_is_told(void **state)
+{
+    struct mr_gather_options how = options(NULL);
+    char *damaged[STATES];
+    char broken[300];
+
+    (void)state;
+    snprintf(broken, sizeof broken, "%s/broken.mrs", folder);
+    assert_int_equal(truncate(path[STATES - 1], 100), 0);
+    assert_int_equal(rename(path[STATES - 1], broken), 0);
+    how.threads = 4;
+    for (size_t n = 10; n < STATES; n += 120) {
+        for (size_t first = 0; first < n; first += n / 5) {
+            struct mr_gathered g;
+            struct mr_error err = {.status = MR_OK};
+            char missing[300];
+
+            memcpy(damaged, path, sizeof damaged);
+            snprintf(missing, sizeof missing, "%s/missing.mrs", folder);
+            damaged[first] = broken;
+            damaged[n - 1] = missing;
+            assert_int_equal(
+                mr_gather_open(damaged, n, &how, &g, &err), MR_FORMAT);
+            assert_string_equal(err.path, broken);
+            mr_gather_release(&g);
+            damaged[first] = missing;
+            damaged[n - 1] = broken;
+            assert_int_equal(mr_gather_open(damaged, n, &how, &g, &err), MR_IO);
+            assert_string_equal(err.path, missing);
+            mr_gather_release(&g);
+        }
+    }
+}
+
 static volatile int stop;
 
 static void want_to_stop(void)
@@ -232,6 +269,7 @@ int main(void)
         cmocka_unit_test(few_are_opened_once),
         cmocka_unit_test(a_replaced_file_is_noticed),
         cmocka_unit_test(a_wish_to_stop_is_seen),
+        cmocka_unit_test(of_damaged_files_the_first_is_told),
     };
 
     return cmocka_run_group_tests_name(

@@ -724,6 +724,11 @@ static void blocks_of_many_users_merge(void **state)
     assert_int_equal(check_merge(c, 1, true), 4);
     for (size_t i = 0; i < 3; i++)
         content_free(&c[i]);
+    /* All in one of the ranges of hashes. */
+    make_pool(pool, n, 3);
+    make_content(&c[0], pool, n, 2, 2, 40);
+    assert_int_equal(check_merge(c, 1, true), 2);
+    content_free(&c[0]);
     free(pool);
 }
 
