@@ -25,6 +25,7 @@
 
 #include <omp.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "mr/hyperloglog.h"
 #include "mr/kernels.h"
@@ -983,9 +984,6 @@ static enum mr_status write_all(struct mr_merge *m, unsigned threads,
 
 /* Users, over all states, that are worth a thread. */
 #define RANGE_USERS 16384
-/* What unpacked blocks may take in all threads together, if one can do with
- * less. */
-#define HELD_BYTES_MAX (UINT64_C(1) << 30)
 
 /* The state of the most blocks. */
 static const struct mr_state *longest(const struct mr_merge *m)
@@ -1014,15 +1012,20 @@ static uint64_t held_bytes(const struct mr_state *state)
     return 2 * most;
 }
 
-/* As many threads as have room for a block of each state. */
+/* As many threads as have room for a block of each state in a quarter of the
+ * machine's memory. */
 static unsigned count_counters(const struct mr_merge *m, unsigned threads)
 {
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    uint64_t most = pages < 0 || page < 0
+                        ? UINT64_C(1) << 30
+                        : (uint64_t)pages / 4 * (uint64_t)page;
     uint64_t each = 1;
 
     for (size_t i = 0; i < m->n; i++)
         each += held_bytes(m->state[i]);
-    if (threads > 1 && HELD_BYTES_MAX / each < threads)
-        threads = (unsigned)(HELD_BYTES_MAX / each);
+    if (most / each < threads)
+        threads = (unsigned)(most / each);
     return threads > 1 ? threads : 1;
 }
 
