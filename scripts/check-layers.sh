@@ -156,7 +156,7 @@ fence_call() {
 }
 
 check_fences() {
-    fence_include 'omp\.h' map.c beside.c rows.c merge.c
+    fence_include 'omp\.h' map.c beside.c rows.c gather.c merge.c
     fence_include 'zlib\.h' stream_gzip.c rejects.c
     fence_include 'isa-l.*|igzip.*' stream_gzip.c stream_isal.c
     fence_include 'zstd.*\.h' stream_zstd.c state_block.c state_head.c \
@@ -165,7 +165,7 @@ check_fences() {
     fence_include 'yaml\.h' spec_yaml.c
     fence_include 'xxh.*\.h' hash.c
     fence_include '[a-z]*intrin\.h|arm_.*\.h' kernels_x86.h kernels_arm.h
-    fence_call '#[[:space:]]*pragma[[:space:]]+omp' map.c beside.c rows.c merge.c
+    fence_call '#[[:space:]]*pragma[[:space:]]+omp' map.c beside.c rows.c gather.c merge.c
     fence_call '_mm[0-9]*_[a-z0-9_]+|__m(128|256|512)i?|v[a-z]+q_[us](8|16|32|64)' \
         kernels_wide.h kernels_x86.h kernels_arm.h
     # Files are opened where they are mapped, listed, loaded or published.
