@@ -17,16 +17,17 @@
  *
  * At most MR_GATHER_MAX states of each size are open at a time, and fewer
  * where the limit of open files asks for it.  In memory are the coverage of
- * all states while superseded ones are looked for, then the heads of those
- * that are open and a block of users of each.
+ * all states while superseded ones are looked for, and the heads of as many as
+ * there are threads; then the heads of those that are open, and blocks of
+ * their users (mr_merge_run).
  */
 
 /** How many states are merged at once. */
 #define MR_GATHER_MAX 64
 
 struct mr_gather_options {
-    const char *temporary; /* folder for temporary files */
-    unsigned threads;
+    const char *temporary;    /* folder for temporary files */
+    unsigned threads;         /* at least 1 */
     const volatile int *stop; /* or NULL */
 };
 
@@ -41,9 +42,10 @@ struct mr_gathered {
 
 /**
  * mr_gather_open(path, n, options, g, err): Open n >= 1 files.  Errors are
- * those of mr_state_open, mr_merge_check_spec, mr_merge_choose_segments and
- * the writing of temporary files; MR_IO also for a file that was replaced
- * meanwhile; MR_STOPPED.  Release g in any case.
+ * those of mr_state_open (that of the first of several bad files),
+ * mr_merge_check_spec, mr_merge_choose_segments and the writing of temporary
+ * files; MR_IO also for a file that was replaced meanwhile; MR_STOPPED. Release
+ * g in any case.
  */
 MR_MUST_CHECK enum mr_status mr_gather_open(char *const *path, size_t n,
     const struct mr_gather_options *options, struct mr_gathered *g_out,

@@ -6,8 +6,8 @@
 
 /*
  * Many states as one.  Heads are joined in memory; users are merged block by
- * block in the order of their hash, so that memory depends on the number of
- * states and the size of a block, never on the number of users.
+ * block in the order of their hash, so that memory depends on the numbers of
+ * states and threads and the size of a block, never on the number of users.
  */
 
 struct mr_merge;
@@ -62,7 +62,10 @@ const struct mr_cells *mr_merge_cells(const struct mr_merge *m);
  * and count each once in one of the tallies (one for each thread, over
  * mr_merge_cells).  With a writer, the merged blocks are also written to it,
  * cut as docs/state-format.md says; then tally may be NULL.  *stop, where
- * given, ends the run with MR_STOPPED.  users_out: distinct users.
+ * given, ends the run with MR_STOPPED.  users_out: distinct users.  Memory:
+ * without a writer, a block of each state for each thread, and for that only
+ * as many threads as a quarter of the machine's memory has room for; with one,
+ * a block of each state, and two or so a thread.
  */
 MR_MUST_CHECK enum mr_status mr_merge_run(struct mr_merge *m, unsigned threads,
     struct mr_kpi_tally *const *tally, struct mr_state_writer *writer,
