@@ -64,9 +64,8 @@ struct mr_holes {
  * half as many types as the hour with the most: folders that hold late events
  * alone do not count.  Nor do these two: the data may begin and end within
  * them.  A partition that failed counts as there, since it is told of anyway.
- * Nothing is found
- * where fewer than eight hours lie between, or names tell no hours.
- * O(n log n).  Release it with mr_holes_release in any case.
+ * Nothing is found where fewer than eight hours lie between, or names tell no
+ * hours.  O(n log n).  Release it with mr_holes_release in any case.
  */
 MR_MUST_CHECK enum mr_status mr_holes_find(const struct mr_coverage *coverage,
     struct mr_holes *holes_out, struct mr_error *err);

@@ -8,10 +8,9 @@
 #include <stdlib.h>
 #include <zstd.h>
 
+#include "mr/publish.h"
 #include "mr/source.h"
 #include "mr/text.h"
-
-#include "mr/publish.h"
 
 /*
  * Blocks come first and go straight to the file; their line in the index is

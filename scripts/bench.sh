@@ -410,6 +410,7 @@ reduce_row() {
     one=("$tests/bench_unpack" -j "$threads" "$plain")
     two=("$mr" reduce -q -j "$threads" "$@")
     pairs
+    rm -rf "$plain"
     awk -v l="$label" -v b="$bytes" -v u="$one_s" -v m="$two_s" -v r="$ratio" \
         -v kb="$peak_kb" 'BEGIN { printf "%-12s%12.0f%12.2f%12.2f%8.2f%11.0f\n",
             l, b / 1e6, u, m, r, kb / 1024 }'

@@ -354,6 +354,41 @@ static void test_hostile(void **state)
     assert_int_equal(decode_bytes(dense, 17, 4), MR_FORMAT);
 }
 
+/* Every byte at every register, between those of any other rank. */
+static void test_hostile_ranks(void **state)
+{
+    static const struct {
+        unsigned p, most;
+    } precision[] = {{4, 61}, {5, 60}, {14, 51}};
+    static char bytes[1 + (1 << 14)];
+
+    (void)state;
+    for (size_t k = 0; k < sizeof precision / sizeof *precision; k++) {
+        unsigned p = precision[k].p, most = precision[k].most;
+        size_t m = (size_t)1 << p;
+
+        bytes[0] = MR_HLL_DENSE;
+        for (size_t i = 0; i < m; i++)
+            bytes[1 + i] = (char)(i % 3 == 0 ? most : i % 3);
+        for (unsigned rank = 0; rank < 256; rank++)
+            for (size_t i = 0; i < 17; i++) {
+                size_t at = 1 + (i < 16 ? i : m - 1);
+                char before = bytes[at];
+
+                bytes[at] = (char)rank;
+                assert_int_equal(decode_bytes(bytes, 1 + m, p),
+                    rank <= most ? MR_OK : MR_FORMAT);
+                bytes[at] = before;
+            }
+        /* Just more than an eighth of the registers, and just an eighth. */
+        memset(bytes + 1, 0, m);
+        memset(bytes + 1 + m / 2, (int)most, m / 8 + 1);
+        assert_int_equal(decode_bytes(bytes, 1 + m, p), MR_OK);
+        bytes[1 + m / 2] = 0;
+        assert_int_equal(decode_bytes(bytes, 1 + m, p), MR_FORMAT);
+    }
+}
+
 /* The corrections at both ends, against their series summed up with 50
  * decimal digits. */
 static void test_corrections(void **state)
@@ -398,6 +433,7 @@ int main(void)
         cmocka_unit_test(test_merge_unlike),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_hostile_ranks),
         cmocka_unit_test(test_corrections),
         cmocka_unit_test(test_full),
     };
