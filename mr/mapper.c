@@ -90,6 +90,7 @@ enum mr_status mr_mapper_open(
     enum mr_status status;
 
     *hint = (struct mr_folder_hint){.has_day = false};
+    preface_out->groups = NULL;
     preface_out->has_csv = mr_plan_is_csv(m->plan) && !m->plan->spec.csv.header;
     if (preface_out->has_csv)
         preface_out->csv = m->plan->csv;
@@ -234,6 +235,7 @@ enum mr_status mr_mapper_parse(struct mr_mapper *m,
     struct mr_reject r = {.line = first, .offset = block->offset};
     struct mr_record record;
 
+    mr_type_cache_enter(m->types, preface->groups);
     batch->text_bytes += block->bytes;
     if (block->too_long || block->whole)
         return reject_block(m, block, batch, rejects, err);

@@ -10,7 +10,8 @@
 /** What is known of a partition before its events are read. */
 struct mr_preface {
     struct mr_folder_hint folders;
-    struct mr_csv_plan csv; /* where has_csv */
+    struct mr_type_scope *groups; /* the caller's, or NULL */
+    struct mr_csv_plan csv;       /* where has_csv */
     bool has_csv;
 };
 
@@ -36,8 +37,8 @@ void mr_mapper_release(struct mr_mapper *m);
 
 /** mr_mapper_open(m, name, preface): Begin a preface: read date=, day=, dt=,
  * type=, event_type= folders of a name, and those that the plan wants; of
- * several of one kind the last.  The preface is as good as long as m opens no
- * other. */
+ * several of one kind the last.  The preface has no scope of groups yet, and is
+ * good as long as m opens no other. */
 MR_MUST_CHECK enum mr_status mr_mapper_open(
     struct mr_mapper *m, const char *name, struct mr_preface *preface_out);
 

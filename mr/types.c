@@ -38,23 +38,42 @@ struct chunk {
 #define PAGES (MR_TYPES_MAX / PAGE_TYPES)
 struct page {
     struct mr_span text[PAGE_TYPES];
-    bool dropped[PAGE_TYPES]; /* groups that are not kept after all */
+    _Atomic bool counts[PAGE_TYPES]; /* groups that mr_types_keep was given */
+    bool dropped[PAGE_TYPES];        /* of these, the ones that are not kept */
 };
 
-/* A group that is kept, in a heap whose top has the greatest hash. */
-struct kept {
+/* From so many on, groups of any scope keep others out. */
+#define MANY_TEXTS (MR_TYPES_MAX / 4)
+
+#define ROLLUPS (MR_TEXT_KINDS - MR_TEXT_ROLLUP)
+
+struct group {
     uint64_t hash;
     uint32_t id;
 };
 
+/* The least groups of some: a heap whose top has the greatest hash. */
+struct least {
+    struct group *heap;
+    uint32_t n, cap;
+    /* Once there are as many as are wanted, the greatest hash; read without
+     * the lock, too. */
+    _Atomic uint64_t bar;
+};
+
 /* The groups of a rollup. */
 struct groups {
-    struct kept *heap;
-    uint32_t n, most;
-    /* Read without the lock: greater hashes cannot be kept any more, and the
-     * number + 1 of the group of all such, once there is one. */
+    uint32_t most;
+    struct least kept; /* of those that count */
+    struct least met;  /* of all */
+    /* Read without the lock, too: hashes above bar are none of a group to
+     * keep; the number + 1 of the group of all such, once there is one. */
     _Atomic uint64_t bar;
     _Atomic uint32_t further1;
+};
+
+struct mr_type_scope {
+    struct least met[ROLLUPS]; /* new to the table when they were met */
 };
 
 struct mr_types {
@@ -63,11 +82,12 @@ struct mr_types {
     struct chunk *chunk;
     struct page *page[PAGES];
     uint32_t n;
-    struct groups groups[MR_TEXT_KINDS - MR_TEXT_ROLLUP];
+    struct groups groups[ROLLUPS];
 };
 
 struct mr_type_cache {
     struct mr_types *types;
+    struct mr_type_scope *scope; /* or NULL */
     struct index index;
     struct mr_span last; /* a type, without its kind */
     uint32_t last_id;
@@ -153,6 +173,11 @@ static void index_set(
     x->n++;
 }
 
+static void least_init(struct least *l)
+{
+    atomic_init(&l->bar, UINT64_MAX);
+}
+
 enum mr_status mr_types_new(struct mr_types **types_out)
 {
     struct mr_types *types = calloc(1, sizeof(*types));
@@ -164,20 +189,18 @@ enum mr_status mr_types_new(struct mr_types **types_out)
         return MR_NOMEM;
     }
     pthread_mutex_init(&types->lock, NULL);
-    for (unsigned k = 0; k < MR_TEXT_KINDS - MR_TEXT_ROLLUP; k++)
+    for (unsigned k = 0; k < ROLLUPS; k++) {
+        least_init(&types->groups[k].kept);
+        least_init(&types->groups[k].met);
         atomic_init(&types->groups[k].bar, UINT64_MAX);
+    }
     *types_out = types;
     return MR_OK;
 }
 
-enum mr_status mr_types_limit(
-    struct mr_types *types, unsigned kind, uint32_t most)
+void mr_types_limit(struct mr_types *types, unsigned kind, uint32_t most)
 {
-    struct groups *g = &types->groups[kind - MR_TEXT_ROLLUP];
-
-    g->heap = calloc(most, sizeof(*g->heap));
-    g->most = most;
-    return g->heap != NULL ? MR_OK : MR_NOMEM;
+    types->groups[kind - MR_TEXT_ROLLUP].most = most;
 }
 
 void mr_types_free(struct mr_types *types)
@@ -190,8 +213,10 @@ void mr_types_free(struct mr_types *types)
     }
     for (size_t i = 0; i < PAGES && types->page[i] != NULL; i++)
         free(types->page[i]);
-    for (unsigned k = 0; k < MR_TEXT_KINDS - MR_TEXT_ROLLUP; k++)
-        free(types->groups[k].heap);
+    for (unsigned k = 0; k < ROLLUPS; k++) {
+        free(types->groups[k].kept.heap);
+        free(types->groups[k].met.heap);
+    }
     free(types->index.entry);
     pthread_mutex_destroy(&types->lock);
     free(types);
@@ -272,7 +297,8 @@ static enum mr_status intern(
 /* ---- groups ---- */
 
 /* Whether a is after b in the order in which groups are kept. */
-static bool is_after(const struct mr_types *types, struct kept a, struct kept b)
+static bool is_after(
+    const struct mr_types *types, struct group a, struct group b)
 {
     if (a.hash != b.hash)
         return a.hash > b.hash;
@@ -280,41 +306,68 @@ static bool is_after(const struct mr_types *types, struct kept a, struct kept b)
                mr_types_text(types, a.id), mr_types_text(types, b.id)) > 0;
 }
 
-static void sift_down(const struct mr_types *types, struct groups *g)
+static void sift_down(const struct mr_types *types, struct least *l)
 {
-    struct kept top = g->heap[0];
+    struct group top = l->heap[0];
     uint32_t i = 0;
 
     for (;;) {
         uint32_t child = 2 * i + 1;
 
-        if (child >= g->n)
+        if (child >= l->n)
             break;
-        if (child + 1 < g->n &&
-            is_after(types, g->heap[child + 1], g->heap[child]))
+        if (child + 1 < l->n &&
+            is_after(types, l->heap[child + 1], l->heap[child]))
             child++;
-        if (!is_after(types, g->heap[child], top))
+        if (!is_after(types, l->heap[child], top))
             break;
-        g->heap[i] = g->heap[child];
+        l->heap[i] = l->heap[child];
         i = child;
     }
-    g->heap[i] = top;
+    l->heap[i] = top;
 }
 
-static void push(
-    const struct mr_types *types, struct groups *g, struct kept group)
+static enum mr_status push(
+    const struct mr_types *types, struct least *l, struct group group)
 {
-    uint32_t i = g->n++;
+    uint32_t i;
 
-    for (; i > 0 && is_after(types, group, g->heap[(i - 1) / 2]);
+    if (l->n == l->cap) {
+        uint32_t cap = 2 * l->cap + 16;
+        struct group *heap = realloc(l->heap, cap * sizeof(*heap));
+
+        if (heap == NULL)
+            return MR_NOMEM;
+        l->heap = heap;
+        l->cap = cap;
+    }
+    for (i = l->n++; i > 0 && is_after(types, group, l->heap[(i - 1) / 2]);
          i = (i - 1) / 2)
-        g->heap[i] = g->heap[(i - 1) / 2];
-    g->heap[i] = group;
+        l->heap[i] = l->heap[(i - 1) / 2];
+    l->heap[i] = group;
+    return MR_OK;
 }
 
-static void drop(struct mr_types *types, uint32_t id)
+/* Add a group that is not there to the most least ones.  out1 is the number
+ * + 1 of the one that is not among these any more, or 0. */
+static enum mr_status least_add(const struct mr_types *types, struct least *l,
+    uint32_t most, struct group group, uint32_t *out1)
 {
-    types->page[id / PAGE_TYPES]->dropped[id % PAGE_TYPES] = true;
+    enum mr_status status = MR_OK;
+
+    *out1 = 0;
+    if (l->n < most) {
+        status = push(types, l, group);
+    } else if (is_after(types, group, l->heap[0])) {
+        *out1 = group.id + 1;
+    } else {
+        *out1 = l->heap[0].id + 1;
+        l->heap[0] = group;
+        sift_down(types, l);
+    }
+    if (l->n == most)
+        l->bar = l->heap[0].hash;
+    return status;
 }
 
 /* The group of all that are not kept. */
@@ -334,36 +387,120 @@ static enum mr_status intern_further(
     return status;
 }
 
+static void lower(_Atomic uint64_t *bar, uint64_t to)
+{
+    if (to < *bar)
+        *bar = to;
+}
+
+/* Hashes above it are none of a group to keep, if the scope comes to count. */
+static uint64_t bar_of(const struct mr_types *types,
+    const struct mr_type_scope *scope, unsigned kind)
+{
+    uint64_t bar = types->groups[kind - MR_TEXT_ROLLUP].bar;
+
+    if (scope != NULL && scope->met[kind - MR_TEXT_ROLLUP].bar < bar)
+        bar = scope->met[kind - MR_TEXT_ROLLUP].bar;
+    return bar;
+}
+
 /* Under the lock: as intern, of a group. */
-static enum mr_status intern_group(
-    struct mr_types *types, const struct wanted *w, uint32_t *id)
+static enum mr_status intern_group(struct mr_types *types,
+    struct mr_type_scope *scope, const struct wanted *w, uint32_t *id)
 {
     struct groups *g = &types->groups[w->kind - MR_TEXT_ROLLUP];
-    uint32_t n = types->n;
+    uint32_t n = types->n, unused;
     enum mr_status status;
-    struct kept group;
+    struct group group;
 
-    if (w->text_hash > g->bar)
+    if (w->text_hash > bar_of(types, scope, w->kind))
         return intern_further(types, w->kind, id);
     status = intern(types, w, id);
     if (status != MR_OK || *id < n)
         return status;
-    group = (struct kept){w->text_hash, *id};
-    if (g->n < g->most) {
-        push(types, g, group);
-    } else {
-        bool is_last = is_after(types, group, g->heap[0]);
-
-        drop(types, is_last ? *id : g->heap[0].id);
-        if (!is_last) {
-            g->heap[0] = group;
-            sift_down(types, g);
-        }
-        status = intern_further(types, w->kind, &n);
-    }
-    if (g->n == g->most)
-        g->bar = g->heap[0].hash;
+    group = (struct group){w->text_hash, *id};
+    status = least_add(types, &g->met, g->most, group, &unused);
+    if (types->n >= MANY_TEXTS)
+        lower(&g->bar, g->met.bar);
+    if (status == MR_OK && scope != NULL)
+        status = least_add(types, &scope->met[w->kind - MR_TEXT_ROLLUP],
+            g->most, group, &unused);
     return status;
+}
+
+/* Under the lock: a group counts. */
+static enum mr_status keep(struct mr_types *types, uint32_t id)
+{
+    struct page *page = types->page[id / PAGE_TYPES];
+    struct wanted w = want_again(page->text[id % PAGE_TYPES]);
+    struct groups *g = &types->groups[w.kind - MR_TEXT_ROLLUP];
+    struct group group = {w.text_hash, id};
+    uint32_t out1, further;
+    enum mr_status status;
+
+    if (page->counts[id % PAGE_TYPES])
+        return MR_OK;
+    status = least_add(types, &g->kept, g->most, group, &out1);
+    if (status != MR_OK)
+        return status;
+    page->counts[id % PAGE_TYPES] = true;
+    lower(&g->bar, g->kept.bar);
+    if (out1 == 0)
+        return MR_OK;
+    id = out1 - 1;
+    types->page[id / PAGE_TYPES]->dropped[id % PAGE_TYPES] = true;
+    return intern_further(types, w.kind, &further);
+}
+
+bool mr_types_is_new_group(const struct mr_types *types, uint32_t id)
+{
+    const struct page *page = types->page[id / PAGE_TYPES];
+    struct mr_span text = page->text[id % PAGE_TYPES];
+
+    return text.p[0] >= MR_TEXT_ROLLUP && text.n > 1 &&
+           !page->counts[id % PAGE_TYPES];
+}
+
+enum mr_status mr_types_keep(
+    struct mr_types *types, const uint32_t *id, size_t n)
+{
+    enum mr_status status = MR_OK;
+
+    if (n == 0)
+        return MR_OK;
+    pthread_mutex_lock(&types->lock);
+    for (size_t i = 0; i < n && status == MR_OK; i++)
+        status = keep(types, id[i]);
+    pthread_mutex_unlock(&types->lock);
+    return status;
+}
+
+enum mr_status mr_type_scope_new(struct mr_type_scope **scope_out)
+{
+    struct mr_type_scope *scope = calloc(1, sizeof(*scope));
+
+    if (scope == NULL)
+        return MR_NOMEM;
+    *scope_out = scope;
+    mr_type_scope_clear(scope);
+    return MR_OK;
+}
+
+void mr_type_scope_clear(struct mr_type_scope *scope)
+{
+    for (unsigned k = 0; k < ROLLUPS; k++) {
+        scope->met[k].n = 0;
+        scope->met[k].bar = UINT64_MAX;
+    }
+}
+
+void mr_type_scope_free(struct mr_type_scope *scope)
+{
+    if (scope == NULL)
+        return;
+    for (unsigned k = 0; k < ROLLUPS; k++)
+        free(scope->met[k].heap);
+    free(scope);
 }
 
 /* ---- a thread's view ---- */
@@ -382,6 +519,12 @@ enum mr_status mr_type_cache_new(
     }
     *cache_out = cache;
     return MR_OK;
+}
+
+void mr_type_cache_enter(
+    struct mr_type_cache *cache, struct mr_type_scope *scope)
+{
+    cache->scope = scope;
 }
 
 void mr_type_cache_free(struct mr_type_cache *cache)
@@ -413,7 +556,7 @@ static enum mr_status ask(
     enum mr_status status;
 
     pthread_mutex_lock(&cache->types->lock);
-    status = is_group ? intern_group(cache->types, w, id)
+    status = is_group ? intern_group(cache->types, cache->scope, w, id)
                       : intern(cache->types, w, id);
     pthread_mutex_unlock(&cache->types->lock);
     return status;
@@ -422,11 +565,11 @@ static enum mr_status ask(
 /* The group of all that are not kept, if a group is none to keep; else
  * UINT32_MAX. */
 static uint32_t find_further(
-    const struct mr_types *types, const struct wanted *w)
+    const struct mr_type_cache *cache, const struct wanted *w)
 {
-    const struct groups *g = &types->groups[w->kind - MR_TEXT_ROLLUP];
-
-    return w->text_hash > g->bar ? g->further1 - 1 : UINT32_MAX;
+    if (w->text_hash <= bar_of(cache->types, cache->scope, w->kind))
+        return UINT32_MAX;
+    return cache->types->groups[w->kind - MR_TEXT_ROLLUP].further1 - 1;
 }
 
 static enum mr_status find(struct mr_type_cache *cache, unsigned kind,
@@ -437,7 +580,7 @@ static enum mr_status find(struct mr_type_cache *cache, unsigned kind,
     enum mr_status status;
 
     if (kind >= MR_TEXT_ROLLUP) {
-        *id_out = find_further(cache->types, &w);
+        *id_out = find_further(cache, &w);
         if (*id_out != UINT32_MAX)
             return MR_OK;
     }

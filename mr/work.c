@@ -131,6 +131,10 @@ struct thread {
     struct known_cell known[KNOWN_CELLS];
     struct mr_cell_count *cell; /* for the partition at hand */
     size_t cap_cells;
+    struct mr_type_scope *groups; /* of that partition */
+    /* Groups of the input at hand that are new, as uint32_t: they count if it
+     * does. */
+    struct mr_buffer new_groups;
 };
 
 /* An archive, or a single file: what waits for its being closed. */
@@ -819,6 +823,14 @@ static enum mr_status cell_number(
     return MR_OK;
 }
 
+/* A group of the partition at hand, or another figure. */
+static enum mr_status note_figure(struct thread *t, uint32_t text)
+{
+    if (!mr_types_is_new_group(t->work->types, text))
+        return MR_OK;
+    return mr_buffer_add(&t->new_groups, &text, sizeof(text));
+}
+
 static enum mr_status fill_cells(
     struct thread *t, const struct mr_batch *sum, struct mr_partition *p)
 {
@@ -845,6 +857,8 @@ static enum mr_status fill_cells(
         count->without_user = c->without_user;
         p->n_cells += !is_figure;
         p->n_figures += is_figure;
+        if (status == MR_OK && is_figure)
+            status = note_figure(t, (uint32_t)(c->key1 - 1));
     }
     return status;
 }
@@ -978,6 +992,8 @@ static enum mr_status map_partition(struct thread *t, size_t input,
     status = mr_mapper_open(&t->mapper, job.name, &job.preface);
     if (status != MR_OK)
         status = mr_fail_nomem(err);
+    mr_type_scope_clear(t->groups);
+    job.preface.groups = t->groups;
     if (status == MR_OK) {
         read_partition(t, &job, stream);
         status = end_partition(t, &job, stream, group, err);
@@ -991,9 +1007,11 @@ static enum mr_status map_partition(struct thread *t, size_t input,
 
 /* Nothing that came from a file that changed meanwhile counts, and what seemed
  * wrong with it may have come from the change. */
-static enum mr_status spoil(struct group *group, const struct mr_error *why)
+static enum mr_status spoil(
+    struct thread *t, struct group *group, const struct mr_error *why)
 {
     mr_found_release(&group->found);
+    t->new_groups.n = 0;
     group->n_shares = group->n_kept = 0;
     return mr_coverage_spoil(&group->coverage, why);
 }
@@ -1091,7 +1109,9 @@ static enum mr_status commit(
             mr_keeper_add(&w->keeper, &group->found.kept, group->kept, err);
     if (status != MR_OK)
         return status;
-    if (mr_coverage_move(&t->coverage, &group->coverage) != MR_OK)
+    if (mr_types_keep(w->types, (const uint32_t *)(const void *)t->new_groups.p,
+            t->new_groups.n / sizeof(uint32_t)) != MR_OK ||
+        mr_coverage_move(&t->coverage, &group->coverage) != MR_OK)
         return mr_fail_nomem(err);
     if (w->rejects == NULL)
         return MR_OK;
@@ -1172,7 +1192,7 @@ static enum mr_status map_container(struct thread *t, size_t input,
         mr_stream_close(stream);
     }
     if (mr_container_close(container, &why) != MR_OK && status == MR_OK &&
-        spoil(group, &why) != MR_OK)
+        spoil(t, group, &why) != MR_OK)
         status = mr_fail_nomem(err);
     return status;
 }
@@ -1204,6 +1224,7 @@ static void map_input(struct thread *t, size_t input)
     enum mr_status status = MR_OK;
 
     memset(&t->group_sum, 0, sizeof(t->group_sum));
+    t->new_groups.n = 0;
     if (w->resume != NULL)
         status = mr_resume_has(w->resume, input, &w->listing.inputs[input],
             w->observer->stop, &w->done[input], &err);
@@ -1275,7 +1296,8 @@ void mr_work_thread(struct mr_work *w)
 
     status =
         mr_mapper_init(&t.mapper, &w->plan, w->rejects != NULL, w->types, &err);
-    if (status == MR_OK && mr_aggregate_scratch_new(&t.scratch) != MR_OK)
+    if (status == MR_OK && (mr_aggregate_scratch_new(&t.scratch) != MR_OK ||
+                               mr_type_scope_new(&t.groups) != MR_OK))
         status = mr_fail_nomem(&err);
     while (status == MR_OK && take_input(&t, &input))
         map_input(&t, input);
@@ -1295,6 +1317,8 @@ void mr_work_thread(struct mr_work *w)
         unit_free(t.spare);
     mr_coverage_release(&t.coverage);
     free(t.cell);
+    mr_type_scope_free(t.groups);
+    mr_buffer_release(&t.new_groups);
     mr_batch_release(&t.ready);
     mr_batch_release(&t.job_sum);
     mr_batch_release(&t.group_sum);

@@ -58,7 +58,7 @@ class SpecLake:
         self.spec, self.paths, self.table = {}, [], {}
 
 
-def make_spec(lake, folders, small):
+def make_spec(lake, folders):
     rng = lake.rng
     spec = lake.spec
     spec["format"] = rng.choice(("json", "json", "csv", "tsv"))
@@ -88,7 +88,7 @@ def make_spec(lake, folders, small):
             "name": "roll%d" % i,
             "by": rng.sample(fields, rng.randint(1, 3)),
             "users": rng.choice(("exact", "estimate", "both")),
-            "max_groups": rng.choice((1, 2, 5, 12)) if small else 100000,
+            "max_groups": rng.choice((1, 2, 5, 12)),
         }
         for i in range(rng.choice((0, 1, 2, 3)))
     ]
@@ -339,13 +339,12 @@ def make_path(rng, number):
     return folder + "/" + name, site
 
 
-def make_spec_lake(seed, folder, folders=True, small=True):
-    """folders: a rollup may take values from them; small: max_groups may be
-    too few."""
+def make_spec_lake(seed, folder, folders=True):
+    """folders: a rollup may take values from them."""
     rng = random.Random(seed)
     lake = SpecLake(rng, folder)
     os.makedirs(folder, exist_ok=True)
-    make_spec(lake, folders, small)
+    make_spec(lake, folders)
     users = ["%d" % rng.choice((7, 123, 10**12))]
     users += ["u-%d" % i for i in range(rng.choice((2, 8, 30)))]
     if lake.spec["table"]:

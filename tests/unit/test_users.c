@@ -327,11 +327,21 @@ static void types_have_a_limit(void **state)
 
 #define GROUPS 400
 
-struct grouper {
-    struct mr_types *types;
+#define PARTITIONS 3
+
+/* A partition that asks for groups. */
+struct asker {
     const uint16_t *order; /* which groups, with repetitions */
     size_t n;
+    bool counts;
     uint32_t id[GROUPS]; /* number + 1 that a group got last */
+};
+
+/* A thread, with one partition after the other. */
+struct grouper {
+    struct mr_types *types;
+    struct mr_type_scope *scope; /* of one partition that all read, or NULL */
+    struct asker partition[PARTITIONS];
     bool failed;
 };
 
@@ -341,20 +351,47 @@ static struct mr_span group_text(unsigned k, char text[32])
         (uint8_t *)text, (size_t)snprintf(text, 32, "\x03g%u", k)};
 }
 
-static void *ask_for_groups(void *context)
+static void ask_for_groups(
+    struct grouper *g, struct mr_type_cache *cache, struct asker *a)
 {
-    struct grouper *g = context;
-    struct mr_type_cache *cache;
     char text[32];
 
-    g->failed = mr_type_cache_new(g->types, &cache) != MR_OK;
-    for (size_t i = 0; i < g->n && !g->failed; i++) {
+    for (size_t i = 0; i < a->n && !g->failed; i++) {
         uint32_t id = 0;
 
         g->failed = mr_type_id(cache, MR_TEXT_ROLLUP + 1,
-                        group_text(g->order[i], text), &id) != MR_OK;
-        g->id[g->order[i]] = id + 1;
+                        group_text(a->order[i], text), &id) != MR_OK;
+        a->id[a->order[i]] = id + 1;
     }
+}
+
+static bool keep_groups(struct mr_types *types, const struct asker *a)
+{
+    uint32_t id[GROUPS];
+    size_t n = 0;
+
+    for (unsigned k = 0; k < GROUPS; k++)
+        if (a->id[k] != 0 && mr_types_is_new_group(types, a->id[k] - 1))
+            id[n++] = a->id[k] - 1;
+    return mr_types_keep(types, id, n) == MR_OK;
+}
+
+static void *read_partitions(void *context)
+{
+    struct grouper *g = context;
+    struct mr_type_cache *cache = NULL;
+    struct mr_type_scope *own = NULL;
+
+    g->failed = mr_type_cache_new(g->types, &cache) != MR_OK ||
+                mr_type_scope_new(&own) != MR_OK;
+    for (unsigned p = 0; p < PARTITIONS && !g->failed; p++) {
+        mr_type_scope_clear(own);
+        mr_type_cache_enter(cache, g->scope != NULL ? g->scope : own);
+        ask_for_groups(g, cache, &g->partition[p]);
+        if (g->scope == NULL && g->partition[p].counts)
+            g->failed = !keep_groups(g->types, &g->partition[p]);
+    }
+    mr_type_scope_free(own);
     mr_type_cache_free(cache);
     return NULL;
 }
@@ -371,16 +408,35 @@ static int by_hash(const void *a, const void *b)
     return x->hash < y->hash ? -1 : x->hash > y->hash;
 }
 
-/* What each group's number comes to: its own text if it is among the most
- * least hashes of those asked for, else nothing but the kind. */
-static void check_groups(const struct grouper *g, const struct mr_types *types,
-    const bool *asked, size_t most)
+/* What a group's number comes to. */
+static void check_group(
+    const struct mr_types *types, uint32_t id, unsigned k, bool is_kept)
+{
+    char text[32];
+    struct mr_span want = group_text(k, text),
+                   got = mr_types_text(types, mr_types_final(types, id));
+
+    assert_int_equal(got.p[0], MR_TEXT_ROLLUP + 1);
+    assert_int_equal(got.n, is_kept ? 1 + want.n : 1);
+    if (is_kept)
+        assert_memory_equal(got.p + 1, want.p, want.n);
+}
+
+/* Of partitions that count: each group's own text, if it is among the most
+ * least hashes of theirs, else nothing but the kind. */
+static void check_groups(
+    const struct grouper *g, const struct mr_types *types, size_t most)
 {
     struct hashed order[GROUPS];
-    bool kept[GROUPS] = {false};
+    bool asked[GROUPS] = {false}, kept[GROUPS] = {false};
     char text[32];
     size_t n = 0;
 
+    for (unsigned t = 0; t < THREADS; t++)
+        for (unsigned p = 0; p < PARTITIONS; p++)
+            for (unsigned k = 0; k < GROUPS; k++)
+                if (g[t].partition[p].counts && g[t].partition[p].id[k] != 0)
+                    asked[k] = true;
     for (unsigned k = 0; k < GROUPS; k++) {
         struct mr_span span = group_text(k, text);
 
@@ -390,53 +446,105 @@ static void check_groups(const struct grouper *g, const struct mr_types *types,
     qsort(order, n, sizeof *order, by_hash);
     for (size_t i = 0; i < n && i < most; i++)
         kept[order[i].k] = true;
-    for (unsigned t = 0; t < THREADS; t++) {
-        for (unsigned k = 0; k < GROUPS; k++) {
-            struct mr_span want = group_text(k, text), got;
-
-            if (g[t].id[k] == 0)
-                continue;
-            got = mr_types_text(types, mr_types_final(types, g[t].id[k] - 1));
-            assert_int_equal(got.p[0], MR_TEXT_ROLLUP + 1);
-            assert_int_equal(got.n, kept[k] ? 1 + want.n : 1);
-            if (kept[k])
-                assert_memory_equal(got.p + 1, want.p, want.n);
-        }
-    }
+    for (unsigned t = 0; t < THREADS; t++)
+        for (unsigned p = 0; p < PARTITIONS; p++)
+            for (unsigned k = 0; k < GROUPS; k++)
+                if (g[t].partition[p].counts && g[t].partition[p].id[k] != 0)
+                    check_group(types, g[t].partition[p].id[k] - 1, k, kept[k]);
 }
 
-/* Whatever the order, and by however many threads. */
+/* Threads' partitions, of which some come to nothing, or one partition that
+ * all threads read. */
+static void ask_by_threads(
+    struct grouper *g, struct mr_types *types, bool together, size_t below)
+{
+    static uint16_t order[THREADS][PARTITIONS][700];
+    struct mr_type_scope *scope = NULL;
+    pthread_t thread[THREADS];
+
+    if (together)
+        assert_int_equal(mr_type_scope_new(&scope), MR_OK);
+    for (unsigned t = 0; t < THREADS; t++) {
+        g[t] = (struct grouper){.types = types, .scope = scope};
+        for (unsigned p = 0; p < PARTITIONS; p++) {
+            struct asker *a = &g[t].partition[p];
+
+            a->order = order[t][p];
+            a->n = any(any(2) ? 12 : 700);
+            a->counts = together || any(2);
+            for (size_t i = 0; i < a->n; i++)
+                order[t][p][i] = (uint16_t)any(below);
+        }
+    }
+    for (unsigned t = 0; t < THREADS; t++)
+        assert_int_equal(
+            pthread_create(&thread[t], NULL, read_partitions, &g[t]), 0);
+    for (unsigned t = 0; t < THREADS; t++) {
+        assert_int_equal(pthread_join(thread[t], NULL), 0);
+        assert_false(g[t].failed);
+    }
+    for (unsigned t = 0; t < THREADS && together; t++)
+        for (unsigned p = 0; p < PARTITIONS; p++)
+            assert_true(keep_groups(types, &g[t].partition[p]));
+    mr_type_scope_free(scope);
+}
+
+/* Whatever the order, by however many threads, and whatever else was read. */
 static void kept_groups_depend_on_the_set(void **state)
 {
     static struct grouper g[THREADS];
-    static uint16_t order[THREADS][2000];
 
     (void)state;
-    for (unsigned round = 0; round < 30; round++) {
-        size_t most = 1 + any(any(2) ? 5 : GROUPS), below = 1 + any(GROUPS);
-        bool asked[GROUPS] = {false};
-        pthread_t thread[THREADS];
+    for (unsigned round = 0; round < 100; round++) {
+        size_t most = 1 + any(any(2) ? 5 : GROUPS);
         struct mr_types *types;
 
         assert_int_equal(mr_types_new(&types), MR_OK);
-        assert_int_equal(
-            mr_types_limit(types, MR_TEXT_ROLLUP + 1, (uint32_t)most), MR_OK);
-        for (unsigned t = 0; t < THREADS; t++) {
-            size_t n = any(2000);
-
-            g[t] = (struct grouper){.types = types, .order = order[t], .n = n};
-            for (size_t i = 0; i < n; i++)
-                asked[order[t][i] = (uint16_t)any(below)] = true;
-            assert_int_equal(
-                pthread_create(&thread[t], NULL, ask_for_groups, &g[t]), 0);
-        }
-        for (unsigned t = 0; t < THREADS; t++) {
-            assert_int_equal(pthread_join(thread[t], NULL), 0);
-            assert_false(g[t].failed);
-        }
-        check_groups(g, types, asked, most);
+        mr_types_limit(types, MR_TEXT_ROLLUP + 1, (uint32_t)most);
+        ask_by_threads(g, types, any(2), 1 + any(GROUPS));
+        check_groups(g, types, most);
         mr_types_free(types);
     }
+}
+
+/* The groups from one on, each once. */
+static void ask_for_many(
+    struct mr_type_cache *cache, unsigned kind, uint32_t k, uint32_t n)
+{
+    char text[32];
+    uint32_t id;
+
+    for (; n > 0; n--, k++)
+        assert_int_equal(
+            mr_type_id(cache, kind, group_text(k, text), &id), MR_OK);
+}
+
+/* A partition of very many groups takes few numbers more than are kept.  Those
+ * of a hundred, of which none ends, make way for the least of all in time. */
+static void numbers_of_groups_do_not_run_out(void **state)
+{
+    const uint32_t n = MR_TYPES_MAX / 20;
+    struct mr_type_scope *scope;
+    struct mr_type_cache *cache;
+    struct mr_types *types;
+
+    (void)state;
+    assert_int_equal(mr_types_new(&types), MR_OK);
+    mr_types_limit(types, MR_TEXT_ROLLUP, 100);
+    mr_types_limit(types, MR_TEXT_ROLLUP + 1, n / 2);
+    assert_int_equal(mr_type_cache_new(types, &cache), MR_OK);
+    assert_int_equal(mr_type_scope_new(&scope), MR_OK);
+    mr_type_cache_enter(cache, scope);
+    ask_for_many(cache, MR_TEXT_ROLLUP, 0, n);
+    assert_in_range(mr_types_count(types), 100, 1500);
+    for (uint32_t i = 0; i < 100; i++) {
+        mr_type_scope_clear(scope);
+        ask_for_many(cache, MR_TEXT_ROLLUP + 1, i * n, n);
+    }
+    assert_in_range(mr_types_count(types), n, MR_TYPES_MAX / 2);
+    mr_type_scope_free(scope);
+    mr_type_cache_free(cache);
+    mr_types_free(types);
 }
 
 /* The cells of groups that are not kept are one, though none was counted by
@@ -453,21 +561,19 @@ static void further_groups_are_one_cell(void **state)
 
     (void)state;
     assert_int_equal(mr_types_new(&types), MR_OK);
-    assert_int_equal(mr_types_limit(types, MR_TEXT_ROLLUP + 1, 3), MR_OK);
+    mr_types_limit(types, MR_TEXT_ROLLUP + 1, 3);
     assert_int_equal(mr_type_cache_new(types, &cache), MR_OK);
     assert_int_equal(
         mr_type_id(cache, MR_TEXT_TYPE, group_text(0, text), &type), MR_OK);
     assert_int_equal(mr_cellbook_number(&book, 5, type, &number[8]), MR_OK);
-    /* Numbers from a table that has room: then all groups have cells. */
     for (unsigned k = 0; k < 8; k++) {
         assert_int_equal(
             mr_type_id(cache, MR_TEXT_ROLLUP + 1, group_text(k, text), &id[k]),
             MR_OK);
-        if (mr_types_text(types, id[k]).n > 1)
-            assert_int_equal(
-                mr_cellbook_number(&book, MR_DAY_END, id[k], &number[k]),
-                MR_OK);
+        assert_int_equal(
+            mr_cellbook_number(&book, MR_DAY_END, id[k], &number[k]), MR_OK);
     }
+    assert_int_equal(mr_types_keep(types, id, 8), MR_OK);
     assert_int_equal(mr_cellbook_join(&book, types), MR_OK);
     memset(used, 1, sizeof used);
     for (size_t i = 0; i < book.n; i++)
@@ -769,6 +875,7 @@ int main(void)
         cmocka_unit_test(types_are_told_apart),
         cmocka_unit_test(types_have_a_limit),
         cmocka_unit_test(kept_groups_depend_on_the_set),
+        cmocka_unit_test(numbers_of_groups_do_not_run_out),
         cmocka_unit_test(further_groups_are_one_cell),
         cmocka_unit_test(figures_are_tuples_of_their_own),
         cmocka_unit_test(cells_are_numbered_and_sorted),
