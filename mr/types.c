@@ -481,16 +481,18 @@ enum mr_status mr_type_scope_new(struct mr_type_scope **scope_out)
 
     if (scope == NULL)
         return MR_NOMEM;
+    for (unsigned k = 0; k < ROLLUPS; k++)
+        least_init(&scope->met[k]);
     *scope_out = scope;
-    mr_type_scope_clear(scope);
     return MR_OK;
 }
 
 void mr_type_scope_clear(struct mr_type_scope *scope)
 {
     for (unsigned k = 0; k < ROLLUPS; k++) {
+        if (scope->met[k].n > 0)
+            scope->met[k].bar = UINT64_MAX;
         scope->met[k].n = 0;
-        scope->met[k].bar = UINT64_MAX;
     }
 }
 

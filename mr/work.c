@@ -58,6 +58,8 @@
 
 /* What a unit keeps of its memory for the next one. */
 #define KEPT_BYTES ((size_t)4 * MR_LINES_BLOCK)
+/* Tuples of a file of 100 MB: else each file's pages would be new ones. */
+#define KEPT_TUPLES ((size_t)1 << 18)
 /* Cells of a table that is kept: clearing it takes microseconds. */
 #define KEPT_CELLS 1024
 /* What does not count where a line's length does: a byte-order mark before
@@ -969,7 +971,7 @@ static enum mr_status end_partition(struct thread *t, struct job *job,
 /* Keep the memory of a file's sum for the next, unless it is much. */
 static void keep_sum(struct mr_batch *kept, struct mr_batch *sum)
 {
-    if (sum->cap_tuples > READY_TUPLES || sum->cell_mask >= KEPT_CELLS)
+    if (sum->cap_tuples > KEPT_TUPLES || sum->cell_mask >= KEPT_CELLS)
         return;
     mr_batch_clear(sum);
     *kept = *sum;
