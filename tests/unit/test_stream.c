@@ -3,6 +3,7 @@
 #endif
 
 #include "mr/stream_private.h"
+#include "tests/unit/rounds.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -539,7 +540,7 @@ static void test_large(void **state)
 {
     static const size_t pieces[] = {0, 1, 4093, 1 << 18};
     static const size_t caps[] = {17, 4096, 1 << 20};
-    struct mr_buffer text = make_text(2000000);
+    struct mr_buffer text = make_text(rounds(2000000));
     struct mr_buffer stored[5];
 
     (void)state;
@@ -803,7 +804,7 @@ static void test_member_digest(void **state)
 static void test_large_members(void **state)
 {
     char folder[] = "/tmp/mr-test-stream-XXXXXX";
-    struct mr_buffer text = make_text(80 << 20), verdict;
+    struct mr_buffer text = make_text(rounds(80) << 20), verdict;
     char command[4096], path[4096], name[64];
     static const char *const kinds[] = {"big.tar", "big.zip"};
 

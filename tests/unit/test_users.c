@@ -18,6 +18,7 @@
 #include "mr/cells.h"
 #include "mr/types.h"
 #include "mr/users.h"
+#include "tests/unit/rounds.h"
 
 /*
  * The tables that give numbers while mapping (users, types, cells) and the
@@ -495,7 +496,7 @@ static void kept_groups_depend_on_the_set(void **state)
     static struct grouper g[THREADS];
 
     (void)state;
-    for (unsigned round = 0; round < 100; round++) {
+    for (unsigned round = 0; round < rounds(100); round++) {
         size_t most = 1 + any(any(2) ? 5 : GROUPS);
         struct mr_types *types;
 
@@ -520,7 +521,7 @@ static void ask_for_many(
 }
 
 /* A partition of very many groups takes few numbers more than are kept.  Those
- * of a hundred, of which none ends, make way for the least of all in time. */
+ * of thirty, of which none ends, make way for the least of all in time. */
 static void numbers_of_groups_do_not_run_out(void **state)
 {
     const uint32_t n = MR_TYPES_MAX / 20;
@@ -537,7 +538,7 @@ static void numbers_of_groups_do_not_run_out(void **state)
     mr_type_cache_enter(cache, scope);
     ask_for_many(cache, MR_TEXT_ROLLUP, 0, n);
     assert_in_range(mr_types_count(types), 100, 1500);
-    for (uint32_t i = 0; i < 100; i++) {
+    for (uint32_t i = 0; i < rounds(30); i++) {
         mr_type_scope_clear(scope);
         ask_for_many(cache, MR_TEXT_ROLLUP + 1, i * n, n);
     }
