@@ -30,6 +30,19 @@ wait_for() {
     return 1
 }
 
+# has_taken PID: Whether no signal waits for a process.
+has_taken() {
+    absent grep -qsE '^(Sig|Shd)Pnd:.*[1-9a-f]' "/proc/$1/status"
+}
+
+# deliver SIGNAL PID: Send it to a process that a pipe keeps waiting.  It must
+# have been taken before the pipe ends: what has been read by then is whole.
+deliver() {
+    kill -s "$1" "$2"
+    [ "$1" = KILL ] || wait_for has_taken "$2"
+    sleep 0.1
+}
+
 # has_state DIR: Whether there is one.
 has_state() {
     compgen -G "$1/*.mrs" >/dev/null
@@ -52,8 +65,8 @@ begin() {
     absent has_state out
     exec 5>&-
     wait_for has_state out
-    kill -s "$1" "$pid"
-    # While a pipe gives nothing, nobody sees a signal.
+    deliver "$1" "$pid"
+    # While a pipe gives nothing, nobody acts on a signal.
     exec 6>&-
     status=0
     wait "$pid" || status=$?
@@ -108,7 +121,7 @@ begin() {
     set +m
     exec 5<>a.json
     wait_for test -d out
-    kill -s TERM "$pid"
+    deliver TERM "$pid"
     exec 5>&-
     wait "$pid" || status=$?
     [ "$status" -eq 143 ]
