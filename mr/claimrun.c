@@ -11,6 +11,9 @@
 
 #include "mr/text.h"
 
+/* Of a claim's file: the run, its number, the suffix. */
+#define FILE_NAME_MAX (MR_RUN_TEXT + sizeof(MR_CLAIM_SUFFIX) + 12)
+
 /* ---- batches ---- */
 
 #define BATCHES 64
@@ -113,6 +116,8 @@ enum mr_status mr_claim_run_init(struct mr_claim_run *run,
         .spec = *spec};
     run->folder = claims_folder(share);
     if (run->folder == NULL || cut(run) != MR_OK ||
+        mr_buffer_reserve(
+            &run->path, strlen(run->folder) + 1 + FILE_NAME_MAX) != MR_OK ||
         mr_listing_digest(listing, &run->listing_digest) != MR_OK)
         return mr_fail_nomem(err);
     return mr_publish_folder(run->folder, err);
@@ -122,6 +127,7 @@ void mr_claim_run_release(struct mr_claim_run *run)
 {
     free(run->batch);
     free(run->folder);
+    mr_buffer_release(&run->path);
     *run = (struct mr_claim_run){0};
 }
 
@@ -184,8 +190,6 @@ enum mr_status mr_claim_run_choose(const struct mr_claim_run *run,
 
 /* ---- this run's claims ---- */
 
-#define FILE_NAME_MAX (MR_RUN_TEXT + sizeof(MR_CLAIM_SUFFIX) + 12)
-
 static void name_file(
     const struct mr_claim_run *run, unsigned number, char name[FILE_NAME_MAX])
 {
@@ -223,16 +227,13 @@ enum mr_status mr_claim_run_publish(struct mr_claim_run *run, size_t batch,
 
 void mr_claim_run_withdraw(struct mr_claim_run *run)
 {
-    struct mr_buffer path = {0};
+    char *path = (char *)run->path.p;
     char name[FILE_NAME_MAX];
 
     for (unsigned i = 0; i < run->n_claimed; i++) {
         name_file(run, i, name);
-        path.n = 0;
-        if (mr_text_printf(&path, "%s/%s", run->folder, name) == MR_OK &&
-            mr_buffer_add(&path, "", 1) == MR_OK)
-            (void)unlink((const char *)path.p);
+        snprintf(path, run->path.cap, "%s/%s", run->folder, name);
+        (void)unlink(path);
     }
-    mr_buffer_release(&path);
     run->n_claimed = 0;
 }

@@ -48,8 +48,9 @@ struct mr_claim_run {
     struct mr_digest spec, listing_digest;
     struct mr_claim_batch *batch; /* ascending; they cover the listing */
     size_t n_batches;
-    char *folder;       /* of claims */
-    unsigned n_claimed; /* claims published so far */
+    char *folder;          /* of claims */
+    unsigned n_claimed;    /* claims published so far */
+    struct mr_buffer path; /* room for that of a claim, to withdraw it */
 };
 
 /**
