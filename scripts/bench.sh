@@ -280,19 +280,18 @@ END
 
 # --- growth ----------------------------------------------------------------
 
-# repeated COMMAND...: Sets the median of its seconds, one_s.
-repeated() {
-    local all=() i
-    "$@" >/dev/null
-    for ((i = 0; i < runs; i++)); do
-        timed "$@"
-        all+=("$seconds")
-    done
-    one_s=$(median "${all[@]}")
+# growth TITLE EVENTS EVENTS: Time the commands in one and two, and print what
+# each of so many events costs.
+growth() {
+    pairs
+    awk -v name="$1" -v m="$2" -v n="$3" -v a="$one_s" -v b="$two_s" \
+        -v r="$ratio" 'BEGIN {
+            printf "%-16s%11d%12d%9.2f%9.2f%9.1f%9.1f%10.1f\n", name, m, n, a,
+                b, 1e9 * a / m, 1e9 * b / n, 100 * r * m / n }'
 }
 
 run_linear() {
-    local times name n first='' day command i=0
+    local times name least events
     room $((megabytes * 21 / 5 / 1000 + 1))
     for times in 1 4 16; do
         lake "linear-$times-$megabytes" --event-bytes 400 --users 20000 \
@@ -301,32 +300,30 @@ run_linear() {
     done
     cat <<END
 
-Growth: 20,000 users with 1, 4 and 16 times the events; mr map, $threads threads.
+Growth: 20,000 users with 1, 4 and 16 times the events; mr map, $threads threads;
+medians of $runs pairs.
 END
-    printf '%-14s%12s%10s%12s%20s\n' lake events seconds 'ns/event' 'of the first, %'
-    for times in 1 4 16; do
+    printf '%-16s%23s%18s%18s%10s\n' pair 'events' 'seconds' 'ns/event' 'ratio, %'
+    least=linear-1-$megabytes
+    events=$(truth "$least" 't["totals"]["events"]')
+    mapfile -t one < <(map_to "$folder/$least.mrs")
+    one+=("$folder/$least")
+    for times in 4 16; do
         name=linear-$times-$megabytes
-        n=$(truth "$name" 't["totals"]["events"]')
-        mapfile -t command < <(map_to "$folder/$name.mrs")
-        repeated "${command[@]}" "$folder/$name"
+        mapfile -t two < <(map_to "$folder/$name.mrs")
+        two+=("$folder/$name")
+        "${two[@]}" >/dev/null
+        growth "1 x and $times x" "$events" "$(truth "$name" 't["totals"]["events"]')"
         check "$name" "$folder/$name.mrs"
-        [ -n "$first" ] || first=$(calculate 's / n' "s=$one_s" "n=$n")
-        awk -v name="$times x" -v n="$n" -v s="$one_s" -v first="$first" \
-            'BEGIN { printf "%-14s%12d%10.2f%12.1f%20.1f\n",
-                name, n, s, 1e9 * s / n, 100 * s / n / first }'
     done
+    check "$least" "$folder/$least.mrs"
     name=linear-4-$megabytes
-    first=
-    for day in 2024-02-28 2024-02-29; do
-        mapfile -t command < <(map_to "$folder/$day.mrs")
-        repeated "${command[@]}" "$folder/$name"/type=*/date="$day"
-        n=$(truth "$name" "t['days'][$i]['events']")
-        [ -n "$first" ] || first=$(calculate 's / n' "s=$one_s" "n=$n")
-        i=$((i + 1))
-        awk -v name="4 x, day $i" -v n="$n" -v s="$one_s" -v first="$first" \
-            'BEGIN { printf "%-14s%12d%10.2f%12.1f%20.1f\n",
-                name, n, s, 1e9 * s / n, 100 * s / n / first }'
-    done
+    mapfile -t one < <(map_to "$folder/2024-02-28.mrs")
+    one+=("$folder/$name"/type=*/date=2024-02-28)
+    mapfile -t two < <(map_to "$folder/2024-02-29.mrs")
+    two+=("$folder/$name"/type=*/date=2024-02-29)
+    growth '4 x, both days' "$(truth "$name" 't["days"][0]["events"]')" \
+        "$(truth "$name" 't["days"][1]["events"]')"
     check "$name" "$folder"/2024-02-2[89].mrs
 }
 
