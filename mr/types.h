@@ -49,8 +49,8 @@ MR_MUST_CHECK enum mr_status mr_types_new(struct mr_types **types_out);
 void mr_types_free(struct mr_types *types);
 
 /** mr_types_limit(types, kind, most): How many groups of a kind to keep;
- * before any text of the kind is asked for; most >= 1.  They take 32 bytes
- * each, and 16 more in each scope. */
+ * before any text of the kind is asked for; most >= 1.  They take up to 64
+ * bytes each, and 32 more in each scope. */
 void mr_types_limit(struct mr_types *types, unsigned kind, uint32_t most);
 
 /** How many there are; exact once no thread adds any more. */
