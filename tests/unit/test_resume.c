@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -281,12 +282,17 @@ static void look(struct watcher *w)
         closedir(dir);
 }
 
+/* It pauses for what it watches, as under valgrind one thread runs at a
+ * time. */
 static void *watch(void *context)
 {
+    const struct timespec pause = {0, 20000};
     struct watcher *w = context;
 
-    while (!atomic_load(&w->ends))
+    while (!atomic_load(&w->ends)) {
         look(w);
+        (void)nanosleep(&pause, NULL);
+    }
     return NULL;
 }
 

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -378,7 +379,9 @@ static void marks_alone_are_counted(void **state)
     }
 }
 
-/* A thread that gives a file another time, again and again. */
+/* A thread that gives a file another time, again and again.  It pauses, as
+ * under valgrind, where one thread runs at a time, the rest would hardly get
+ * a turn beside it. */
 struct toucher {
     const char *path;
     atomic_bool ends;
@@ -387,11 +390,13 @@ struct toucher {
 static void *touch(void *context)
 {
     struct toucher *t = context;
+    const struct timespec pause = {0, 20000};
     struct timespec times[2] = {{1000, 0}, {1000, 0}};
 
     while (!atomic_load(&t->ends)) {
         times[0].tv_sec = ++times[1].tv_sec;
         (void)utimensat(AT_FDCWD, t->path, times, 0);
+        (void)nanosleep(&pause, NULL);
     }
     return NULL;
 }
