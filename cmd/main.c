@@ -147,7 +147,7 @@ static void raise_file_limit(void)
 static void keep_tables_apart(void)
 {
 #ifdef HAVE_MALLOPT
-    (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
+    (void)mallopt(M_MMAP_THRESHOLD, 64 << 10);
 #endif
 }
 

@@ -27,7 +27,8 @@
  * list of 8-byte pieces if there are more than three; one bit and a half for
  * each cell at most, or 4 bytes for each that the user is in if few are.
  * All lists of a shard share one pool.  Of tuples, 16 MiB wait in all, or
- * half a one a user if that is more, up to 64 MiB.
+ * half a one a user if that is more, up to 64 MiB.  While it is being read a
+ * user takes 8 bytes for its rank, and none for the table.
  *
  * The order by hash, which state files want, is made once at the end: shards
  * are already in order of their top bits, so each is sorted alone.
@@ -487,9 +488,7 @@ static enum mr_status finish_waiting(struct shard *s)
     struct mr_tuple *sorting;
     enum mr_status status;
 
-    if (s->n_waiting == 0)
-        return MR_OK;
-    sorting = malloc(s->n_waiting * sizeof(*sorting));
+    sorting = malloc((s->n_waiting + 1) * sizeof(*sorting));
     if (sorting == NULL)
         return MR_NOMEM;
     status = add_waiting(s, sorting);
@@ -847,6 +846,7 @@ enum mr_status mr_aggregate_seal(struct mr_aggregate *a, unsigned shard,
     if (status != MR_OK || s->users.n == 0)
         return status;
     status = join_dropped(s, types);
+    mr_users_release_index(&s->users);
     if (status == MR_OK)
         status = rank_users(s);
     if (status == MR_OK)
@@ -893,6 +893,10 @@ enum mr_status mr_aggregate_plan(struct mr_aggregate *a, size_t *n_blocks_out)
     if (a->block == NULL)
         return MR_NOMEM;
     (void)cut_blocks(a, a->block);
+    for (unsigned k = 0; k < SHARDS; k++) {
+        free(a->shard[k].weight);
+        a->shard[k].weight = NULL;
+    }
     *n_blocks_out = a->n_blocks;
     return MR_OK;
 }

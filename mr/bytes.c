@@ -69,6 +69,14 @@ void *mr_spares_give(struct mr_spares *s, void *p)
     return p;
 }
 
+void mr_spares_release(struct mr_spares *s, void (*release)(void *spare))
+{
+    void *spare;
+
+    while ((spare = mr_spares_take(s)) != NULL)
+        release(spare);
+}
+
 enum mr_status mr_buffer_add(struct mr_buffer *b, const void *p, size_t n)
 {
     enum mr_status status = make_room(b, n);

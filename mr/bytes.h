@@ -64,6 +64,9 @@ void *mr_spares_take(struct mr_spares *s);
  * caller to free, or NULL. */
 MR_MUST_CHECK void *mr_spares_give(struct mr_spares *s, void *p);
 
+/** mr_spares_release(s, release): Release all that are kept. */
+void mr_spares_release(struct mr_spares *s, void (*release)(void *spare));
+
 /* Most bytes a 64-bit varint takes. */
 #define MR_VARINT_MAX 10
 

@@ -28,6 +28,7 @@
 #include "mr/result.h"
 #include "mr/sharing.h"
 #include "mr/state.h"
+#include "mr/stream.h"
 #include "mr/text.h"
 #include "mr/work.h"
 
@@ -331,12 +332,14 @@ static enum mr_status write_users(struct map *m, struct mr_state_head *head,
 {
     struct mr_work *w = m->w;
     size_t n_blocks;
-    enum mr_status status = seal(w, head, writer, &n_blocks, err);
+    enum mr_status status;
     struct sketch_locks locks;
 
+    if (m->is_last)
+        mr_stream_release_spares();
+    status = seal(w, head, writer, &n_blocks, err);
     if (status == MR_OK)
         status = mr_head_check_folders(head, err);
-
     if (status != MR_OK)
         return status;
     for (size_t i = 0; i < SKETCH_LOCKS; i++)

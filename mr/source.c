@@ -391,6 +391,11 @@ static enum mr_status check_unchanged(
     return MR_OK;
 }
 
+void mr_source_release_spares(void)
+{
+    mr_spares_release(&spare_buffers, free);
+}
+
 enum mr_status mr_source_close(struct mr_source *source, struct mr_error *err)
 {
     enum mr_status status = MR_OK;

@@ -125,6 +125,10 @@ MR_MUST_CHECK enum mr_status mr_source_open(
 MR_MUST_CHECK enum mr_status mr_source_open_memory(const void *p, size_t n,
     size_t piece, struct mr_source **source_out, struct mr_error *err);
 
+/** mr_source_release_spares(): Free what sources that have been closed left
+ * for the next ones.  Any thread, at any time. */
+void mr_source_release_spares(void);
+
 /** The whole file if it is in memory, mapped or read, else an empty span with
  * p NULL.  An empty file is not. */
 struct mr_span mr_source_whole(const struct mr_source *source);

@@ -51,40 +51,63 @@ static unsigned width_of(uint64_t v)
     return w;
 }
 
+/* Write the next some of a column's n numbers, of w bytes each, into its
+ * planes. */
 static void split_planes(
-    const uint64_t *v, size_t n, unsigned w, uint8_t *plane)
+    const uint64_t *v, size_t some, size_t n, unsigned w, uint8_t *plane)
 {
     size_t i, j;
     unsigned k;
 
-    for (i = 0; i + GROUP <= n; i += GROUP) {
+    for (i = 0; i + GROUP <= some; i += GROUP) {
         for (k = 0; k < w; k++) {
             for (j = 0; j < GROUP; j++)
                 plane[k * n + i + j] = (uint8_t)(v[i + j] >> (8 * k));
         }
     }
-    for (; i < n; i++) {
+    for (; i < some; i++) {
         for (k = 0; k < w; k++)
             plane[k * n + i] = (uint8_t)(v[i] >> (8 * k));
     }
 }
 
-/* Append a column.  All bits of all numbers together are as wide as the
- * largest number. */
-static enum mr_status add_column(
-    struct mr_buffer *out, const uint64_t *v, size_t n)
-{
-    uint64_t all = 0;
-    unsigned w;
-    size_t i;
+/* A way through a block's numbers of one kind. */
+struct walk {
+    const struct mr_user_block *block;
+    uint64_t base;   /* what is taken off each of them */
+    size_t at, user; /* the next number, or the next interval and its user */
+};
 
-    for (i = 0; i < n; i++)
-        all |= v[i];
+/* Make the next some of them. */
+typedef void walk_on(struct walk *walk, size_t some, uint64_t *v);
+
+/* Append a column of n numbers.  All bits of all numbers together are as wide
+ * as the largest number, so the way is gone twice, which is cheaper than
+ * memory for all of them. */
+static enum mr_status add_column(
+    struct mr_buffer *out, walk_on *next, const struct walk *begin, size_t n)
+{
+    uint64_t all = 0, v[PORTION];
+    struct walk walk = *begin;
+    size_t at, some, i;
+    unsigned w;
+
+    for (at = 0; at < n; at += some) {
+        some = n - at < PORTION ? n - at : PORTION;
+        next(&walk, some, v);
+        for (i = 0; i < some; i++)
+            all |= v[i];
+    }
     w = width_of(all);
     if (mr_buffer_reserve(out, out->n + 1 + w * n) != MR_OK)
         return MR_NOMEM;
     out->p[out->n++] = (uint8_t)w;
-    split_planes(v, n, w, out->p + out->n);
+    walk = *begin;
+    for (at = 0; at < n; at += some) {
+        some = n - at < PORTION ? n - at : PORTION;
+        next(&walk, some, v);
+        split_planes(v, some, n, w, out->p + out->n + at);
+    }
     out->n += w * n;
     return MR_OK;
 }
@@ -203,7 +226,7 @@ static void list_members(const uint64_t *words, size_t n_words, uint16_t *list)
 struct mr_packer {
     ZSTD_CCtx *context;
     uint64_t session_gap_ms;
-    struct mr_buffer plain, column;
+    struct mr_buffer plain;
     uint16_t list[MR_BLOCK_USERS / 8]; /* of a set that is stored as gaps */
     uint16_t gap[MR_BLOCK_USERS / 8];
     uint64_t words[MR_BLOCK_WORDS]; /* of one stored as a bitmap */
@@ -232,7 +255,6 @@ void mr_packer_free(struct mr_packer *packer)
         return;
     ZSTD_freeCCtx(packer->context);
     mr_buffer_release(&packer->plain);
-    mr_buffer_release(&packer->column);
     free(packer);
 }
 
@@ -242,26 +264,23 @@ void mr_packed_block_release(struct mr_packed_block *packed)
     *packed = (struct mr_packed_block){0};
 }
 
-/* Scratch for a column of n numbers, or NULL. */
-static uint64_t *column_of(struct mr_buffer *b, size_t n)
+static void walk_hashes(struct walk *walk, size_t some, uint64_t *v)
 {
-    if (n > SIZE_MAX / sizeof(uint64_t) ||
-        mr_buffer_reserve(b, (n + 1) * sizeof(uint64_t)) != MR_OK)
-        return NULL;
-    return (void *)b->p;
+    const uint64_t *hash = walk->block->hash + walk->at;
+
+    for (size_t i = 0; i < some; i++)
+        v[i] = hash[i + 1] - hash[i] - 1;
+    walk->at += some;
 }
 
 static enum mr_status add_hashes(
     struct mr_packer *packer, const struct mr_user_block *block)
 {
-    uint64_t *v = column_of(&packer->column, block->n);
-    size_t i;
+    const struct walk walk = {.block = block};
 
-    if (!v || mr_buffer_add_u64(&packer->plain, block->hash[0]) != MR_OK)
+    if (mr_buffer_add_u64(&packer->plain, block->hash[0]) != MR_OK)
         return MR_NOMEM;
-    for (i = 1; i < block->n; i++)
-        v[i - 1] = block->hash[i] - block->hash[i - 1] - 1;
-    return add_column(&packer->plain, v, block->n - 1);
+    return add_column(&packer->plain, walk_hashes, &walk, block->n - 1);
 }
 
 /* Members as a column of gaps, at out, which has room; return the end. */
@@ -344,49 +363,83 @@ static enum mr_status add_sets(struct mr_packer *packer,
     return MR_OK;
 }
 
-static enum mr_status add_starts(
-    struct mr_packer *packer, const struct mr_user_block *block, uint64_t *v)
+/* Of each user's intervals, how many but the first. */
+static void walk_counts(struct walk *walk, size_t some, uint64_t *v)
 {
-    uint64_t base = UINT64_MAX;
-    size_t i;
+    const uint32_t *first = walk->block->first + walk->at;
 
-    for (i = 0; i < block->n; i++) {
-        v[i] = (uint64_t)block->interval[block->first[i]].start_ms;
-        base = v[i] < base ? v[i] : base;
+    for (size_t i = 0; i < some; i++)
+        v[i] = first[i + 1] - first[i] - 1;
+    walk->at += some;
+}
+
+/* When each user's first interval starts. */
+static void walk_starts(struct walk *walk, size_t some, uint64_t *v)
+{
+    const struct mr_interval *interval = walk->block->interval;
+    const uint32_t *first = walk->block->first + walk->at;
+
+    for (size_t i = 0; i < some; i++)
+        v[i] = (uint64_t)interval[first[i]].start_ms - walk->base;
+    walk->at += some;
+}
+
+/* How long after the one before it each of the others starts. */
+static void walk_later(struct walk *walk, size_t some, uint64_t *v)
+{
+    const struct mr_interval *interval = walk->block->interval;
+    const uint32_t *first = walk->block->first;
+    size_t user = walk->user, at = walk->at;
+
+    for (size_t i = 0; i < some; i++, at++) {
+        while (at >= first[user + 1])
+            at = (size_t)first[++user] + 1;
+        v[i] = (uint64_t)(interval[at].start_ms - interval[at - 1].end_ms) -
+               walk->base;
     }
-    for (i = 0; i < block->n; i++)
-        v[i] -= base;
-    if (mr_buffer_add_u64(&packer->plain, base) != MR_OK)
+    walk->user = user;
+    walk->at = at;
+}
+
+static void walk_lengths(struct walk *walk, size_t some, uint64_t *v)
+{
+    const struct mr_interval *interval = walk->block->interval + walk->at;
+
+    for (size_t i = 0; i < some; i++)
+        v[i] = (uint64_t)(interval[i].end_ms - interval[i].start_ms);
+    walk->at += some;
+}
+
+static enum mr_status add_starts(
+    struct mr_buffer *out, const struct mr_user_block *block)
+{
+    struct walk walk = {.block = block, .base = UINT64_MAX};
+
+    for (size_t i = 0; i < block->n; i++) {
+        uint64_t start = (uint64_t)block->interval[block->first[i]].start_ms;
+
+        walk.base = start < walk.base ? start : walk.base;
+    }
+    if (mr_buffer_add_u64(out, walk.base) != MR_OK)
         return MR_NOMEM;
-    return add_column(&packer->plain, v, block->n);
+    return add_column(out, walk_starts, &walk, block->n);
 }
 
 static enum mr_status add_intervals(
     struct mr_packer *packer, const struct mr_user_block *block, size_t m)
 {
-    const struct mr_interval *interval = block->interval;
-    const uint32_t *first = block->first;
-    uint64_t *v = column_of(&packer->column, m);
-    size_t i, j, n = 0;
+    struct mr_buffer *out = &packer->plain;
+    const size_t first = block->first[0];
+    const struct walk counts = {.block = block};
+    const struct walk later = {
+        .block = block, .base = packer->session_gap_ms + 1, .at = first + 1};
+    const struct walk lengths = {.block = block, .at = first};
 
-    if (!v)
+    if (add_column(out, walk_counts, &counts, block->n) != MR_OK ||
+        add_starts(out, block) != MR_OK ||
+        add_column(out, walk_later, &later, m - block->n) != MR_OK)
         return MR_NOMEM;
-    for (i = 0; i < block->n; i++)
-        v[i] = first[i + 1] - first[i] - 1;
-    if (add_column(&packer->plain, v, block->n) != MR_OK ||
-        add_starts(packer, block, v) != MR_OK)
-        return MR_NOMEM;
-    for (i = 0; i < block->n; i++) {
-        for (j = (size_t)first[i] + 1; j < first[i + 1]; j++)
-            v[n++] = (uint64_t)(interval[j].start_ms - interval[j - 1].end_ms) -
-                     packer->session_gap_ms - 1;
-    }
-    if (add_column(&packer->plain, v, n) != MR_OK)
-        return MR_NOMEM;
-    interval += first[0];
-    for (i = 0; i < m; i++)
-        v[i] = (uint64_t)(interval[i].end_ms - interval[i].start_ms);
-    return add_column(&packer->plain, v, m);
+    return add_column(out, walk_lengths, &lengths, m);
 }
 
 enum mr_status mr_pack_block(struct mr_packer *packer,

@@ -571,3 +571,10 @@ void mr_stream_close(struct mr_stream *stream)
     free(stream->failure);
     free(stream);
 }
+
+void mr_stream_release_spares(void)
+{
+    mr_source_release_spares();
+    mr_gzip_release_spares();
+    mr_zstd_release_spares();
+}

@@ -424,14 +424,25 @@ static enum mr_status gzip_read(struct mr_filter *filter, struct mr_feed *feed,
  * map for each small file costs as much as unpacking it. */
 static struct mr_spares spare_filters;
 
+static void release(void *spare)
+{
+    struct gzip *g = spare;
+
+    inflater_release(&g->inflater);
+    free(g);
+}
+
+void mr_gzip_release_spares(void)
+{
+    mr_spares_release(&spare_filters, release);
+}
+
 static void gzip_free(struct mr_filter *filter)
 {
-    struct gzip *g = (struct gzip *)filter;
+    struct gzip *g = mr_spares_give(&spare_filters, filter);
 
-    g = mr_spares_give(&spare_filters, g);
     if (g != NULL)
-        inflater_release(&g->inflater);
-    free(g);
+        release(g);
 }
 
 /* One with its inflater as new. */

@@ -51,6 +51,10 @@ MR_MUST_CHECK enum mr_status mr_gzip_new(
 MR_MUST_CHECK enum mr_status mr_zstd_new(
     struct mr_filter **filter_out, struct mr_error *err);
 
+/** Free what filters that have been freed left for the next ones. */
+void mr_gzip_release_spares(void);
+void mr_zstd_release_spares(void);
+
 /** mr_zstd_is_split(bytes): Whether a whole zstd file has several frames with
  * data.  Looks no further than the end of the first, and no further for that
  * than 64 MiB: larger frames make poor parts. */

@@ -254,6 +254,16 @@ static void give_context(ZSTD_DCtx *context)
     ZSTD_freeDCtx(context);
 }
 
+static void release(void *spare)
+{
+    ZSTD_freeDCtx(spare);
+}
+
+void mr_zstd_release_spares(void)
+{
+    mr_spares_release(&spare_contexts, release);
+}
+
 static void zstd_free(struct mr_filter *filter)
 {
     struct zstd *z = (struct zstd *)filter;

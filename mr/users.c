@@ -16,6 +16,13 @@ void mr_users_release(struct mr_users *u)
     memset(u, 0, sizeof(*u));
 }
 
+void mr_users_release_index(struct mr_users *u)
+{
+    free(u->group);
+    u->group = NULL;
+    u->n_groups = 0;
+}
+
 static unsigned fill_of(const struct mr_users_group *g)
 {
     return (unsigned)(g->tags[1] >> FILL_SHIFT);

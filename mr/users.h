@@ -40,6 +40,10 @@ struct mr_users {
 /* All zero is the empty table. */
 void mr_users_release(struct mr_users *u);
 
+/** mr_users_release_index(u): Free the table of groups, so that users can only
+ * be gone through until mr_users_reserve makes it anew. */
+void mr_users_release_index(struct mr_users *u);
+
 /** mr_users_reserve(u, more): Make room for so many more users, so that
  * mr_users_add cannot fail for that many.  MR_LIMIT past MR_USERS_MAX. */
 MR_MUST_CHECK enum mr_status mr_users_reserve(

@@ -121,8 +121,8 @@ struct thread {
     struct mr_work *work;
     struct mr_mapper mapper;
     struct mr_batch batch;
-    struct mr_batch job_sum, group_sum; /* memory for the next file's */
-    struct mr_batch over; /* tuples on their way to a job's aggregate */
+    struct mr_batch job_sum; /* memory for the next file's */
+    struct mr_batch over;    /* tuples on their way to a job's aggregate */
     struct mr_aggregate_scratch *scratch;
     struct mr_batch ready;       /* committed, not yet in the shared table */
     struct mr_coverage coverage; /* committed, not yet the run's */
@@ -968,7 +968,7 @@ static enum mr_status end_partition(struct thread *t, struct job *job,
         &group->found, &job->found, &t->work->plan, t->scratch, err);
 }
 
-/* Keep the memory of a file's sum for the next, unless it is much. */
+/* Keep the memory of a partition's sum for the next, unless it is much. */
 static void keep_sum(struct mr_batch *kept, struct mr_batch *sum)
 {
     if (sum->cap_tuples > KEPT_TUPLES || sum->cell_mask >= KEPT_CELLS)
@@ -976,6 +976,17 @@ static void keep_sum(struct mr_batch *kept, struct mr_batch *sum)
     mr_batch_clear(sum);
     *kept = *sum;
     memset(sum, 0, sizeof(*sum));
+}
+
+/* Keep a group's, which were its partition's, likewise. */
+static void keep_tuples(struct mr_batch *kept, struct mr_batch *sum)
+{
+    if (kept->cap_tuples > 0 || sum->cap_tuples > KEPT_TUPLES)
+        return;
+    kept->tuple = sum->tuple;
+    kept->cap_tuples = sum->cap_tuples;
+    sum->tuple = NULL;
+    sum->n_tuples = sum->cap_tuples = 0;
 }
 
 static enum mr_status map_partition(struct thread *t, size_t input,
@@ -1221,11 +1232,10 @@ static enum mr_status read_input(
 static void map_input(struct thread *t, size_t input)
 {
     struct mr_work *w = t->work;
-    struct group group = {.found.sum = t->group_sum};
+    struct group group = {.passed = 0};
     struct mr_error err = {.status = MR_OK};
     enum mr_status status = MR_OK;
 
-    memset(&t->group_sum, 0, sizeof(t->group_sum));
     t->new_groups.n = 0;
     if (w->resume != NULL)
         status = mr_resume_has(w->resume, input, &w->listing.inputs[input],
@@ -1235,7 +1245,7 @@ static void map_input(struct thread *t, size_t input)
     if (status != MR_OK)
         set_fatal(w, input, &err);
     mr_coverage_release(&group.coverage);
-    keep_sum(&t->group_sum, &group.found.sum);
+    keep_tuples(&t->job_sum, &group.found.sum);
     mr_found_release(&group.found);
     free(group.share);
     free(group.kept);
@@ -1323,7 +1333,6 @@ void mr_work_thread(struct mr_work *w)
     mr_buffer_release(&t.new_groups);
     mr_batch_release(&t.ready);
     mr_batch_release(&t.job_sum);
-    mr_batch_release(&t.group_sum);
     mr_batch_release(&t.over);
     mr_batch_release(&t.batch);
     mr_aggregate_scratch_free(t.scratch);

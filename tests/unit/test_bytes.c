@@ -323,6 +323,28 @@ static void spares_are_given_back_once(void **state)
     assert_null(mr_spares_take(&spares));
 }
 
+static void count_one(void *spare)
+{
+    ++*(char *)spare;
+}
+
+static void spares_are_released_once(void **state)
+{
+    static struct mr_spares spares;
+    static char thing[5];
+
+    (void)state;
+    for (size_t i = 0; i < 5; i++)
+        assert_null(mr_spares_give(&spares, &thing[i]));
+    mr_spares_release(&spares, count_one);
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(thing[i], 1);
+    assert_null(mr_spares_take(&spares));
+    mr_spares_release(&spares, count_one);
+    assert_null(mr_spares_give(&spares, &thing[0]));
+    assert_ptr_equal(mr_spares_take(&spares), &thing[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -334,6 +356,7 @@ int main(void)
         cmocka_unit_test(reader_stays_bad),
         cmocka_unit_test(reader_bounds_strings),
         cmocka_unit_test(spares_are_given_back_once),
+        cmocka_unit_test(spares_are_released_once),
         cmocka_unit_test(spans_compare_as_bytes),
         cmocka_unit_test(hashes_are_the_published_ones),
         cmocka_unit_test(digest_in_pieces_is_the_same),

@@ -71,6 +71,8 @@ static void users_are_numbered_by_first_sight(void **state)
         while (n < 2000 && any(3000) != 0) {
             uint32_t more = 1 + (uint32_t)any(any(9) == 0 ? 700 : 32);
 
+            if (any(20) == 0)
+                mr_users_release_index(&users);
             assert_int_equal(mr_users_reserve(&users, more), MR_OK);
             for (uint32_t i = 0; i < more; i++) {
                 uint64_t hash =
