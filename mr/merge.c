@@ -25,10 +25,10 @@
 
 #include <omp.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "mr/hyperloglog.h"
 #include "mr/kernels.h"
+#include "mr/machine.h"
 #include "mr/merge_private.h"
 
 /* ---- heads ---- */
@@ -1013,14 +1013,11 @@ static uint64_t held_bytes(const struct mr_state *state)
 }
 
 /* As many threads as have room for a block of each state in a quarter of the
- * machine's memory. */
+ * memory that there is. */
 static unsigned count_counters(const struct mr_merge *m, unsigned threads)
 {
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    uint64_t most = pages < 0 || page < 0
-                        ? UINT64_C(1) << 30
-                        : (uint64_t)pages / 4 * (uint64_t)page;
-    uint64_t each = 1;
+    uint64_t memory = mr_machine_memory(), each = 1;
+    uint64_t most = memory > 0 ? memory / 4 : UINT64_C(1) << 30;
 
     for (size_t i = 0; i < m->n; i++)
         each += held_bytes(m->state[i]);

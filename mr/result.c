@@ -5,11 +5,11 @@
 #include "mr/result.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "mr/machine.h"
 
 const char *mr_version(void)
 {
@@ -151,18 +151,6 @@ static void *await_end(void *context)
     return NULL;
 }
 
-static unsigned count_processors(void)
-{
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-#ifdef CPU_COUNT
-    cpu_set_t set;
-
-    if (sched_getaffinity(0, sizeof(set), &set) == 0)
-        n = CPU_COUNT(&set);
-#endif
-    return n > 0 ? (unsigned)n : 1;
-}
-
 static unsigned start_threads(unsigned wanted)
 {
     struct trial trial = {
@@ -190,5 +178,5 @@ static unsigned start_threads(unsigned wanted)
 
 unsigned mr_threads(unsigned wanted)
 {
-    return start_threads(wanted > 0 ? wanted : count_processors());
+    return start_threads(wanted > 0 ? wanted : mr_machine_processors());
 }

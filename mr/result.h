@@ -19,9 +19,9 @@ double mr_clock(void);
 
 /**
  * mr_threads(wanted): How many threads to work with: as many as wanted, 0
- * being one for each processor that the process may use; or, where the system
- * does not allow that many, some fewer than it does.  OpenMP would end the
- * process.  Starts and joins as many threads, but for one.
+ * being one for each processor that the process may use (mr/machine.h); or,
+ * where the system does not allow that many, some fewer than it does.  OpenMP
+ * would end the process.  Starts and joins as many threads, but for one.
  */
 unsigned mr_threads(unsigned wanted);
 

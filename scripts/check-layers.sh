@@ -14,7 +14,7 @@ bad=0
 # One line a rank, from the base up.  A header includes only headers that
 # stand before it; a source file none of a rank above its own.
 ranks=(
-    "status bytes text hash calendar zone csv_rules ascending digestset kernels
+    "status machine bytes text hash calendar zone csv_rules ascending digestset kernels
      kernels_csv kernels_template kernels_wide kernels_x86 kernels_arm"
     "source source_list publish claimant claims claimrun manifest spill stream
      stream_private stream_gzip stream_isal stream_zstd stream_archive lines"
@@ -171,7 +171,7 @@ check_fences() {
     # Files are opened where they are mapped, listed, loaded or published.
     fence_call '(mmap|open|openat|fopen|creat|mkstemp|rename|renameat)[[:space:]]*\(' \
         source.c source_list.c spec_load.c state.c state_read.c publish.c \
-        zone.c claims.c
+        zone.c claims.c machine.c
     fence_call '(printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|putc|fputc|perror|exit|_exit|abort|getenv|setlocale)[[:space:]]*\('
     fence_call '(stdout|stderr|environ)[^A-Za-z0-9_]'
 }
