@@ -27,6 +27,7 @@
 #include "mr/publish.h"
 #include "mr/result.h"
 #include "mr/state.h"
+#include "mr/stream.h"
 #include "mr/text.h"
 
 /* What has become of an input. */
@@ -569,6 +570,7 @@ enum mr_status mr_beside(const struct mr_beside_options *options,
     mr_coverage_release(&b.coverage);
     mr_plan_release(b.plan);
     mr_listing_release(&b.listing);
+    mr_stream_release_spares();
     pthread_mutex_destroy(&b.lock);
     free(b.plan);
     free(b.task);

@@ -13,6 +13,7 @@
 #include "mr/mr.h"
 #include "mr/publish.h"
 #include "mr/result.h"
+#include "mr/stream.h"
 
 /* Stored bytes of a first sample, by which the size of the next is told. */
 #define FIRST_BYTES (UINT64_C(8) << 20)
@@ -488,5 +489,6 @@ enum mr_status mr_forecast(const struct mr_forecast_options *options,
     }
     mr_listing_release(&listing);
     mr_forecast_release(&f);
+    mr_stream_release_spares();
     return status;
 }

@@ -20,6 +20,7 @@
 #include "mr/mapper.h"
 #include "mr/publish.h"
 #include "mr/result.h"
+#include "mr/stream.h"
 
 /* Partitions that are looked into, unpacked bytes in all, records. */
 #define SAMPLES 8
@@ -693,6 +694,7 @@ enum mr_status mr_init(const struct mr_init_options *options,
     }
     mr_guess_free(r->guess);
     mr_listing_release(&r->listing);
+    mr_stream_release_spares();
     mr_buffer_release(&r->path);
     mr_buffer_release(&r->plain);
     free(r->record);

@@ -332,12 +332,9 @@ static enum mr_status write_users(struct map *m, struct mr_state_head *head,
 {
     struct mr_work *w = m->w;
     size_t n_blocks;
-    enum mr_status status;
+    enum mr_status status = seal(w, head, writer, &n_blocks, err);
     struct sketch_locks locks;
 
-    if (m->is_last)
-        mr_stream_release_spares();
-    status = seal(w, head, writer, &n_blocks, err);
     if (status == MR_OK)
         status = mr_head_check_folders(head, err);
     if (status != MR_OK)
@@ -847,6 +844,8 @@ static enum mr_status publish(
         status = count_found(w, result, err);
     } else {
         m->is_last = true;
+        mr_stream_release_spares(); /* before blocks are made, which take more
+                                     */
         status = write_state(m, result, err);
         if (status == MR_OK)
             replace_checkpoint(m, result);
@@ -929,6 +928,7 @@ enum mr_status mr_map(const struct mr_map_options *options,
         mr_reject_file_abort(rejects);
     mr_work_release(m.w);
     free(m.w);
+    mr_stream_release_spares();
     result_out->seconds = mr_clock() - start;
     return status;
 }

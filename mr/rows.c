@@ -36,6 +36,7 @@
 #include "mr/rejects.h"
 #include "mr/result.h"
 #include "mr/spill.h"
+#include "mr/stream.h"
 
 /* Rows of an input that wait in memory. */
 #define SPOOL_BYTES ((size_t)4 << 20)
@@ -983,6 +984,7 @@ static void release(struct run *r)
     mr_listing_release(&r->listing);
     mr_types_free(r->types);
     mr_plan_release(&r->plan);
+    mr_stream_release_spares();
     pthread_cond_destroy(&r->changed);
     pthread_mutex_destroy(&r->lock);
 }

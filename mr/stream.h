@@ -108,8 +108,8 @@ uint64_t mr_stream_stored_bytes(const struct mr_stream *stream);
 void mr_stream_close(struct mr_stream *stream);
 
 /** mr_stream_release_spares(): Free the contexts and buffers, up to 4 MiB of a
- * thread, that closed streams left for the next ones.  Any thread, at any
- * time. */
+ * thread, that closed streams left for the next ones: once there are no more of
+ * them. Any thread, at any time. */
 void mr_stream_release_spares(void);
 
 #endif
