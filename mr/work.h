@@ -39,9 +39,11 @@ struct mr_work {
     struct mr_keeper keeper;
     unsigned threads;
 
-    atomic_size_t next;     /* in order */
-    pthread_mutex_t lock;   /* of all that follows */
-    pthread_cond_t changed; /* queue, helpers, or outstanding units */
+    atomic_size_t next;    /* in order */
+    pthread_mutex_t lock;  /* of all that follows */
+    pthread_cond_t queued; /* helpers wait for units, or the last owner's end */
+    pthread_cond_t settled; /* owners wait for units that helpers have */
+    unsigned idle, waiting; /* helpers and owners that wait so */
     unsigned owners;        /* threads that may still make units */
     atomic_uint helpers;    /* threads that have run out of inputs; read
                              * without the lock, too */
