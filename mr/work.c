@@ -241,6 +241,33 @@ static enum mr_status fragment_add(struct fragment *f, struct mr_span text,
 
 /* ---- units ---- */
 
+/* Under the lock of what has the list. */
+static void put_last(struct mr_work_units *list, struct mr_work_unit *u)
+{
+    u->next = NULL;
+    if (list->last != NULL)
+        list->last->next = u;
+    else
+        list->first = u;
+    list->last = u;
+}
+
+/* Likewise; NULL: there is none. */
+static struct mr_work_unit *take_first(struct mr_work_units *list)
+{
+    struct mr_work_unit *u = list->first;
+
+    if (u != NULL) {
+        list->first = u->next;
+        if (list->first == NULL)
+            list->last = NULL;
+    }
+    return u;
+}
+
+/* A thread's own is in its cache.  Of those that others had, the one that has
+ * been put away for the longest: what was parsed just now is still in the
+ * other core's cache, and unpacking into that is slower. */
 static struct mr_work_unit *unit_take(struct thread *t)
 {
     struct mr_work *w = t->work;
@@ -250,9 +277,7 @@ static struct mr_work_unit *unit_take(struct thread *t)
     if (u != NULL)
         return u;
     pthread_mutex_lock(&w->lock);
-    u = w->spare;
-    if (u != NULL)
-        w->spare = u->next;
+    u = take_first(&w->spare);
     pthread_mutex_unlock(&w->lock);
     return u != NULL ? u : calloc(1, sizeof(*u));
 }
@@ -282,8 +307,7 @@ static void unit_give(struct thread *t, struct mr_work_unit *u)
         return;
     }
     pthread_mutex_lock(&w->lock);
-    u->next = w->spare;
-    w->spare = u;
+    put_last(&w->spare, u);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -498,12 +522,7 @@ static bool push(struct mr_work *w, struct mr_work_unit *u)
         return false;
     pthread_mutex_lock(&w->lock);
     if (w->helpers > 0 && w->n_queued < w->threads + QUEUED) {
-        u->next = NULL;
-        if (w->last != NULL)
-            w->last->next = u;
-        else
-            w->first = u;
-        w->last = u;
+        put_last(&w->queue, u);
         w->n_queued++;
         u->job->outstanding++;
         u->job->shared = pushed = true;
@@ -517,14 +536,10 @@ static bool push(struct mr_work *w, struct mr_work_unit *u)
 /* Under the lock. */
 static struct mr_work_unit *pop(struct mr_work *w)
 {
-    struct mr_work_unit *u = w->first;
+    struct mr_work_unit *u = take_first(&w->queue);
 
-    if (u != NULL) {
-        w->first = u->next;
-        if (w->first == NULL)
-            w->last = NULL;
+    if (u != NULL)
         w->n_queued--;
-    }
     return u;
 }
 
@@ -1303,7 +1318,7 @@ static void help_owners(struct thread *t)
     pthread_mutex_lock(&w->lock);
     w->helpers++;
     leave_owners(w);
-    while (w->owners > 0 || w->first != NULL) {
+    while (w->owners > 0 || w->n_queued > 0) {
         struct mr_work_unit *u = pop(w);
 
         if (u == NULL) {
@@ -1415,10 +1430,10 @@ void mr_work_round(struct mr_work *w, unsigned threads, double deadline)
 
 void mr_work_release(struct mr_work *w)
 {
-    for (struct mr_work_unit *u = w->spare, *next; u != NULL; u = next) {
-        next = u->next;
+    struct mr_work_unit *u;
+
+    while ((u = take_first(&w->spare)) != NULL)
         unit_free(u);
-    }
     mr_coverage_release(&w->coverage);
     mr_cellbook_release(&w->cells);
     mr_aggregate_free(w->aggregate);

@@ -23,6 +23,11 @@
 
 struct mr_work_unit;
 
+/** Units one after the other. */
+struct mr_work_units {
+    struct mr_work_unit *first, *last;
+};
+
 /** All that the threads of one map share. */
 struct mr_work {
     struct mr_plan plan;
@@ -47,9 +52,8 @@ struct mr_work {
     unsigned owners;        /* threads that may still make units */
     atomic_uint helpers;    /* threads that have run out of inputs; read
                              * without the lock, too */
-    struct mr_work_unit *first, *last; /* the queue */
+    struct mr_work_units queue, spare;
     unsigned n_queued;
-    struct mr_work_unit *spare;
     struct mr_aggregate *aggregate; /* NULL until users are shared; after
                                      * all threads of a run without error:
                                      * there */
