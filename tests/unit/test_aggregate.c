@@ -586,7 +586,7 @@ static void blocks_are_cut_by_weight(void **state)
     struct mr_tuple *t = room(4 * half, sizeof *t);
 
     (void)state;
-    for (uint32_t more = 0; more < 2; more++) {
+    for (uint32_t more = 0; more < rounds(2); more++) {
         size_t n = add_intervals(t, 1000, half, 1);
 
         n += add_intervals(t + n, UINT64_MAX / 3, half - 1, 1);

@@ -742,7 +742,7 @@ static void ranges_merge(void **state)
     struct content c[2];
 
     (void)state;
-    for (unsigned shift = 0; shift < 4; shift += 2) {
+    for (unsigned shift = 0; shift < 2 * rounds(2); shift += 2) {
         make_world(2, 1);
         make_pool(pool, n, shift);
         make_content(&c[0], pool, n, 1, 1, 50);

@@ -64,7 +64,7 @@ static void users_are_numbered_by_first_sight(void **state)
     static uint64_t known[4000];
 
     (void)state;
-    for (unsigned round = 0; round < 30; round++) {
+    for (unsigned round = 0; round < rounds(50); round++) {
         struct mr_users users = {.n = 0};
         uint32_t n = 0, guess, right = 0, tries = 0;
 
