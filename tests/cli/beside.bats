@@ -297,20 +297,30 @@ same_as_map() {
     [ "$made" -eq 5 ]
 }
 
+# interrupt SIGNAL: Send it to a run over lake that has made twenty states.
+interrupt() {
+    local pid
+    find lake -name '*.mrs' -delete
+    "$MR" map --beside -j 1 lake >out 2>said &
+    pid=$!
+    while [ "$(find lake -name '*.mrs' | wc -l)" -lt 20 ]; do
+        sleep 0.01
+    done
+    kill "-$1" $pid
+    status=0
+    wait $pid || status=$?
+}
+
 @test "a signal or a kill leaves whole states, and the next run goes on" {
-    local signal pid n
+    local signal n
     mkdir lake
     events 3000 | split -l 5 -a 4 -d --additional-suffix .json - lake/
     for signal in TERM KILL; do
-        find lake -name '*.mrs' -delete
-        "$MR" map --beside -j 1 lake >out 2>said &
-        pid=$!
-        while [ "$(find lake -name '*.mrs' | wc -l)" -lt 20 ]; do
-            sleep 0.01
+        interrupt $signal
+        # On a busy machine the run may have ended before.
+        for _ in {1..5}; do
+            [ "$status" -ne 0 ] || interrupt $signal
         done
-        kill -$signal $pid
-        status=0
-        wait $pid || status=$?
         [ "$signal-$status" = TERM-143 ] || [ "$signal-$status" = KILL-137 ]
         n=$(find lake -name '*.mrs' | wc -l)
         [ "$n" -lt 600 ]
