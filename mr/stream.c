@@ -446,6 +446,18 @@ static enum mr_status read_packed(struct mr_stream *stream, uint8_t *out,
         stream->out_bytes, feed->offset - feed->start, err);
 }
 
+/* What comes behind the stream's head.  A part's filter is made by who reads
+ * it: many may wait to be read, and a context has megabytes. */
+static enum mr_status read_on(struct mr_stream *stream, uint8_t *out,
+    size_t cap, size_t *n_out, struct mr_error *err)
+{
+    if (stream->is_part && stream->filter == NULL &&
+        mr_zstd_new(&stream->filter, err) != MR_OK)
+        return mr_fail_nomem(err);
+    return stream->filter == NULL ? read_plain(stream, out, cap, n_out, err)
+                                  : read_packed(stream, out, cap, n_out, err);
+}
+
 enum mr_status mr_stream_read(struct mr_stream *stream, uint8_t *out,
     size_t cap, size_t *n_out, struct mr_error *err)
 {
@@ -462,10 +474,8 @@ enum mr_status mr_stream_read(struct mr_stream *stream, uint8_t *out,
         memcpy(out, stream->head + stream->head_at, *n_out);
         stream->head_at += *n_out;
         return MR_OK;
-    } else if (stream->filter == NULL) {
-        status = read_plain(stream, out, cap, n_out, err);
     } else {
-        status = read_packed(stream, out, cap, n_out, err);
+        status = read_on(stream, out, cap, n_out, err);
     }
     if (status != MR_OK)
         mr_error_subject(err, "cannot read", stream->subject);
@@ -524,10 +534,9 @@ enum mr_status mr_stream_next_part(
         return MR_OK;
     }
     part = calloc(1, sizeof *part + name_n);
-    if (part == NULL || mr_zstd_new(&part->filter, err) != MR_OK) {
-        free(part);
+    if (part == NULL)
         return mr_fail_nomem(err);
-    }
+    part->is_part = true;
     memcpy(part->name, stream->name, name_n);
     part->subject = stream->subject;
     part->whole.p = rest.p;

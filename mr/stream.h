@@ -107,9 +107,10 @@ uint64_t mr_stream_stored_bytes(const struct mr_stream *stream);
  * to mr_container_next. */
 void mr_stream_close(struct mr_stream *stream);
 
-/** mr_stream_release_spares(): Free the contexts and buffers, up to 4 MiB of a
- * thread, that closed streams left for the next ones: once there are no more of
- * them. Any thread, at any time. */
+/** mr_stream_release_spares(): Free what closed streams left for the next
+ * ones: at most 16 inflaters of some 100 KB, 16 zstd contexts of up to 4 MiB
+ * and 16 buffers of 1 MiB, of each as many as were open at a time.  Any
+ * thread, at any time; best once no more streams are to come. */
 void mr_stream_release_spares(void);
 
 #endif

@@ -78,10 +78,11 @@ enum mr_stream_kind {
 
 struct mr_stream {
     struct mr_feed feed;
-    struct mr_filter *filter; /* NULL: the stored bytes are the bytes */
+    struct mr_filter *filter; /* NULL: the stored bytes are the bytes; or a
+                               * part nobody has read yet */
     uint64_t out_bytes;       /* given by the filter */
     struct mr_span whole;     /* the mapped file; for a part its frames */
-    bool in_place, is_split;
+    bool in_place, is_split, is_part;
     size_t next_part;             /* where in whole the next part begins */
     struct mr_error *failure;     /* what every read reports */
     const char *subject;          /* for errors; not owned */

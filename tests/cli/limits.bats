@@ -161,6 +161,35 @@ for line in open(sys.argv[1], encoding="utf-8"):
     [ $((SECONDS - begin)) -lt 60 ]
 }
 
+# peak COMMAND...: The most memory it held at a time, in KiB.
+peak() {
+    python3 -c '
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+' "$@"
+}
+
+@test "a file of many frames takes memory for each thread, not for each frame" {
+    bash -c 'ulimit -v 500000; "$MR" --version' >/dev/null 2>&1 ||
+        skip 'the program does not start with little memory'
+    local one two
+    # More than a window each, and too much to be taken with the next.
+    head -c 600000 /dev/urandom | od -A n -v -t x1 -w50 | tr -d ' ' |
+        while read -r x; do
+            line t "$x"
+        done >text
+    zstd -q -3 text -o frame.zst
+    for _ in {1..40}; do
+        cat frame.zst
+    done >frames.zst
+    one=$(peak "$MR" map -q -j 1 -o one.mrs frames.zst)
+    two=$(peak "$MR" map -q -j 2 -o two.mrs frames.zst)
+    cmp one.mrs two.mrs
+    echo "$one KiB and $two KiB"
+    [ $((two - one)) -lt 25000 ]
+}
+
 @test "10,000 states are merged in bounded memory, within 64 files" {
     local folder
     bash -c 'ulimit -v 150000; "$MR" --version' >/dev/null 2>&1 ||
