@@ -19,8 +19,8 @@ MR_MUST_CHECK enum mr_status mr_aggregate_new(uint64_t session_gap_ms,
     const struct mr_zone *zone, struct mr_aggregate **aggregate_out);
 void mr_aggregate_free(struct mr_aggregate *a);
 
-/** mr_aggregate_fail(status, err): Say what a failure of mr_aggregate_add or
- * mr_aggregate_merge means; return status. */
+/** mr_aggregate_fail(status, err): Say what a failure of any of these
+ * functions means; return status. */
 enum mr_status mr_aggregate_fail(enum mr_status status, struct mr_error *err);
 
 /** Working memory of one thread for mr_aggregate_add: 1.25 MiB. */
@@ -57,7 +57,8 @@ MR_MUST_CHECK enum mr_status mr_aggregate_merge(
 typedef uint32_t mr_cell_number(void *context, int32_t day, uint32_t type);
 
 /** types: the table that types are numbered by, to which no thread adds any
- * more: users of groups that it has not kept become those of one. */
+ * more: users of groups that it has not kept become those of one.  Fails as
+ * mr_aggregate_add does. */
 MR_MUST_CHECK enum mr_status mr_aggregate_seal(struct mr_aggregate *a,
     unsigned shard, const struct mr_types *types, mr_cell_number *number,
     void *context);
@@ -66,7 +67,8 @@ MR_MUST_CHECK enum mr_status mr_aggregate_plan(
 uint64_t mr_aggregate_users(const struct mr_aggregate *a);
 
 /** mr_aggregate_unseal(a): End the reading, of which any part may have been
- * done: more can be added, and all be sealed again.  O(shards). */
+ * done: more can be added, and all be sealed again.  O(shards); the first
+ * addition to a shard looks at all of its users. */
 void mr_aggregate_unseal(struct mr_aggregate *a);
 
 /** mr_aggregate_block(a, i, builder, block): Make block i in builder. */

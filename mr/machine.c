@@ -17,6 +17,8 @@
 /* The longest path that is looked at, and the longest line of numbers. */
 #define PATH_BYTES 4096
 #define LINE_BYTES 128
+/* Version 1 writes the largest number of whole pages for no limit. */
+#define NO_LIMIT_BYTES ((uint64_t)INT64_MAX - 0xFFFF)
 
 /* ---- one group ---- */
 
@@ -71,7 +73,7 @@ static void limit_processors(
 
 static void limit_memory(struct mr_limits *limits, uint64_t bytes)
 {
-    if (bytes < limits->memory)
+    if (bytes < NO_LIMIT_BYTES && bytes < limits->memory)
         limits->memory = bytes;
 }
 

@@ -176,22 +176,26 @@ static uint32_t final_number(void *context, int32_t day, uint32_t type)
 static enum mr_status seal(struct mr_work *w, struct mr_state_head *head,
     struct mr_state_writer *writer, size_t *n_blocks, struct mr_error *err)
 {
-    bool failed = false;
+    enum mr_status worst = MR_OK;
 
-#pragma omp parallel num_threads((int)w->threads) reduction(|| : failed)
+#pragma omp parallel num_threads((int)w->threads) reduction(max : worst)
     {
+        enum mr_status status;
+
 #pragma omp single nowait
-        failed = mr_coverage_settle(&head->coverage) != MR_OK ||
-                 mr_state_writer_encode(writer, head, NULL) != MR_OK;
+        if (mr_coverage_settle(&head->coverage) != MR_OK ||
+            mr_state_writer_encode(writer, head, NULL) != MR_OK)
+            worst = MR_NOMEM;
 #pragma omp for schedule(dynamic, 1)
-        for (unsigned shard = 0; shard < MR_AGGREGATE_SHARDS; shard++)
-            if (mr_aggregate_seal(w->aggregate, shard, w->types, final_number,
-                    &w->cells) != MR_OK)
-                failed = true;
+        for (unsigned shard = 0; shard < MR_AGGREGATE_SHARDS; shard++) {
+            status = mr_aggregate_seal(
+                w->aggregate, shard, w->types, final_number, &w->cells);
+            worst = status > worst ? status : worst;
+        }
     }
-    if (failed || mr_aggregate_plan(w->aggregate, n_blocks) != MR_OK)
-        return mr_fail_nomem(err);
-    return MR_OK;
+    if (worst == MR_OK)
+        worst = mr_aggregate_plan(w->aggregate, n_blocks);
+    return worst != MR_OK ? mr_aggregate_fail(worst, err) : MR_OK;
 }
 
 /* Locks of the sketches: that of cell k is the k-th, modulo their number. */

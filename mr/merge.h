@@ -64,8 +64,9 @@ const struct mr_cells *mr_merge_cells(const struct mr_merge *m);
  * cut as docs/state-format.md says; then tally may be NULL.  *stop, where
  * given, ends the run with MR_STOPPED.  users_out: distinct users.  Memory:
  * without a writer, a block of each state for each thread, and for that only
- * as many threads as a quarter of the machine's memory has room for; with one,
- * a block of each state, and two or so a thread.
+ * as many threads as a quarter of the memory that the process may use
+ * (mr/machine.h) has room for; with one, a block of each state, and two or so a
+ * thread.
  */
 MR_MUST_CHECK enum mr_status mr_merge_run(struct mr_merge *m, unsigned threads,
     struct mr_kpi_tally *const *tally, struct mr_state_writer *writer,

@@ -95,7 +95,7 @@ struct mr_map_options {
      * folder, made if missing, that gets <content digest>.mrs.  NULL is
      * "./mr-state". */
     const char *output;
-    unsigned threads; /* 0: one per processor */
+    unsigned threads; /* 0: one for each processor that may be used */
     /* The parts shard to shard_last of shards; 0 shards: everything. */
     unsigned shard, shard_last, shards;
     const char *rejects; /* file for rejected lines, or NULL */
@@ -137,7 +137,7 @@ struct mr_beside_options {
     /* The folder for the states: that of partition NAME is NAME.mrs in it.
      * NULL: that of FILE is FILE.mrs, beside it. */
     const char *output;
-    unsigned threads;                   /* 0: one per processor */
+    unsigned threads;                   /* 0: as for a map */
     unsigned shard, shard_last, shards; /* as of mr_map */
 };
 
@@ -171,7 +171,7 @@ struct mr_rows_options {
     size_t n_inputs;
     const char *output; /* a file; NULL: the sink */
     enum mr_rows_kind kind;
-    unsigned threads;    /* 0: one per processor */
+    unsigned threads;    /* 0: as for a map */
     const char *rejects; /* file for rejected lines, or NULL */
     const char *spill;   /* folder for what does not fit into memory */
 };
@@ -245,7 +245,7 @@ struct mr_forecast_options {
     size_t n_inputs;
     const char *manifest;  /* file for the manifest (mr/manifest.h), or NULL */
     unsigned shards;       /* also tell of so many parts; 0: none */
-    unsigned threads;      /* 0: one per processor */
+    unsigned threads;      /* 0: as for a map */
     enum mr_format format; /* table or JSON */
     const char *scratch;   /* folder for the sample's state */
 };

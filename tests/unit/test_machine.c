@@ -120,7 +120,7 @@ static void version_1_counts(void **state)
     put("root/cpu/d/cpu.cfs_quota_us", "-1\n");
     put("root/cpu/d/cpu.cfs_period_us", "100000\n");
     put("root/memory/d/memory.limit_in_bytes", "9223372036854771712\n");
-    expect("5:cpu,cpuacct:/d\n4:memory:/d\n", UINT_MAX, 9223372036854771712u);
+    expect("5:cpu,cpuacct:/d\n4:memory:/d\n", UINT_MAX, UINT64_MAX);
     put("root/cpu/d/cpu.cfs_quota_us", "400000\n");
     put("root/memory/memory.limit_in_bytes", "2000000\n");
     expect("5:cpuacct,cpu:/d\n4:memory:/d\n0::/\n", 4, 2000000);
