@@ -11,6 +11,7 @@
 
 #include "mr/manifest.h"
 #include "mr/mr.h"
+#include "mr/outputs.h"
 #include "mr/publish.h"
 #include "mr/result.h"
 #include "mr/stream.h"
@@ -445,6 +446,27 @@ static void remark(
                           "--spec?");
 }
 
+/* That the manifest would replace nothing that the forecast is of. */
+static enum mr_status check_manifest(const struct mr_forecast_options *o,
+    const struct mr_listing *listing, struct mr_error *err)
+{
+    const char *name = o->spec == NULL ? "lake" : o->spec;
+    struct mr_spec *spec;
+    enum mr_status status;
+
+    if (o->manifest == NULL)
+        return MR_OK;
+    spec = malloc(sizeof(*spec));
+    if (spec == NULL)
+        return mr_fail_nomem(err);
+    status = mr_spec_load(name, spec, err);
+    if (status == MR_OK)
+        status = mr_output_check(
+            o->manifest, "--manifest", name, spec, listing, err);
+    free(spec);
+    return status;
+}
+
 static enum mr_status make_forecast(struct mr_forecast *f,
     const struct mr_forecast_options *o, const struct mr_listing *listing,
     const struct mr_observer *observer, struct mr_error *err)
@@ -453,8 +475,10 @@ static enum mr_status make_forecast(struct mr_forecast *f,
         .observer = observer,
         .listing = listing,
         .threads = f->threads};
-    enum mr_status status = add_up(listing, f, err);
+    enum mr_status status = check_manifest(o, listing, err);
 
+    if (status == MR_OK)
+        status = add_up(listing, f, err);
     if (status == MR_OK && o->shards > 0)
         status = deal(listing, o->shards, f, err);
     /* The list is what a run is judged by, so it comes before all that may

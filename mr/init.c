@@ -18,6 +18,7 @@
 #include "mr/jsonpeek.h"
 #include "mr/lines.h"
 #include "mr/mapper.h"
+#include "mr/outputs.h"
 #include "mr/publish.h"
 #include "mr/result.h"
 #include "mr/stream.h"
@@ -128,6 +129,9 @@ static enum mr_status read_samples(struct run *r, struct mr_error *err)
     enum mr_status status = mr_listing_build(
         r->options->input, r->options->n_inputs, 1, &r->listing, err);
 
+    if (status == MR_OK)
+        status = mr_output_check(
+            r->options->output, "--output", NULL, NULL, &r->listing, err);
     if (status != MR_OK)
         return status;
     n = r->listing.n < SAMPLES ? r->listing.n : SAMPLES;

@@ -25,6 +25,7 @@
 
 #include "mr/hyperloglog.h"
 #include "mr/map.h"
+#include "mr/outputs.h"
 #include "mr/result.h"
 #include "mr/sharing.h"
 #include "mr/state.h"
@@ -780,6 +781,9 @@ static enum mr_status prepare(struct map *m, struct mr_error *err)
     if (status == MR_OK)
         status = mr_listing_build(
             o->input, o->n_inputs, w->threads, &w->listing, err);
+    if (status == MR_OK) /* of all shards */
+        status = mr_outputs_check(m->in_folder ? NULL : m->output, o->rejects,
+            spec, &w->plan.spec, &w->listing, err);
     if (status == MR_OK && o->shards > 1)
         status = mr_listing_shard(
             &w->listing, o->shard, o->shard_last, o->shards, err);

@@ -32,6 +32,7 @@
 #include "mr/cutter.h"
 #include "mr/digestset.h"
 #include "mr/mapper.h"
+#include "mr/outputs.h"
 #include "mr/publish.h"
 #include "mr/rejects.h"
 #include "mr/result.h"
@@ -900,6 +901,9 @@ static enum mr_status prepare(struct run *r, struct mr_error *err)
     if (status == MR_OK)
         status = mr_listing_build(
             o->input, o->n_inputs, r->threads, &r->listing, err);
+    if (status == MR_OK)
+        status = mr_outputs_check(
+            o->output, o->rejects, o->spec, &r->plan.spec, &r->listing, err);
     if (status == MR_OK)
         status = make_jobs(r, err);
     if (status == MR_OK && o->rejects != NULL)

@@ -30,7 +30,7 @@ ranks=(
      superseded"
     "kpi merge merge_private merge_count merge_kept gather covered claimed report
      report_private report_coverage report_figures report_kept report_grid report_retention"
-    "mr result spool rejects figures plan cutter kept found rows_format mapper resume
+    "mr outputs result spool rejects figures plan cutter kept found rows_format mapper resume
      sharing work map beside rows reduce inspect init_text init forecast forecast_text"
 )
 declare -A rank place

@@ -216,3 +216,51 @@ load helper
     [ "$status" -eq 2 ]
     [[ $output == "mr: "*"nowhere.mrs"* ]]
 }
+
+# kept COMMAND...: It is refused, says why, and changes no file.
+kept() {
+    local before
+    before=$(sha256sum -- *.json *.csv *.yaml)
+    run "$MR" "$@"
+    [ "$status" -eq 2 ] || {
+        echo "mr $*: exit $status: $output"
+        return 1
+    }
+    [[ $output == *"cannot write '"*"': it is "*"; name another file for --"* ]]
+    [ "$(sha256sum -- *.json *.csv *.yaml)" = "$before" ]
+}
+
+@test "no output is a file that is read, by whatever path" {
+    event 1709294400000 ann >a.json
+    event 1709294400000 bob >b.json
+    printf 'uid,country\nann,DE\n' >users.csv
+    printf 'users_table: {file: users.csv, id: uid}\nrollups: [{name: c, by: [{country: users.country}]}]\n' >sp.yaml
+    mr spec check sp.yaml
+    ln a.json hard.json
+    kept map --rejects a.json -o q.mrs a.json b.json
+    kept map --rejects ./a.json -o s --shard 1/2 .
+    kept map --rejects "$PWD/b.json" -o s --shard 1/2 .
+    kept map --rejects sp.yaml --spec sp.yaml -o q.mrs a.json
+    kept map --rejects users.csv --spec sp.yaml -o q.mrs a.json
+    kept map --rejects q.mrs -o q.mrs a.json
+    kept map --rejects ./q.mrs -o q.mrs a.json
+    kept rows -o a.json a.json
+    kept rows -o hard.json a.json
+    kept rows -o b.json .
+    kept rows --rejects a.json a.json
+    kept rows --rejects q -o q a.json
+    kept rows -o sp.yaml --spec sp.yaml a.json
+    kept plan --manifest a.json a.json
+    kept plan --manifest sp.yaml --spec sp.yaml a.json
+    kept plan --manifest users.csv --spec sp.yaml a.json
+    kept init -o a.json a.json
+    [ ! -e q ]
+    [ ! -e q.mrs ]
+    # One that nobody reads is replaced as ever.
+    run "$MR" rows -q -o b.json a.json
+    [ "$status" -eq 0 ]
+    run "$MR" map -q --rejects r.json -o q.mrs a.json
+    [ "$status" -eq 0 ]
+    run "$MR" map -q --rejects r.json -o q.mrs a.json
+    [ "$status" -eq 0 ]
+}

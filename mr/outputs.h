@@ -1,0 +1,31 @@
+#ifndef MR_OUTPUTS_H
+#define MR_OUTPUTS_H
+
+#include "mr/source.h"
+#include "mr/spec.h"
+
+/*
+ * Files that a run is to write are not those that it reads: a mistyped option
+ * must not cost the data.
+ */
+
+/**
+ * mr_output_check(path, option, spec_name, spec, listing, err): That a file to
+ * be written (or NULL), the value of that option, is no input, nor the spec's
+ * file or its users table, by this path or by another: MR_USAGE otherwise.  To
+ * be called before anything is written.  spec_name is what mr_spec_load was
+ * given for spec; without a spec both are NULL.  A few system calls; where the
+ * file exists already, one for each input of its size.
+ */
+MR_MUST_CHECK enum mr_status mr_output_check(const char *path,
+    const char *option, const char *spec_name, const struct mr_spec *spec,
+    const struct mr_listing *listing, struct mr_error *err);
+
+/** mr_outputs_check(output, rejects, spec_name, spec, listing, err): The same
+ * of the values of --output and --rejects (either may be NULL), and that they
+ * are not one file. */
+MR_MUST_CHECK enum mr_status mr_outputs_check(const char *output,
+    const char *rejects, const char *spec_name, const struct mr_spec *spec,
+    const struct mr_listing *listing, struct mr_error *err);
+
+#endif
