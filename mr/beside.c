@@ -502,7 +502,11 @@ static enum mr_status sum_up(
     struct beside *b, struct mr_beside_counts *counts, struct mr_result *result)
 {
     struct mr_state_head head = {.n_types = 0};
-    enum mr_status status = mr_coverage_settle(&b->coverage);
+    struct mr_coverage veiled;
+    enum mr_status status = mr_coverage_veiled(&b->coverage, &veiled);
+
+    if (status == MR_OK)
+        status = mr_coverage_settle(&b->coverage);
 
     counts->failed = b->unreadable;
     for (size_t i = 0; i < b->listing.n; i++) {
@@ -510,7 +514,12 @@ static enum mr_status sum_up(
         counts->made += b->task[i].outcome == MADE;
     }
     head.coverage = b->coverage;
-    return status == MR_OK ? mr_result_fill(result, &head, 0) : status;
+    if (status == MR_OK)
+        status = mr_result_fill(result, &head, 0);
+    if (status == MR_OK)
+        status = mr_result_unveil(result, &veiled, &b->listing);
+    mr_coverage_release(&veiled);
+    return status;
 }
 
 /* What has failed, if anything. */

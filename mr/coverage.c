@@ -343,6 +343,55 @@ int mr_failure_compare(const struct mr_failure *a, const struct mr_failure *b)
     return compare_failures(a, b);
 }
 
+static int compare_to_failure(const void *name, const void *failure)
+{
+    return strcmp(name, ((const struct mr_failure *)failure)->name);
+}
+
+/* Add the failures of a partition's name, of which each is at its place. */
+static enum mr_status add_veiled(const struct mr_coverage *c, const char *name,
+    bool *seen, struct mr_coverage *veiled)
+{
+    const struct mr_failure *end = c->failure + c->n_failures;
+    const struct mr_failure *f = bsearch(name, c->failure, c->n_failures,
+        sizeof(*c->failure), compare_to_failure);
+    enum mr_status status = MR_OK;
+
+    if (f == NULL)
+        return MR_OK;
+    while (f > c->failure && strcmp(f[-1].name, name) == 0)
+        f--;
+    for (; status == MR_OK && f < end && strcmp(f->name, name) == 0; f++) {
+        if (!seen[f - c->failure] && !mr_failure_is_pending(f))
+            status =
+                mr_coverage_add_failure(veiled, f->name, f->offset, f->cause);
+        seen[f - c->failure] = true;
+    }
+    return status;
+}
+
+enum mr_status mr_coverage_veiled(
+    struct mr_coverage *c, struct mr_coverage *veiled_out)
+{
+    enum mr_status status = MR_OK;
+    bool *seen;
+
+    memset(veiled_out, 0, sizeof(*veiled_out));
+    if (c->n_failures == 0)
+        return MR_OK;
+    seen = calloc(c->n_failures, sizeof(*seen));
+    if (seen == NULL)
+        return MR_NOMEM;
+    qsort(c->failure, c->n_failures, sizeof(*c->failure), compare_failures);
+    for (size_t i = 0; i < c->n_partitions; i++)
+        for (size_t k = 0; k < c->partition[i].n_names; k++)
+            if (status == MR_OK)
+                status =
+                    add_veiled(c, c->partition[i].name[k], seen, veiled_out);
+    free(seen);
+    return status;
+}
+
 static int compare_names(const void *left, const void *right)
 {
     return strcmp(*(char *const *)left, *(char *const *)right);

@@ -154,6 +154,13 @@ MR_MUST_CHECK enum mr_status mr_coverage_spoil(
 MR_MUST_CHECK enum mr_status mr_coverage_move(
     struct mr_coverage *into, struct mr_coverage *from);
 
+/** mr_coverage_veiled(c, veiled): Copies of the failures that settling is going
+ * to drop because c has a partition of their name, but for pending ones: in
+ * what one run has read, those of another file of the same name.  May change
+ * the order of c's failures.  O(n log n_failures), or O(1) without any. */
+MR_MUST_CHECK enum mr_status mr_coverage_veiled(
+    struct mr_coverage *c, struct mr_coverage *veiled_out);
+
 /**
  * mr_coverage_settle(c): Sort; join partitions of one digest (counting
  * n_repeated), keeping the counts of the one whose name comes first, because

@@ -49,9 +49,10 @@ struct map {
     struct mr_sharing *sharing;     /* NULL: batches are not shared out */
     double deadline;                /* of the next checkpoint */
     double earliest;                /* when it would not take too much time */
-    bool is_last;          /* what the threads left is not needed any more */
-    uint64_t covered;      /* partitions and failures in the last checkpoint */
-    char checkpoint[4096]; /* its path; empty: there is none */
+    bool is_last;     /* what the threads left is not needed any more */
+    uint64_t covered; /* partitions and failures in the last checkpoint */
+    struct mr_coverage veiled; /* failures that the state does not tell */
+    char checkpoint[4096];     /* its path; empty: there is none */
 };
 
 /* ---- from what threads left to a head ---- */
@@ -151,6 +152,9 @@ static enum mr_status make_head(
     memset(head, 0, sizeof(*head));
     head->spec = &w->plan.spec;
     if (sort_cells(w) != MR_OK || take_coverage(m, &head->coverage) != MR_OK)
+        return mr_fail_nomem(err);
+    mr_coverage_release(&m->veiled);
+    if (mr_coverage_veiled(&head->coverage, &m->veiled) != MR_OK)
         return mr_fail_nomem(err);
     head->type = w->cells.type;
     head->n_types = w->cells.n_types;
@@ -368,16 +372,19 @@ static enum mr_status write_users(struct map *m, struct mr_state_head *head,
 }
 
 /* Add up a result: of what was read, and of what was there already. */
-static enum mr_status fill_result(const struct mr_work *w,
+static enum mr_status fill_result(const struct map *m,
     const struct mr_state_head *head, struct mr_result *result)
 {
+    const struct mr_work *w = m->w;
     struct mr_coverage all = {.n_repeated = head->coverage.n_repeated};
     enum mr_status status =
         mr_result_fill(result, head, mr_aggregate_users(w->aggregate));
 
     result->read_bytes = result->totals.text_bytes;
-    if (w->resume == NULL || status != MR_OK)
+    if (status != MR_OK)
         return status;
+    if (w->resume == NULL)
+        return mr_result_unveil(result, &m->veiled, &w->listing);
     status = mr_resume_coverage(w->resume, &all);
     if (status == MR_OK)
         status = mr_coverage_copy(&head->coverage, &all);
@@ -386,7 +393,8 @@ static enum mr_status fill_result(const struct mr_work *w,
     if (status == MR_OK)
         status = mr_result_count(result, &all);
     mr_coverage_release(&all);
-    return status;
+    return status == MR_OK ? mr_result_unveil(result, &m->veiled, &w->listing)
+                           : status;
 }
 
 /* What is of no use once users have been written: with many, freeing them
@@ -415,7 +423,7 @@ static enum mr_status finish(struct map *m, struct mr_state_writer *writer,
             sizeof(result->path), &result->state_bytes, err);
 #pragma omp section
         if (m->is_last) {
-            filled = fill_result(w, head, result);
+            filled = fill_result(m, head, result);
             free_early(w);
         }
     }
@@ -781,6 +789,8 @@ static enum mr_status prepare(struct map *m, struct mr_error *err)
     if (status == MR_OK)
         status = mr_listing_build(
             o->input, o->n_inputs, w->threads, &w->listing, err);
+    if (status == MR_OK)
+        mr_note_names(&w->listing, w->observer);
     if (status == MR_OK) /* of all shards */
         status = mr_outputs_check(m->in_folder ? NULL : m->output, o->rejects,
             spec, &w->plan.spec, &w->listing, err);
@@ -934,6 +944,7 @@ enum mr_status mr_map(const struct mr_map_options *options,
         status = mr_reject_file_finish(rejects, err);
     else
         mr_reject_file_abort(rejects);
+    mr_coverage_release(&m.veiled);
     mr_work_release(m.w);
     free(m.w);
     mr_stream_release_spares();
@@ -1001,6 +1012,7 @@ enum mr_status mr_map_one(const struct mr_map_one *one, struct mr_error *err)
     if (m.writer != NULL)
         mr_state_writer_abort(m.writer);
     memset(&m.w->plan, 0, sizeof(m.w->plan));
+    mr_coverage_release(&m.veiled);
     mr_work_release(m.w);
     free(m.w);
     mr_result_release(&result);

@@ -462,8 +462,8 @@ static void remark(const struct reduction *r, const struct mr_result *result)
     if (t->renamed > 0)
         mr_note(r->observer,
             "%llu name%s for partitions of different bytes, all of which were "
-            "counted; partitions.csv shows them: remove the wrong version and "
-            "map again",
+            "counted; partitions.csv shows them: where one is a wrong version, "
+            "remove it and map again",
             (unsigned long long)t->renamed,
             t->renamed == 1 ? " stands" : "s stand");
     note_unlisted(r);

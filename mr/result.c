@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -111,6 +112,75 @@ enum mr_status mr_result_fill(
     for (size_t i = 0; i < head->n_cells; i++)
         result->days += i == 0 || head->cell[i].day != head->cell[i - 1].day;
     return mr_result_count(result, &head->coverage);
+}
+
+/* The paths of files of a name, the first two of them, as a text. */
+static char *paths_of(const struct mr_listing *listing, const char *name)
+{
+    size_t first = mr_listing_find(listing, name, false);
+    size_t n = mr_listing_find(listing, name, true) - first, size;
+    const struct mr_input *in = listing->inputs + first;
+    char *text;
+
+    if (n < 2)
+        return strdup(name);
+    size = strlen(in[0].path) + strlen(in[1].path) + 16;
+    text = malloc(size);
+    if (text != NULL)
+        (void)snprintf(text, size, "%s or %s%s", in[0].path, in[1].path,
+            n > 2 ? " or others" : "");
+    return text;
+}
+
+enum mr_status mr_result_unveil(struct mr_result *result,
+    const struct mr_coverage *veiled, const struct mr_listing *listing)
+{
+    size_t n = result->n_failed + veiled->n_failures;
+    struct mr_failed *failed =
+        realloc(result->failed, (n + 1) * sizeof(*failed));
+
+    if (failed == NULL)
+        return MR_NOMEM;
+    result->failed = failed;
+    result->totals.failures += veiled->n_failures;
+    for (size_t i = 0; i < veiled->n_failures; i++) {
+        struct mr_failed *f = &result->failed[result->n_failed];
+        char cause[320];
+
+        if (result->n_failed >= MR_FAILED_MAX)
+            break;
+        (void)snprintf(cause, sizeof(cause),
+            "%.160s; the state does not tell, as another file of its partition "
+            "name was read: give their folders names such as host=1 and host=2",
+            veiled->failure[i].cause);
+        f->name = paths_of(listing, veiled->failure[i].name);
+        f->cause = strdup(cause);
+        f->offset = veiled->failure[i].offset;
+        result->n_failed++;
+        if (f->name == NULL || f->cause == NULL)
+            return MR_NOMEM;
+        describe(f);
+    }
+    return MR_OK;
+}
+
+void mr_note_names(
+    const struct mr_listing *listing, const struct mr_observer *observer)
+{
+    const struct mr_input *in = listing->inputs, *one = NULL;
+    size_t n = 0;
+
+    for (size_t i = 1; i < listing->n; i++)
+        if (strcmp(in[i - 1].name, in[i].name) == 0) {
+            one = one == NULL ? &in[i] : one;
+            n++;
+        }
+    if (n > 0)
+        mr_note(observer,
+            "'%s' and '%s' have one partition name%s: all are counted, but "
+            "where one cannot be read, a state that has the other does not "
+            "tell; give their folders names such as host=1 and host=2",
+            one[-1].path, one->path, n > 1 ? ", and so have others" : "");
 }
 
 void mr_note(const struct mr_observer *observer, const char *format, ...)

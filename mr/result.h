@@ -2,6 +2,7 @@
 #define MR_RESULT_H
 
 #include "mr/mr.h"
+#include "mr/source.h"
 #include "mr/state.h"
 
 /** mr_result_fill(result, head, users): Describe a state in a result: totals,
@@ -13,6 +14,19 @@ MR_MUST_CHECK enum mr_status mr_result_fill(
  * coverage. */
 MR_MUST_CHECK enum mr_status mr_result_count(
     struct mr_result *result, const struct mr_coverage *c);
+
+/**
+ * mr_result_unveil(result, veiled, listing): Add failures that the run's state
+ * does not tell (mr_coverage_veiled) to those of a result that is filled, by
+ * the paths of the files that may be meant.
+ */
+MR_MUST_CHECK enum mr_status mr_result_unveil(struct mr_result *result,
+    const struct mr_coverage *veiled, const struct mr_listing *listing);
+
+/** mr_note_names(listing, observer): Remark on files that have one partition
+ * name: a failure of one does not stand beside the other. */
+void mr_note_names(
+    const struct mr_listing *listing, const struct mr_observer *observer);
 
 /** mr_clock(): Seconds of a clock that only goes forward. */
 double mr_clock(void);

@@ -902,6 +902,8 @@ static enum mr_status prepare(struct run *r, struct mr_error *err)
         status = mr_listing_build(
             o->input, o->n_inputs, r->threads, &r->listing, err);
     if (status == MR_OK)
+        mr_note_names(&r->listing, r->observer);
+    if (status == MR_OK)
         status = mr_outputs_check(
             o->output, o->rejects, o->spec, &r->plan.spec, &r->listing, err);
     if (status == MR_OK)
@@ -951,6 +953,7 @@ static enum mr_status fill_result(
     struct run *r, struct mr_result *result, struct mr_error *err)
 {
     struct mr_state_head head = {.spec = &r->plan.spec};
+    struct mr_coverage veiled = {.n_failures = 0};
     enum mr_status status = MR_OK;
 
     for (size_t i = 0; i < r->listing.n_unlisted && status == MR_OK; i++)
@@ -958,11 +961,16 @@ static enum mr_status fill_result(
             mr_coverage_add_failure(&r->coverage, r->listing.unlisted[i].name,
                 MR_NOWHERE, r->listing.unlisted[i].cause);
     if (status == MR_OK)
+        status = mr_coverage_veiled(&r->coverage, &veiled);
+    if (status == MR_OK)
         status = mr_coverage_settle(&r->coverage);
     if (status == MR_OK) {
         head.coverage = r->coverage;
         status = mr_result_fill(result, &head, 0);
     }
+    if (status == MR_OK)
+        status = mr_result_unveil(result, &veiled, &r->listing);
+    mr_coverage_release(&veiled);
     if (status == MR_OK && r->options->output != NULL)
         (void)snprintf(
             result->path, sizeof(result->path), "%s", r->options->output);

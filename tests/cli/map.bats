@@ -346,3 +346,30 @@ PY
     cmp s.mrs u.mrs
     [ "$(wc -l <r.jsonl)" -eq 1 ]
 }
+
+@test "what cannot be read is told though another file has its name" {
+    local verb
+    mkdir -p lake/eu/date=2024-03-01 lake/us/date=2024-03-01
+    events 50 | gzip | head -c 300 >lake/eu/date=2024-03-01/p.json.gz
+    events 50 100 | gzip >lake/us/date=2024-03-01/p.json.gz
+    for verb in 'map -o s.mrs' 'map -o states' 'map --claim -o claimed' \
+        'rows -o rows.csv' 'map --beside'; do
+        # shellcheck disable=SC2086
+        run mr $verb lake
+        echo "$verb: $status: $output"
+        [ "$status" -eq 3 ]
+        [[ $output == *"cannot read 'lake/eu/date=2024-03-01/p.json.gz or lake/us/date=2024-03-01/p.json.gz' at byte "*'truncated gzip member; the state does not tell'* ]]
+        [[ $output == *'PARTIAL: 1 partition could not be read'* ]]
+    done
+    run mr map -o s.mrs lake
+    [[ $output == *"note: 'lake/eu/date=2024-03-01/p.json.gz' and 'lake/us/date=2024-03-01/p.json.gz' have one partition name: "* ]]
+    # With names of their own each is known by it.
+    mv lake/eu lake/region=eu
+    mv lake/us lake/region=us
+    run mr map -o t.mrs lake
+    [ "$status" -eq 3 ]
+    [[ $output == *"cannot read 'region=eu/date=2024-03-01/p.json.gz' at byte "* ]]
+    [[ $output != *'one partition name'* ]]
+    run mr reduce t.mrs
+    [ "$status" -eq 3 ]
+}
