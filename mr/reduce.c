@@ -6,6 +6,7 @@
 
 #include "mr/mr.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "mr/report.h"
 #include "mr/result.h"
 #include "mr/statelist.h"
+#include "mr/text.h"
 
 struct reduction {
     const struct mr_reduce_options *options;
@@ -285,6 +287,48 @@ static enum mr_status write_files(
     return status == MR_OK ? write_rollups(report, folder, err) : status;
 }
 
+/* Whether a run writes a file of that name. */
+static bool is_written(const struct mr_report *report, const char *name)
+{
+    size_t n = strlen(name) - 4;
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        if (strcmp(files[i].name, name) == 0)
+            return is_wanted(report, files[i].when);
+    for (unsigned i = 0; i < report->spec->n_rollups; i++)
+        if (strlen(report->spec->rollup[i].name) == n &&
+            memcmp(report->spec->rollup[i].name, name, n) == 0)
+            return true;
+    return false;
+}
+
+/* Tables of an earlier run, with other figures, that stand beside the new
+ * ones: told, as nobody but their owner knows whether they are to go. */
+static void note_older_files(
+    const struct reduction *r, const struct mr_report *report)
+{
+    const char *folder = r->options->output;
+    char first[sizeof(((struct dirent *)0)->d_name)] = "";
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+    size_t n = 0;
+
+    if (dir == NULL)
+        return;
+    while ((entry = readdir(dir)) != NULL) {
+        if (!mr_text_ends(entry->d_name, ".csv") ||
+            is_written(report, entry->d_name))
+            continue;
+        if (n++ == 0 || strcmp(entry->d_name, first) < 0)
+            (void)snprintf(first, sizeof(first), "%s", entry->d_name);
+    }
+    (void)closedir(dir);
+    if (n > 0)
+        mr_note(r->observer,
+            "'%s/%s'%s not of this run: remove what is of an earlier one",
+            folder, first, n > 1 ? " and others there are" : " is");
+}
+
 static enum mr_status print(const struct reduction *r,
     const struct mr_report *report, const struct mr_sink *sink,
     struct mr_error *err)
@@ -500,6 +544,8 @@ static enum mr_status report(struct reduction *r, const struct mr_sink *sink,
         status = note_holes(r, err);
     if (status == MR_OK && r->options->output != NULL)
         status = write_files(&report, r->options->output, err);
+    if (status == MR_OK && r->options->output != NULL)
+        note_older_files(r, &report);
     return status != MR_OK ? status : print(r, &report, sink, err);
 }
 

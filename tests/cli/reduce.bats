@@ -444,3 +444,22 @@ with open("kpis/daily_by_type.csv", newline="", encoding="utf-8") as f:
     assert [r["type"] for r in csv.DictReader(f)] == ["esc\x1b[31m\x9b\n"]
 PY
 }
+
+@test "tables of an earlier run in the folder are told of" {
+    small_lake lake
+    mr map -q -o s.mrs lake
+    run mr reduce -o k --retention 1 s.mrs
+    [ "$status" -eq 0 ]
+    [[ $output != *'not of this run'* ]]
+    run mr reduce -o k s.mrs
+    [ "$status" -eq 0 ]
+    [[ $output == *"note: 'k/retention.csv' is not of this run: remove what is of an earlier one"* ]]
+    touch k/a.csv k/b.txt
+    run mr reduce -o k s.mrs
+    [[ $output == *"note: 'k/a.csv' and others there are not of this run"* ]]
+    run mr reduce -q -o k s.mrs
+    [[ $output != *'not of this run'* ]]
+    rm k/a.csv k/retention.csv
+    run mr reduce -o k s.mrs
+    [[ $output != *'not of this run'* ]]
+}
