@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "mr/timeform.h"
+
 /* From YAML to a spec: what is kept of events. */
 
 /* A setting that is left out, or null: nothing of the kind. */
@@ -222,6 +224,28 @@ static enum mr_status take_source(struct mr_spec_loader *l,
     return check_source(l, key, node, column);
 }
 
+/* The form of a column of times: nothing for iso8601, or a pattern. */
+static enum mr_status take_format(struct mr_spec_loader *l,
+    const struct mr_yaml_node *node, struct mr_column *column)
+{
+    enum mr_status status = mr_spec_take_text(l, MR_KEY_COLUMN_FORMAT, node, 0,
+        column->format, sizeof(column->format));
+    struct mr_error why = {0};
+
+    if (status != MR_OK)
+        return status;
+    if (strchr(column->format, '%'))
+        return mr_timeform_check(column->format, &why) == MR_OK
+                   ? MR_OK
+                   : mr_yaml_fail(
+                         l->err, node, why.advice, "'format': %s", why.cause);
+    if (strcmp(column->format, "iso8601") != 0)
+        return mr_spec_refuse(
+            l, MR_KEY_COLUMN_FORMAT, node, "neither iso8601 nor a pattern");
+    memset(column->format, 0, sizeof(column->format));
+    return MR_OK;
+}
+
 /* {field: time, format: '%H:%M'} */
 static enum mr_status take_formatted(struct mr_spec_loader *l,
     const struct mr_yaml_node *node, struct mr_column *column)
@@ -242,15 +266,7 @@ static enum mr_status take_formatted(struct mr_spec_loader *l,
     if (column->from != MR_FROM_TIME)
         return mr_yaml_fail(
             l->err, format, "leave it out", "only the field time has a format");
-    status = mr_spec_take_text(l, MR_KEY_COLUMN_FORMAT, format, 0,
-        column->format, sizeof(column->format));
-    if (status != MR_OK || strchr(column->format, '%'))
-        return status;
-    if (strcmp(column->format, "iso8601") != 0)
-        return mr_spec_refuse(
-            l, MR_KEY_COLUMN_FORMAT, format, "neither iso8601 nor a pattern");
-    memset(column->format, 0, sizeof(column->format));
-    return MR_OK;
+    return take_format(l, format, column);
 }
 
 /* FIELD, or {NAME: FIELD}. */

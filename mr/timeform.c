@@ -239,8 +239,6 @@ static const char *expansion(char what)
     }
 }
 
-#define KNOWN "YymbBdejHIpMSfszZaAFTDRnt%"
-
 static enum mr_status refuse(
     struct mr_error *err, const char *advice, const char *cause, char a, char b)
 {
@@ -250,10 +248,20 @@ static enum mr_status refuse(
     return mr_fail(err, MR_USAGE, MR_NOWHERE, advice, "%s", text);
 }
 
+/* Whether a letter is that of one of the codes. */
+static bool is_code(const char *codes, char letter)
+{
+    for (; codes[1] != letter; codes += 3)
+        if (codes[2] == '\0')
+            return false;
+    return true;
+}
+
 /* Whether a pattern ends within a directive or has an unknown one. */
 static enum mr_status check_directives(
-    const char *pattern, const char *known, struct mr_error *err)
+    const char *pattern, const char *codes, struct mr_error *err)
 {
+    char advice[sizeof(err->advice)];
     size_t i;
 
     if (strlen(pattern) > MR_NAME_MAX_BYTES)
@@ -267,12 +275,12 @@ static enum mr_status check_directives(
             return mr_fail(err, MR_USAGE, MR_NOWHERE,
                 "write %% for a percent sign",
                 "the pattern of times ends with a single %%");
-        if (strchr(known, pattern[i]) == NULL)
-            return mr_fail(err, MR_USAGE, MR_NOWHERE,
-                "known are %Y %y %m %b %B %d %e %j %H %I %p %M %S %f %s %z %Z "
-                "%a %A %F %T %D %R %n %t %%",
-                "the pattern of times has %%%c, which is not known here",
-                pattern[i] > ' ' && pattern[i] < 0x7f ? pattern[i] : '?');
+        if (is_code(codes, pattern[i]))
+            continue;
+        snprintf(advice, sizeof(advice), "known are %s", codes);
+        return mr_fail(err, MR_USAGE, MR_NOWHERE, advice,
+            "the pattern of times has %%%c, which is not known here",
+            pattern[i] > ' ' && pattern[i] < 0x7f ? pattern[i] : '?');
     }
     return MR_OK;
 }
@@ -454,7 +462,7 @@ enum mr_status mr_timeform_init(struct mr_timeform *form,
     enum mr_status status = MR_OK;
 
     if (kind == MR_TIME_PATTERN) {
-        status = check_directives(pattern, KNOWN, err);
+        status = check_directives(pattern, MR_TIMEFORM_READ, err);
         if (status != MR_OK)
             return status;
         add_steps(&made, pattern);
@@ -761,8 +769,6 @@ static void put_date(struct writer *w, char what)
     }
 }
 
-#define WRITABLE "YymbBdejHIpMSfszaAFTDRnt%"
-
 /* False: no directive that can be written. */
 static bool put_pattern(struct writer *w, const char *pattern)
 {
@@ -774,7 +780,7 @@ static bool put_pattern(struct writer *w, const char *pattern)
             continue;
         }
         pattern++;
-        if (*pattern == '\0' || strchr(WRITABLE, *pattern) == NULL)
+        if (*pattern == '\0' || !is_code(MR_TIMEFORM_WRITTEN, *pattern))
             return false;
         longer = expansion(*pattern);
         if (longer != NULL)
@@ -791,7 +797,7 @@ static bool put_pattern(struct writer *w, const char *pattern)
 
 enum mr_status mr_timeform_check(const char *pattern, struct mr_error *err)
 {
-    return check_directives(pattern, WRITABLE, err);
+    return check_directives(pattern, MR_TIMEFORM_WRITTEN, err);
 }
 
 size_t mr_timeform_format(const char *pattern, const struct mr_zone *zone,

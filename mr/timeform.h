@@ -39,6 +39,16 @@
  * Nothing may stand twice.
  */
 
+/* The codes of patterns that are read, and those of patterns that are written,
+ * each a percent sign and a letter, with a blank between two.  What a pattern
+ * may have, the messages about it and docs/mr-spec.5 are made of these. */
+#define MR_TIMEFORM_READ                                                       \
+    "%Y %y %m %b %B %d %e %j %H %I %p %M %S %f %s %z %Z %a %A %F %T %D %R "    \
+    "%n %t %%"
+#define MR_TIMEFORM_WRITTEN                                                    \
+    "%Y %y %m %b %B %d %e %j %H %I %p %M %S %f %s %z %a %A %F %T %D %R %n %t " \
+    "%%"
+
 /* Each byte of a pattern (MR_NAME_MAX_BYTES) is at most half of "%T". */
 #define MR_TIMEFORM_STEPS (MR_NAME_MAX_BYTES / 2 * 5)
 

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mr/timeform.h"
+
 /*
  * Fill the manual from the tables of the command line and of a spec's keys.
  * Reads docs/mr.1 or docs/mr-spec.5 from standard input and writes it to

@@ -108,6 +108,41 @@ $name: ok" ]
     [[ ${stderr_lines[2]} == *"none.yaml"*"No such file"*"mr spec list"* ]]
 }
 
+@test "a code of times that is not known is refused where it stands: 2" {
+    local code
+    small_lake lake
+    for code in G V u Z c U k l P 5Y Ey Q N ''; do
+        printf 'rows:\n  - day\n  - t: {field: time, format: "%%F %%%s"}\n' \
+            "$code" >own.yaml
+        [ "$code" != z% ] || sed -i 's/%z%/%z%J/' own.yaml
+        run --separate-stderr mr spec check own.yaml
+        echo "$code: $stderr"
+        [ "$status" -eq 2 ]
+        [ -z "$output" ]
+        [[ $stderr == "mr: cannot use spec 'own.yaml': line 3, column 30: "*'pattern of times'* ]]
+        run --separate-stderr mr rows --spec own.yaml lake
+        [ "$status" -eq 2 ]
+        [ -z "$output" ]
+    done
+    sed -i 's/format.*/format: "%G"}/' own.yaml
+    run mr spec check own.yaml
+    [[ $output == *'has %G, which is not known here; known are %Y '*' %%' ]]
+}
+
+@test "the document and the manual have all codes of times" {
+    local codes code known
+    printf 'rows: [{t: {field: time, format: "%%G"}}]\n' >own.yaml
+    run mr spec check own.yaml
+    known=${output##*known are }
+    for code in $known; do
+        grep -qF "\`$code\`" "$MR_SOURCE/docs/spec.md"
+    done
+    codes=$(tr '\n' ' ' <"$MR_SOURCE/docs/mr-spec.5")
+    [[ $codes == *"No codes but $known are known."* ]]
+    grep -qF "No codes but $known are known." "$MR_SOURCE/docs/spec.md"
+    grep -qF "No codes but ${known/%z/%z %Z} are known." "$MR_SOURCE/docs/spec.md"
+}
+
 @test "mr spec without a question it knows: 2" {
     local arguments
     for arguments in 'list x' 'show' 'show a b' 'check' 'frob' 'show lakes'; do
