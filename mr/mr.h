@@ -87,6 +87,13 @@ struct mr_result {
 
 void mr_result_release(struct mr_result *result);
 
+/** mr_spec_check(name_or_path, err): Whether a spec, built-in or a file, is one
+ * that events can be read by: the errors that mr_map and mr_rows would give
+ * before they look at any input.  The zones and the users table that it names
+ * are read. */
+MR_MUST_CHECK enum mr_status mr_spec_check(
+    const char *name_or_path, struct mr_error *err);
+
 struct mr_map_options {
     const char *spec;   /* name or file; NULL is "lake" */
     char *const *input; /* INPUT arguments as source.h says */

@@ -5,7 +5,10 @@
 #include "mr/plan.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "mr/mr.h"
 
 enum mr_status mr_plan_want(struct mr_plan *plan, const char *path,
     unsigned *index_out, struct mr_error *err)
@@ -220,7 +223,10 @@ static enum mr_status make_reader(struct mr_plan *plan, struct mr_error *err)
         spec->max_line_bytes, err);
 }
 
-static enum mr_status open_plan(const char *name, bool with_rows,
+/* Of a spec without rows the default ones are WANTED only. */
+enum rows { NO_ROWS, ROWS_NAMED, ROWS_WANTED };
+
+static enum mr_status make_plan(const char *name, enum rows rows,
     struct mr_plan *plan, struct mr_error *err)
 {
     enum mr_status status;
@@ -247,23 +253,48 @@ static enum mr_status open_plan(const char *name, bool with_rows,
     status = want_fields(plan, err);
     if (status == MR_OK)
         status = want_rollups(plan, err);
-    if (status == MR_OK && with_rows)
+    if (status == MR_OK &&
+        (rows == ROWS_WANTED || (rows == ROWS_NAMED && plan->spec.n_rows > 0)))
         status = want_rows(plan, err);
     if (status == MR_OK)
         status = make_reader(plan, err);
     return status;
 }
 
+static enum mr_status open_plan(const char *name, enum rows rows,
+    struct mr_plan *plan, struct mr_error *err)
+{
+    enum mr_status status = make_plan(name, rows, plan, err);
+
+    /* Whatever has no place of its own in a file is the spec's as a whole. */
+    if (status == MR_USAGE)
+        mr_error_subject(err, "cannot use spec", name);
+    return status;
+}
+
 enum mr_status mr_plan_open(
     const char *name, struct mr_plan *plan, struct mr_error *err)
 {
-    return open_plan(name, false, plan, err);
+    return open_plan(name, NO_ROWS, plan, err);
 }
 
 enum mr_status mr_plan_open_rows(
     const char *name, struct mr_plan *plan, struct mr_error *err)
 {
-    return open_plan(name, true, plan, err);
+    return open_plan(name, ROWS_WANTED, plan, err);
+}
+
+enum mr_status mr_spec_check(const char *name_or_path, struct mr_error *err)
+{
+    struct mr_plan *plan = malloc(sizeof(*plan));
+    enum mr_status status;
+
+    if (plan == NULL)
+        return mr_fail_nomem(err);
+    status = open_plan(name_or_path, ROWS_NAMED, plan, err);
+    mr_plan_release(plan);
+    free(plan);
+    return status;
 }
 
 void mr_plan_release(struct mr_plan *plan)

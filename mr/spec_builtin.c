@@ -5,7 +5,6 @@
 #include "mr/spec_private.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* The specs that come with the program: what a user's own file would say. */
@@ -133,15 +132,4 @@ enum mr_status mr_spec_builtin(
     return mr_spec_read(
         (struct mr_span){(const uint8_t *)found->yaml, strlen(found->yaml)}, "",
         false, spec_out, err);
-}
-
-enum mr_status mr_spec_check(const char *name_or_path, struct mr_error *err)
-{
-    struct mr_spec *spec = malloc(sizeof(*spec));
-    enum mr_status status = spec == NULL
-                                ? mr_fail_nomem(err)
-                                : mr_spec_load(name_or_path, spec, err);
-
-    free(spec);
-    return status;
 }

@@ -21,8 +21,4 @@ const struct mr_builtin_spec *mr_builtin_spec(size_t i);
 MR_MUST_CHECK enum mr_status mr_builtin_spec_find(const char *name,
     const struct mr_builtin_spec **found_out, struct mr_error *err);
 
-/** mr_spec_check(name_or_path, err): Whether mr_spec_load would take it. */
-MR_MUST_CHECK enum mr_status mr_spec_check(
-    const char *name_or_path, struct mr_error *err);
-
 #endif

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mr/timeform.h"
+
 /*
  * From YAML to a spec: how events are read.  spec_figures.c has what is kept
  * of them.  Settings are read in an order of their own, whatever that of the
@@ -185,6 +187,26 @@ static enum mr_status load_paths(struct mr_spec_loader *l)
     return status;
 }
 
+/* Whether this system knows a zone.  A state's is looked for by who needs it:
+ * to merge states takes none. */
+static enum mr_status check_zone(
+    struct mr_spec_loader *l, const struct mr_yaml_node *node, const char *name)
+{
+    struct mr_zone *zone = NULL;
+    struct mr_error why = {0};
+    enum mr_status status;
+
+    if (l->is_canonical)
+        return MR_OK;
+    status = mr_zone_load(name, &zone, &why);
+    mr_zone_free(zone);
+    if (status == MR_USAGE)
+        return mr_yaml_fail(l->err, node, why.advice, "%s", why.cause);
+    if (status != MR_OK && l->err)
+        *l->err = why;
+    return status;
+}
+
 /* A zone; in the text of a state with the digest of its data behind it. */
 static enum mr_status load_zone(struct mr_spec_loader *l, enum mr_spec_key key,
     mr_name zone, struct mr_digest *digest)
@@ -208,7 +230,25 @@ static enum mr_status load_zone(struct mr_spec_loader *l, enum mr_spec_key key,
     if (strlen(text) > MR_NAME_MAX_BYTES || mr_spec_zone_problem(text))
         return mr_spec_refuse(l, key, node, "no zone's name");
     memcpy(zone, text, strlen(text) + 1);
-    return MR_OK;
+    return check_zone(l, node, zone);
+}
+
+/* A pattern that times can be read by.  To merge states takes none, either. */
+static enum mr_status load_pattern(
+    struct mr_spec_loader *l, const struct mr_yaml_node *node)
+{
+    char *pattern = l->spec->time_pattern;
+    enum mr_status status = mr_spec_take_text(
+        l, MR_KEY_TIME_FORMAT, node, 0, pattern, sizeof(mr_name));
+    struct mr_timeform form;
+    struct mr_error why = {0};
+
+    if (status != MR_OK || l->is_canonical)
+        return status;
+    status = mr_timeform_init(&form, MR_TIME_PATTERN, pattern, NULL, &why);
+    return status == MR_OK ? MR_OK
+                           : mr_yaml_fail(l->err, node, why.advice,
+                                 "'time_format': %s", why.cause);
 }
 
 static enum mr_status load_times(struct mr_spec_loader *l)
@@ -220,8 +260,7 @@ static enum mr_status load_times(struct mr_spec_loader *l)
 
     if (node && node->kind == MR_YAML_SCALAR && strchr(node->text, '%')) {
         kind = MR_TIME_PATTERN;
-        status = mr_spec_take_text(l, MR_KEY_TIME_FORMAT, node, 0,
-            spec->time_pattern, sizeof(mr_name));
+        status = load_pattern(l, node);
     } else if (node) {
         status = mr_spec_take_word(
             l, MR_KEY_TIME_FORMAT, node, mr_time_words, 5, &kind);

@@ -44,6 +44,7 @@ END
 
 @test "every example of the document is right" {
     local n=1
+    printf 'user_id,country,age\nann,IE,33\n' >users.csv
     while example "$n" >example.yaml && [ -s example.yaml ]; do
         run mr spec check example.yaml
         echo "example $n: $output"
@@ -108,6 +109,60 @@ $name: ok" ]
     [[ ${stderr_lines[2]} == *"none.yaml"*"No such file"*"mr spec list"* ]]
 }
 
+@test "mr spec check refuses what mr map would: 2, or 5 without the users table" {
+    local setting n=0
+    small_lake lake
+    while IFS= read -r setting; do
+        printf 'format: json\n%b\n' "$setting" >own.yaml
+        run --separate-stderr mr spec check own.yaml
+        echo "$setting: $status, $stderr"
+        [ "$status" -eq 2 ]
+        [ -z "$output" ]
+        [[ $stderr == "mr: cannot use spec 'own.yaml': line "*', column '*'; '* ]]
+        [ "${#stderr_lines[@]}" -eq 1 ]
+        checked=$stderr
+        run --separate-stderr mr map --spec own.yaml -o s.mrs lake
+        [ "$status" -eq 2 ]
+        [ "$stderr" = "$checked" ]
+        n=$((n + 1))
+    done <<'END'
+zone: Mars/Phobos
+time_format: iso8601\ntime_zone: Mars/Phobos
+time_format: "%Q"
+time_format: "%d/%m"
+time_format: '%'
+END
+    [ "$n" -eq 5 ]
+    echo 'users_table: {file: no.csv}' >own.yaml
+    echo 'users_table: {file: some.csv, id: uid}' >other.yaml
+    echo 'user_id' >some.csv
+    run --separate-stderr mr spec check own.yaml
+    [ "$status" -eq 5 ]
+    [[ $stderr == "mr: cannot read 'no.csv': No such file"* ]]
+    checked=$stderr
+    run --separate-stderr mr map --spec own.yaml -o s.mrs lake
+    [ "$status" -eq 5 ]
+    [ "$stderr" = "$checked" ]
+    run --separate-stderr mr spec check other.yaml
+    [ "$status" -eq 6 ]
+    [[ $stderr == *"'some.csv'"*uid* ]]
+    [ ! -e s.mrs ]
+}
+
+@test "mr spec check counts the fields of all rows: 2" {
+    local i fields=
+    for i in $(seq 1 30); do fields+=" f$i,"; done
+    for i in 1 2 3 4 5 6 7 8 9; do
+        [ "$i" -gt 1 ] || echo 'rollups:'
+        echo "  - {name: r$i, by: [a$i, b$i, c$i, d$i, e$i, g$i, h$i]}"
+    done >own.yaml
+    echo "rows: [${fields%,}]" >>own.yaml
+    run --separate-stderr mr spec check own.yaml
+    echo "$stderr"
+    [ "$status" -eq 2 ]
+    [[ $stderr == "mr: cannot use spec 'own.yaml': "*'different fields'* ]]
+}
+
 @test "a code of times that is not known is refused where it stands: 2" {
     local code
     small_lake lake
@@ -160,8 +215,11 @@ $name: ok" ]
     printf 'user: [a, b]\nidentity: tagged\nusers_table: {file: users.csv, id: id}\n' >own.yaml
     run mr map --spec own.yaml -o s.mrs lake
     [ "$status" -eq 2 ]
-    [[ $output == *"users table"*"identity"* ]]
+    [[ $output == *"'own.yaml'"*"users table"*"identity"* ]]
     [ ! -e s.mrs ]
+    run mr spec check own.yaml
+    [ "$status" -eq 2 ]
+    [[ $output == *"'own.yaml'"*"users table"*"identity"* ]]
 }
 
 @test "a spec that is wrong is refused with line and column: 2" {
