@@ -441,6 +441,8 @@ static enum mr_status prepare(struct beside *b, struct mr_error *err)
     enum mr_status status =
         mr_plan_open(o->spec == NULL ? "lake" : o->spec, b->plan, err);
 
+    if (status == MR_OK)
+        mr_note_table(b->observer, &b->plan->spec, b->plan->table);
     if (status == MR_OK && o->output != NULL &&
         mr_text_ends(o->output, MR_STATE_SUFFIX))
         status =

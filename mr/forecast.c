@@ -168,7 +168,7 @@ struct timed {
     double start, seconds; /* when it was ended */
     uint64_t bytes, inputs;
     volatile int stop;
-    bool is_cut;
+    bool is_cut, is_second;
 };
 
 static bool is_stopped(const struct mr_observer *observer)
@@ -212,6 +212,14 @@ static enum mr_status keep_sample(struct mr_sample *s, const char *path,
     return MR_OK;
 }
 
+/* What map says of the spec, such as of its users table. */
+static void on_note(void *context, const char *sentence)
+{
+    const struct timed *t = context;
+
+    mr_note(t->caller, "%s", sentence);
+}
+
 /* Map some inputs into a file and look at it. */
 static enum mr_status map_sample(const struct mr_forecast_options *o,
     char **path, size_t n, const char *file, struct timed *t,
@@ -222,8 +230,10 @@ static enum mr_status map_sample(const struct mr_forecast_options *o,
         .n_inputs = n,
         .output = file,
         .threads = o->threads};
-    const struct mr_observer observer = {
-        .progress = on_progress, .context = t, .stop = &t->stop};
+    const struct mr_observer observer = {.progress = on_progress,
+        .note = t->is_second ? NULL : on_note,
+        .context = t,
+        .stop = &t->stop};
     struct mr_result result;
     enum mr_status status;
 
@@ -264,9 +274,9 @@ struct sampler {
 };
 
 static enum mr_status take_sample(const struct sampler *s, uint64_t budget,
-    struct mr_sample *sample_out, struct mr_error *err)
+    bool is_second, struct mr_sample *sample_out, struct mr_error *err)
 {
-    struct timed t = {.caller = s->observer};
+    struct timed t = {.caller = s->observer, .is_second = is_second};
     struct mr_sample sample = {.inputs = 0};
     enum mr_status status = MR_OK;
     char **path;
@@ -299,14 +309,14 @@ static enum mr_status take_samples(
     const struct sampler *s, struct mr_forecast *f, struct mr_error *err)
 {
     struct mr_sample second = {.inputs = 0};
-    enum mr_status status = take_sample(s, FIRST_BYTES, &f->sample, err);
+    enum mr_status status = take_sample(s, FIRST_BYTES, false, &f->sample, err);
     uint64_t budget;
 
     if (status != MR_OK || f->sample.is_cut || f->sample.bytes == 0 ||
         f->sample.bytes == f->bytes || f->sample.seconds >= ENOUGH_SECONDS)
         return status;
     budget = scaled(f->sample.bytes, AIM_SECONDS / (f->sample.seconds + 0.001));
-    status = take_sample(s, budget, &second, err);
+    status = take_sample(s, budget, true, &second, err);
     if (status != MR_OK || second.is_cut)
         return status;
     mr_state_close(f->sample.state);

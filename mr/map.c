@@ -776,6 +776,8 @@ static enum mr_status prepare(struct map *m, struct mr_error *err)
     struct mr_work *w = m->w;
     enum mr_status status = mr_plan_open(spec, &w->plan, err);
 
+    if (status == MR_OK)
+        mr_note_table(w->observer, &w->plan.spec, w->plan.table);
     if (status == MR_OK && !m->in_folder &&
         (o->checkpoint_seconds > 0 || o->claimant != NULL))
         status = mr_fail(err, MR_USAGE, MR_NOWHERE,

@@ -5,6 +5,7 @@
 #include "mr/result.h"
 
 #include <pthread.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,6 +195,36 @@ void mr_note(const struct mr_observer *observer, const char *format, ...)
     (void)vsnprintf(sentence, sizeof(sentence), format, arguments);
     va_end(arguments);
     observer->note(observer->context, sentence);
+}
+
+void mr_note_table(const struct mr_observer *observer,
+    const struct mr_spec *spec, const struct mr_usertable *table)
+{
+    const struct mr_usertable_counts *c;
+    const char *file = spec->users_table.file;
+
+    if (table == NULL)
+        return;
+    c = &table->counts;
+    if (c->repeated > 0)
+        mr_note(observer,
+            "users table '%s': %" PRIu64 " of %" PRIu64 " rows %s left out, as "
+            "the user had a row before; of these, %" PRIu64 " say%s something "
+            "else in columns that the spec uses",
+            file, c->repeated, c->rows, c->repeated == 1 ? "is" : "are",
+            c->differing, c->differing == 1 ? "s" : "");
+    if (c->without_id > 0)
+        mr_note(observer,
+            "users table '%s': %" PRIu64 " of %" PRIu64 " rows %s left out, "
+            "without a user's id",
+            file, c->without_id, c->rows, c->without_id == 1 ? "is" : "are");
+    if (c->outside > 0)
+        mr_note(observer,
+            "users table '%s': %" PRIu64 " value%s of '%s' %s in none of its "
+            "ranges, and %s as none",
+            file, c->outside, c->outside == 1 ? "" : "s",
+            spec->users_table.ranged, c->outside == 1 ? "is" : "are",
+            c->outside == 1 ? "counts" : "count");
 }
 
 double mr_clock(void)

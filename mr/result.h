@@ -4,6 +4,7 @@
 #include "mr/mr.h"
 #include "mr/source.h"
 #include "mr/state.h"
+#include "mr/usertable.h"
 
 /** mr_result_fill(result, head, users): Describe a state in a result: totals,
  * days, types, failures.  The rest of the result stays as it is. */
@@ -43,5 +44,11 @@ unsigned mr_threads(unsigned wanted);
  * any. */
 void mr_note(const struct mr_observer *observer, const char *format, ...)
     MR_PRINTF(2, 3);
+
+/** mr_note_table(observer, spec, table): Remark what a spec's users table has
+ * that does not count: further rows of users, rows of nobody, values in none
+ * of the ranges.  table may be NULL. */
+void mr_note_table(const struct mr_observer *observer,
+    const struct mr_spec *spec, const struct mr_usertable *table);
 
 #endif

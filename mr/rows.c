@@ -876,6 +876,7 @@ static enum mr_status open_plan(struct run *r, struct mr_error *err)
 
     if (status != MR_OK)
         return status;
+    mr_note_table(r->observer, &r->plan.spec, r->plan.table);
     return mr_types_new(&r->types) != MR_OK ? mr_fail_nomem(err) : MR_OK;
 }
 

@@ -124,3 +124,30 @@ END
     [ "$status" -eq 0 ]
     [[ ${lines[1]} == 1970-01-01,40,0,40,* ]]
 }
+
+@test "what a users table has that does not count is told where it is read" {
+    local verb
+    printf 'id: data.id\nusers_table: {file: users.csv, ranges: {age: [18-49]}}\n' >s.yaml
+    printf 'rollups:\n  - {name: r, by: [users.country, users.age]}\n' >>s.yaml
+    printf 'rows: [user, users.country]\n' >>s.yaml
+    printf 'user_id,country,age,x\nann,IE,20,1\nann,IE,20,2\nann,FR,20,1\n,DE,20,1\nbob,IE,99,1\ncy,IE,a,1\n' >users.csv
+    mkdir lake
+    echo 'a 1000 ann' | lines >lake/a.json
+    echo 'a 2000 ann' | lines >lake/b.json
+    for verb in 'map -o s.mrs' 'map --beside -o out' 'map --claim -o shared' rows plan; do
+        # shellcheck disable=SC2086
+        run --separate-stderr mr $verb --spec s.yaml lake
+        echo "$verb: $stderr"
+        [ "$status" -eq 0 ]
+        [ "$(grep -c '^mr: note: ' <<<"$stderr")" -eq 3 ]
+        grep -qx "mr: note: users table 'users.csv': 2 of 6 rows are left out, as the user had a row before; of these, 1 says something else in columns that the spec uses" <<<"$stderr"
+        grep -qx "mr: note: users table 'users.csv': 1 of 6 rows is left out, without a user's id" <<<"$stderr"
+        grep -qx "mr: note: users table 'users.csv': 2 values of 'age' are in none of its ranges, and count as none" <<<"$stderr"
+    done
+    run --separate-stderr mr rows -q --spec s.yaml lake
+    [ -z "$stderr" ]
+    printf 'user_id,country,age\nann,IE,20\nbob,,\n' >users.csv
+    run --separate-stderr mr map --spec s.yaml -o t.mrs lake
+    [ "$status" -eq 0 ]
+    [[ $stderr != *note:* ]]
+}
