@@ -477,6 +477,21 @@ static enum mr_status check_manifest(const struct mr_forecast_options *o,
     return status;
 }
 
+/* The list is what a run is judged by: it is written also where the sample has
+ * failed, but not once the run has been told to stop. */
+static enum mr_status publish(const char *path,
+    const struct mr_buffer *manifest, const struct mr_observer *observer,
+    enum mr_status sampled, struct mr_error *err)
+{
+    enum mr_status status;
+
+    if (is_stopped(observer))
+        return mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
+    status = mr_publish_bytes(
+        NULL, path, manifest->p, manifest->n, sampled == MR_OK ? err : NULL);
+    return sampled == MR_OK ? status : sampled;
+}
+
 static enum mr_status make_forecast(struct mr_forecast *f,
     const struct mr_forecast_options *o, const struct mr_listing *listing,
     const struct mr_observer *observer, struct mr_error *err)
@@ -486,17 +501,20 @@ static enum mr_status make_forecast(struct mr_forecast *f,
         .listing = listing,
         .threads = f->threads};
     enum mr_status status = check_manifest(o, listing, err);
+    struct mr_buffer manifest = {0};
 
     if (status == MR_OK)
         status = add_up(listing, f, err);
     if (status == MR_OK && o->shards > 0)
         status = deal(listing, o->shards, f, err);
-    /* The list is what a run is judged by, so it comes before all that may
-     * fail. */
     if (status == MR_OK && o->manifest != NULL)
-        status = mr_manifest_write(listing, o->manifest, err);
-    if (status == MR_OK)
+        status = mr_manifest_text(listing, observer->stop, &manifest, err);
+    if (status == MR_OK) {
         status = sample_inputs(&s, f, err);
+        if (o->manifest != NULL)
+            status = publish(o->manifest, &manifest, observer, status, err);
+    }
+    mr_buffer_release(&manifest);
     if (status == MR_OK)
         mr_forecast_estimate(f);
     return status;

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "mr/publish.h"
 #include "mr/text.h"
 
 #define HEADER "partition,bytes"
@@ -39,22 +38,88 @@ static enum mr_status check_listing(
             return mr_fail(err, MR_LIMIT, MR_NOWHERE, "shorten it",
                 "a name of more than %d bytes: '%.80s...'",
                 MR_MANIFEST_NAME_MAX_BYTES, in->name);
-        if (i > 0 && strcmp(in[-1].name, in->name) == 0 &&
-            in[-1].size != in->size)
-            return mr_fail(err, MR_USAGE, MR_NOWHERE, "name one of the two",
-                "two files with the partition name '%.80s' differ in size",
-                in->name);
+    }
+    return status;
+}
+
+/* Which input a digest has been taken of, to be compared with the next. */
+struct taken {
+    const struct mr_input *input;
+    struct mr_digest digest;
+};
+
+static enum mr_status take_digest(const struct mr_input *in,
+    const volatile int *stop, struct taken *taken, struct mr_error *err)
+{
+    enum mr_status status;
+
+    if (taken->input == in)
+        return MR_OK;
+    status = mr_source_digest(in->path, stop, &taken->digest, err);
+    if (status != MR_OK && status != MR_STOPPED)
+        mr_error_subject(err, "cannot read", in->path);
+    taken->input = status == MR_OK ? in : NULL;
+    return status;
+}
+
+/* Two files of one name and size are one row where they have the same bytes.
+ * Of what has no size, as a pipe, nothing is read. */
+static enum mr_status compare_bytes(const struct mr_input *in,
+    const volatile int *stop, struct taken *taken, bool *same_out,
+    struct mr_error *err)
+{
+    struct mr_digest before;
+    enum mr_status status;
+
+    *same_out = in[-1].size == in->size;
+    if (!*same_out || in->size == 0)
+        return MR_OK;
+    status = take_digest(&in[-1], stop, taken, err);
+    before = taken->digest;
+    if (status == MR_OK)
+        status = take_digest(in, stop, taken, err);
+    if (status == MR_OK)
+        *same_out = memcmp(&before, &taken->digest, sizeof(before)) == 0;
+    return status;
+}
+
+/* A row tells of one content: of two files with one name and different ones
+ * nobody could tell later that one of them is missing. */
+static enum mr_status check_names(const struct mr_listing *listing,
+    const volatile int *stop, struct mr_error *err)
+{
+    struct taken taken = {.input = NULL};
+    enum mr_status status = MR_OK;
+    bool same = true;
+
+    for (size_t i = 1; i < listing->n && status == MR_OK && same; i++) {
+        const struct mr_input *in = &listing->inputs[i];
+
+        if (strcmp(in[-1].name, in->name) != 0)
+            continue;
+        status = compare_bytes(in, stop, &taken, &same, err);
+        if (status != MR_OK || same)
+            continue;
+        status = mr_fail(err, MR_USAGE, MR_NOWHERE,
+            "give their folders different 'key=value' names, or plan, map and "
+            "reduce the folders each apart",
+            "its partition name is also that of '%.200s', which has other "
+            "content",
+            in->path);
+        mr_error_subject(err, "cannot list", in[-1].path);
     }
     return status;
 }
 
 enum mr_status mr_manifest_text(const struct mr_listing *listing,
-    struct mr_buffer *out, struct mr_error *err)
+    const volatile int *stop, struct mr_buffer *out, struct mr_error *err)
 {
     enum mr_status status = check_listing(listing, err);
     size_t start = out->n;
     uint64_t sum = 0;
 
+    if (status == MR_OK)
+        status = check_names(listing, stop, err);
     if (status != MR_OK)
         return status;
     status = mr_text_printf(out, HEADER "\n");
@@ -78,18 +143,6 @@ enum mr_status mr_manifest_text(const struct mr_listing *listing,
         status = mr_fail_nomem(err);
     if (status != MR_OK)
         out->n = start;
-    return status;
-}
-
-enum mr_status mr_manifest_write(
-    const struct mr_listing *listing, const char *path, struct mr_error *err)
-{
-    struct mr_buffer text = {0};
-    enum mr_status status = mr_manifest_text(listing, &text, err);
-
-    if (status == MR_OK)
-        status = mr_publish_bytes(NULL, path, text.p, text.n, err);
-    mr_buffer_release(&text);
     return status;
 }
 

@@ -29,19 +29,15 @@ struct mr_manifest {
 #define MR_MANIFEST_NAME_MAX_BYTES 65535
 
 /**
- * mr_manifest_text(listing, out, err): Append the manifest of a listing.
+ * mr_manifest_text(listing, stop, out, err): Append the manifest of a listing.
  * MR_IO when the listing has an entry that could not be looked at: what it
  * would stand for would be missing.  MR_USAGE when it has standard input, or
- * two files of one name that differ in size (of equal ones one is written);
+ * two files of one name that differ in content (of equal ones one is written;
+ * those of one size are read to tell, until *stop, or NULL, says MR_STOPPED);
  * MR_LIMIT for a name that is too long.
  */
 MR_MUST_CHECK enum mr_status mr_manifest_text(const struct mr_listing *listing,
-    struct mr_buffer *out, struct mr_error *err);
-
-/** mr_manifest_write(listing, path, err): The same as a file, which appears
- * whole or not at all (mr/publish.h). */
-MR_MUST_CHECK enum mr_status mr_manifest_write(
-    const struct mr_listing *listing, const char *path, struct mr_error *err);
+    const volatile int *stop, struct mr_buffer *out, struct mr_error *err);
 
 /**
  * mr_manifest_read(path, m, err): Read a manifest and check all of it.

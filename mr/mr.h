@@ -260,9 +260,9 @@ struct mr_forecast_options {
 /**
  * mr_forecast(options, sink, observer, result, err): Tell what there is to map
  * and, by a sample of it that is mapped within some three seconds, what it
- * will take (mr/forecast.h); write the manifest first, if one is wanted.  What
- * could not be listed is in result's failures.  Release the result in any
- * case.
+ * will take (mr/forecast.h); then write the manifest, if one is wanted, unless
+ * the observer says stop.  What could not be listed is in result's failures.
+ * Release the result in any case.
  */
 MR_MUST_CHECK enum mr_status mr_forecast(
     const struct mr_forecast_options *options, const struct mr_sink *sink,

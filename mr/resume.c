@@ -424,41 +424,6 @@ enum mr_status mr_resume_open(const char *folder, const struct mr_spec *spec,
 
 /* ---- taking digests ---- */
 
-/* The digest of a file's stored bytes.  MR_IO where they cannot be read, or
- * changed meanwhile, which is for the one who maps the file to tell. */
-static enum mr_status digest_file(
-    const char *path, const volatile int *stop, struct mr_digest *digest_out)
-{
-    struct mr_digester *digester = mr_digester_new();
-    struct mr_source *source;
-    struct mr_span span = {.n = 1};
-    uint64_t at = 0;
-    enum mr_status status;
-
-    if (digester == NULL)
-        return MR_NOMEM;
-    status = mr_source_open(path, &source, NULL);
-    if (status != MR_OK) {
-        mr_digester_free(digester);
-        return status;
-    }
-    while (status == MR_OK && span.n > 0) {
-        status = stop != NULL && *stop != 0
-                     ? MR_STOPPED
-                     : mr_source_read(source, &span, NULL);
-        if (status != MR_OK || span.n == 0)
-            break;
-        mr_digester_add(digester, span.p, span.n);
-        at += span.n;
-        mr_source_let_go(source, at);
-    }
-    *digest_out = mr_digester_value(digester);
-    mr_digester_free(digester);
-    if (mr_source_close(source, NULL) != MR_OK && status == MR_OK)
-        status = MR_IO;
-    return status;
-}
-
 /* The first match of an input, or where it would stand. */
 static size_t first_match(const struct mr_resume *r, size_t input)
 {
@@ -516,7 +481,9 @@ enum mr_status mr_resume_has(struct mr_resume *r, size_t i,
     *has_out = false;
     if (!mr_resume_may_have(r, i) || !is_regular(input->path))
         return MR_OK;
-    status = digest_file(input->path, stop, &digest);
+    /* What cannot be read, or changed meanwhile, is for the one who maps the
+     * file to tell. */
+    status = mr_source_digest(input->path, stop, &digest, NULL);
     if (status == MR_NOMEM)
         return mr_fail_nomem(err);
     if (status == MR_OK)

@@ -418,3 +418,45 @@ enum mr_status mr_source_close(struct mr_source *source, struct mr_error *err)
     free(source);
     return status;
 }
+
+/* Add all of a source to a digest. */
+static enum mr_status digest_all(struct mr_source *source,
+    struct mr_digester *digester, const volatile int *stop,
+    struct mr_error *err)
+{
+    struct mr_span span = {.n = 1};
+    uint64_t at = 0;
+    enum mr_status status = MR_OK;
+
+    while (status == MR_OK && span.n > 0) {
+        if (stop != NULL && *stop != 0)
+            return mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
+        status = mr_source_read(source, &span, err);
+        if (status != MR_OK || span.n == 0)
+            break;
+        mr_digester_add(digester, span.p, span.n);
+        at += span.n;
+        mr_source_let_go(source, at);
+    }
+    return status;
+}
+
+enum mr_status mr_source_digest(const char *path, const volatile int *stop,
+    struct mr_digest *digest_out, struct mr_error *err)
+{
+    struct mr_digester *digester = mr_digester_new();
+    struct mr_source *source;
+    enum mr_status status, closed;
+
+    if (digester == NULL)
+        return mr_fail_nomem(err);
+    status = mr_source_open(path, &source, err);
+    if (status == MR_OK) {
+        status = digest_all(source, digester, stop, err);
+        *digest_out = mr_digester_value(digester);
+        closed = mr_source_close(source, status == MR_OK ? err : NULL);
+        status = status == MR_OK ? closed : status;
+    }
+    mr_digester_free(digester);
+    return status;
+}

@@ -150,6 +150,13 @@ MR_MUST_CHECK enum mr_status mr_source_load(const char *path, size_t most,
  * pages of a mapping back that lie well behind.  They stay readable. */
 void mr_source_let_go(struct mr_source *source, size_t at);
 
+/** mr_source_digest(path, stop, digest, err): The digest of a file's stored
+ * bytes.  MR_IO where they cannot be read, or changed meanwhile; MR_STOPPED
+ * when *stop (or NULL) says so; MR_NOMEM. */
+MR_MUST_CHECK enum mr_status mr_source_digest(const char *path,
+    const volatile int *stop, struct mr_digest *digest_out,
+    struct mr_error *err);
+
 /**
  * mr_source_close(source, err): Unmap and close.  MR_IO with the cause
  * "changed while it was being read" (or "cut short while ...") when size or

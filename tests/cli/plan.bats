@@ -326,6 +326,49 @@ PY
     mr reduce --manifest m.csv s.mrs | grep -q '^manifest    3 of 3 partitions, 100.0% of '
 }
 
+@test "two files of one partition name are one row only if they are alike" {
+    local eu=q/eu/date=2024-02-29/p.json us=q/us/date=2024-02-29/p.json
+    mkdir -p "${eu%/*}" "${us%/*}"
+    event '2024-02-29 10:00' ann >"$eu"
+    cp "$eu" "$us"
+    mr plan -q --manifest m.csv q >/dev/null
+    [ "$(grep -c p.json m.csv)" -eq 1 ]
+    rm m.csv
+    # Of one size, then of two: both are named.
+    event '2024-02-29 10:00' bob >"$us"
+    for _ in 1 2; do
+        refused "cannot list '$eu': its partition name is also that of '$us', which has other content; give their folders different 'key=value' names, or plan, map and reduce the folders each apart" \
+            plan --manifest m.csv q
+        [ ! -e m.csv ]
+        event '2024-02-29 11:00' cy >>"$us"
+    done
+    # What the advice says helps.
+    mv q/eu q/region=eu
+    mv q/us q/region=us
+    mr plan -q --manifest m.csv q >/dev/null
+    [ "$(grep -c p.json m.csv)" -eq 2 ]
+}
+
+@test "a plan that is stopped writes no manifest" {
+    mkdir lake
+    events 400000 >lake/a.json
+    TMPDIR=$PWD mr plan --manifest m.csv lake >/dev/null 2>&1 &
+    local pid=$!
+    # The sample's folder tells that it has begun.
+    for _ in $(seq 200); do
+        compgen -G ".mr-tmp-plan-*" >/dev/null && break
+        sleep 0.005
+    done
+    kill -TERM "$pid" || skip 'the plan was over too soon'
+    local code=0
+    wait "$pid" || code=$?
+    [ "$code" -eq 143 ]
+    [ ! -e m.csv ]
+    # One whose sample cannot be taken does: it is what a run is judged by.
+    run -5 env TMPDIR="$PWD/none" "$MR" plan --manifest m.csv lake
+    [ "$(grep -c a.json m.csv)" -eq 1 ]
+}
+
 @test "without a manifest's partition the result is partial everywhere" {
     hourly_lake lake
     mr plan -q --manifest m.csv lake >/dev/null

@@ -48,7 +48,7 @@ static void check_again(const struct mr_manifest *m)
         listing.inputs[i] = (struct mr_input){.path = path,
             .name = (char *)(uintptr_t)m->entry[i].name,
             .size = m->entry[i].bytes};
-    demand(mr_manifest_text(&listing, &again.text, NULL) == MR_OK);
+    demand(mr_manifest_text(&listing, NULL, &again.text, NULL) == MR_OK);
     demand(mr_manifest_parse(&again, NULL) == MR_OK);
     demand(again.n == m->n && again.bytes == m->bytes);
     for (size_t i = 0; i < m->n; i++)
