@@ -180,3 +180,21 @@ b,y,1970-01-01 00:01,"say ""so"""' ]
     [ "$(mr rows -q --format jsonl - <a.json)" = \
         '{"id":"e-1709287200000-ann","time":"2024-03-01T10:00:00.000Z","type":"click","user":"ann"}' ]
 }
+
+@test "an empty field of CSV is no value, quoted or not, as docs/csv.md says" {
+    printf 'attributes: ""\nid: ""\ntype: t\ntime: at\nuser: u\nrows: [type, time, user, c]\nrollups: [{name: by_c, by: [c]}]\n' >json.yaml
+    printf 'format: csv\nid: ""\ntype: type\ntime: time\ntime_format: iso8601\nuser: user\nrollups: [{name: by_c, by: [c]}]\n' >csv.yaml
+    printf '{"t":"x","at":1000,"u":"ann"%s}\n' ',"c":""' ',"c":null' '' >events.json
+    mr rows -q --spec json.yaml events.json >rows.csv
+    [ "$(cut -d, -f4 rows.csv | paste -sd' ')" = 'c ""  ' ]
+    mr map -q --spec json.yaml -o json.mrs events.json
+    mr map -q --spec csv.yaml -o csv.mrs rows.csv
+    mr reduce -q -o json json.mrs
+    mr reduce -q -o csv csv.mrs
+    [ "$(paste -sd' ' json/by_c.csv)" = 'c,events,users ,2,1 "",1,1' ]
+    [ "$(paste -sd' ' csv/by_c.csv)" = 'c,events,users ,3,1' ]
+    printf 'type,time,user,c\n,2024-03-01,ann,\n"",2024-03-01,ann,\nx,,ann,\n' >empty.csv
+    mr map -q --spec csv.yaml --rejects rejects -o empty.mrs empty.csv
+    [ "$(jq -r .reason rejects | paste -sd' ')" = 'malformed:type malformed:type malformed:time' ]
+    grep -q '^| an empty field | no value, quoted or not,' "$MR_SOURCE/docs/csv.md"
+}
