@@ -245,6 +245,28 @@ damaged() {
     done
 }
 
+@test "damage in what is not read of a superseded state: 0, but 6 by mr inspect" {
+    cp whole.mrs bad.mrs
+    flip bad.mrs "$(od -An -tu8 -j $((64 + 8)) -N 8 bad.mrs | tr -d ' ')"
+    mr reduce -q --format csv whole.mrs >want
+    # Of equal ones the first path stays, and is read.
+    run mr reduce bad.mrs whole.mrs
+    [ "$status" -eq 6 ]
+    mv bad.mrs x-bad.mrs
+    run --separate-stderr mr reduce --format csv whole.mrs x-bad.mrs
+    [ "$status" -eq 0 ]
+    [ "$output" = "$(cat want)" ]
+    [[ $stderr == *'1 superseded state is left out'* ]]
+    run mr inspect x-bad.mrs
+    [ "$status" -eq 6 ]
+    [[ $output == *"'x-bad.mrs'"*'section USER is damaged'* ]]
+    # What is read of every state is checked in any.
+    flip x-bad.mrs -1
+    run mr reduce whole.mrs x-bad.mrs
+    [ "$status" -eq 6 ]
+    grep -q 'users, ids of duplicates or events of segments of a state' "$MR_SOURCE/docs/faults.md"
+}
+
 # restamp FILE: Make the checksum of the header right again.
 restamp() {
     local n sum
