@@ -596,16 +596,19 @@ static void sort_inputs(struct mr_input *inputs, size_t n,
 }
 
 /* Sort, and drop what stands there twice, and states, which may lie beside the
- * files they were made of. */
-static void settle(struct mr_listing *listing)
+ * files they were made of; return how many of these there were. */
+static size_t settle(struct mr_listing *listing)
 {
-    size_t n = 0;
+    size_t n = 0, states = 0;
 
     sort_inputs(listing->inputs, listing->n, by_path);
     for (size_t i = 0; i < listing->n; i++) {
         struct mr_input *input = &listing->inputs[i];
 
-        if (mr_text_ends(input->path, MR_STATE_SUFFIX) ||
+        bool is_state = mr_text_ends(input->path, MR_STATE_SUFFIX);
+
+        states += is_state;
+        if (is_state ||
             (n > 0 && strcmp(listing->inputs[n - 1].path, input->path) == 0)) {
             free(input->path);
         } else {
@@ -627,6 +630,7 @@ static void settle(struct mr_listing *listing)
             listing->unlisted[n - 1] = *u;
     }
     listing->n_unlisted = n;
+    return states;
 }
 
 /* ---- sizes ---- */
@@ -709,6 +713,7 @@ enum mr_status mr_listing_build(char *const *args, size_t n, unsigned threads,
 {
     struct builder b = {.listing = listing_out, .err = err};
     enum mr_status status = MR_OK;
+    size_t states;
 
     memset(listing_out, 0, sizeof *listing_out);
     for (size_t i = 0; i < n && status == MR_OK; i++)
@@ -722,13 +727,20 @@ enum mr_status mr_listing_build(char *const *args, size_t n, unsigned threads,
         status = find_sizes(&b, threads);
     if (status != MR_OK)
         return status;
-    settle(listing_out);
-    if (listing_out->n == 0 && listing_out->n_unlisted == 0)
+    states = settle(listing_out);
+    if (listing_out->n > 0 || listing_out->n_unlisted > 0)
+        return MR_OK;
+    if (states > 0)
         return mr_fail(err, MR_USAGE, MR_NOWHERE,
-            "name files, or folders that hold event files "
-            "(names that begin with '_' or '.' are skipped)",
-            "no input: there is no file under what was named");
-    return MR_OK;
+            "states are for 'mr reduce'; name files of events, or folders that "
+            "hold them",
+            "no input: what was named %s (" MR_STATE_SUFFIX ")",
+            states == 1 ? "is a state, or holds nothing but one"
+                        : "has nothing but states");
+    return mr_fail(err, MR_USAGE, MR_NOWHERE,
+        "name files, or folders that hold event files "
+        "(names that begin with '_' or '.' are skipped)",
+        "no input: there is no file under what was named");
 }
 
 void mr_listing_release(struct mr_listing *listing)

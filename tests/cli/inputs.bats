@@ -137,6 +137,21 @@ again='fetch it again and rerun'
         [ "$status" -eq 2 ]
         [ "$output" = "mr: cannot find '$name': no such file or folder; check the path, or name a folder that holds event files" ]
     done
+    # A state is there, but nothing to be mapped.
+    event '2024-03-01 10:00' ann >a.json
+    mkdir states
+    mr map -q -o states/a.mrs a.json
+    local verb
+    for verb in 'map -o s.mrs' rows init plan; do
+        # shellcheck disable=SC2086
+        run mr $verb states/a.mrs
+        [ "$status" -eq 2 ]
+        [ "$output" = "mr: no input: what was named is a state, or holds nothing but one (.mrs); states are for 'mr reduce'; name files of events, or folders that hold them" ]
+    done
+    cp states/a.mrs states/b.mrs
+    run mr map -o s.mrs states
+    [ "$status" -eq 2 ]
+    [[ $output == "mr: no input: what was named has nothing but states (.mrs); states are for 'mr reduce'; "* ]]
     # One that is missing beside one that is not is still a mistake.
     run mr map -o s.mrs "$BATS_FILE_TMPDIR/good.json" nowhere
     [ "$status" -eq 2 ]
