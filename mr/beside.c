@@ -578,6 +578,9 @@ enum mr_status mr_beside(const struct mr_beside_options *options,
     omp_set_dynamic(0);
     b.threads = mr_threads(options->threads);
     status = run(&b, sink, counts_out, result_out, err);
+    if (status == MR_OK)
+        mr_note_no_event(
+            observer, &b.plan->spec, &result_out->totals, "", NULL);
     mr_coverage_release(&b.coverage);
     mr_plan_release(b.plan);
     mr_listing_release(&b.listing);

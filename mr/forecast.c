@@ -204,6 +204,8 @@ static enum mr_status keep_sample(struct mr_sample *s, const char *path,
     s->text_bytes = result->totals.text_bytes;
     s->events = result->totals.events;
     s->rejected = result->totals.rejected;
+    s->reason = result->totals.reason;
+    s->of_reason = result->totals.of_reason;
     s->failures = result->totals.failures;
     s->users = result->users;
     s->days = result->days;
@@ -441,6 +443,11 @@ static enum mr_status print(const struct mr_forecast *f,
 static void remark(
     const struct mr_sample *s, const struct mr_observer *observer)
 {
+    const struct mr_totals totals = {.events = s->events,
+        .rejected = s->rejected,
+        .reason = s->reason,
+        .of_reason = s->of_reason};
+
     if (s->is_cut)
         mr_note(observer, "the files of the sample are so large that it was "
                           "ended before one of them was read: users, memory "
@@ -451,9 +458,9 @@ static void remark(
             "%s",
             (unsigned long long)s->failures, s->failures == 1 ? "" : "s",
             s->failures == 1 ? "it" : "them");
-    if (!s->is_cut && s->bytes > 0 && s->events == 0)
-        mr_note(observer, "no line of the sample is an event: is it the right "
-                          "--spec?");
+    if (s->state != NULL)
+        mr_note_no_event(observer, mr_state_get_head(s->state)->spec, &totals,
+            " of the sample", NULL);
 }
 
 /* That the manifest would replace nothing that the forecast is of. */

@@ -20,6 +20,8 @@ struct mr_sample {
      * and nothing of what follows is known. */
     bool is_cut;
     uint64_t text_bytes, events, rejected, failures;
+    unsigned reason;    /* the commonest one of the rejected, and */
+    uint64_t of_reason; /* the lines that it is of */
     uint64_t users, days, types, cells; /* cells: of a day and a type */
     uint64_t state_bytes;
     struct mr_state *state; /* or NULL; the forecast's */

@@ -946,6 +946,9 @@ enum mr_status mr_map(const struct mr_map_options *options,
         status = mr_reject_file_finish(rejects, err);
     else
         mr_reject_file_abort(rejects);
+    if (status == MR_OK)
+        mr_note_no_event(observer, &m.w->plan.spec, &result_out->totals, "",
+            options->rejects);
     mr_coverage_release(&m.veiled);
     mr_work_release(m.w);
     free(m.w);

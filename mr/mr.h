@@ -45,6 +45,8 @@ struct mr_totals {
     uint64_t failures;   /* named partitions that could not be read */
     uint64_t repeated;   /* dropped: the same bytes were counted already */
     uint64_t lines, events, rejected, blank;
+    unsigned reason;    /* the commonest one of the rejected (enum in spec.h) */
+    uint64_t of_reason; /* lines that were rejected for it */
     uint64_t events_without_user, other_day, other_type;
     uint64_t stored_bytes, text_bytes;
     uint64_t renamed; /* names that stand for two or more contents */

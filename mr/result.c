@@ -98,6 +98,12 @@ enum mr_status mr_result_count(
         .stored_bytes = sum.stored_bytes,
         .text_bytes = sum.text_bytes,
         .renamed = sum.renamed};
+    for (unsigned i = 0; i < MR_REASON_COUNT; i++) {
+        if (sum.reason[i] > result->totals.of_reason) {
+            result->totals.reason = i;
+            result->totals.of_reason = sum.reason[i];
+        }
+    }
     for (size_t i = 0; i < c->n_failures; i++)
         result->totals.pending +=
             mr_cause_is(c->failure[i].cause, MR_CAUSE_PENDING);
@@ -225,6 +231,24 @@ void mr_note_table(const struct mr_observer *observer,
             file, c->outside, c->outside == 1 ? "" : "s",
             spec->users_table.ranged, c->outside == 1 ? "is" : "are",
             c->outside == 1 ? "counts" : "count");
+}
+
+void mr_note_no_event(const struct mr_observer *observer,
+    const struct mr_spec *spec, const struct mr_totals *t, const char *of,
+    const char *rejects)
+{
+    char reason[MR_PATH_MAX_BYTES + 32];
+
+    if (t->events > 0 || t->rejected == 0)
+        return;
+    mr_spec_reason(spec, t->reason, reason, sizeof(reason));
+    mr_note(observer,
+        "no line%s is an event: is it the right --spec? The reason of %llu of "
+        "%llu rejected lines is '%s'; %s%s%s",
+        of, (unsigned long long)t->of_reason, (unsigned long long)t->rejected,
+        reason, rejects != NULL ? "the lines are in '" : "",
+        rejects != NULL ? rejects : "map --rejects FILE shows the lines",
+        rejects != NULL ? "'" : "");
 }
 
 double mr_clock(void)

@@ -1031,6 +1031,9 @@ enum mr_status mr_rows(const struct mr_rows_options *options,
     if (status == MR_OK)
         status = fill_result(r, result_out, err);
     status = finish(r, status, err);
+    if (status == MR_OK)
+        mr_note_no_event(
+            observer, &r->plan.spec, &result_out->totals, "", options->rejects);
     release(r);
     free(r);
     result_out->seconds = mr_clock() - start;

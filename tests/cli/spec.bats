@@ -251,3 +251,28 @@ END
     mr map -q --spec rows.yaml -o b.mrs lake
     cmp a.mrs b.mrs
 }
+
+@test "a spec by which no line is an event is noted, with the reason" {
+    local note="mr: note: no line is an event: is it the right --spec? The reason of 2 of 3 rejected lines is 'missing:data.id'"
+    printf '%s\n' '{"a": 1}' 'no JSON' '{"a": 2}' >a.json
+    local verb
+    for verb in 'map -o s.mrs' 'map --beside' rows; do
+        # shellcheck disable=SC2086
+        run -0 --separate-stderr mr $verb a.json
+        # shellcheck disable=SC2154
+        [[ ${stderr_lines[*]} == *"$note; map --rejects FILE shows the lines"* ]]
+        # shellcheck disable=SC2086
+        run -0 --separate-stderr mr $verb -q a.json
+        [ -z "$stderr" ]
+    done
+    # What has been written need not be asked for.
+    run -0 --separate-stderr mr rows --rejects bad a.json
+    [[ ${stderr_lines[*]} == *"$note; the lines are in 'bad'"* ]]
+    # One event is enough, and no lines at all are no reason.
+    event '2024-03-01 10:00' ann >>a.json
+    : >empty.json
+    for verb in a.json empty.json; do
+        run -0 --separate-stderr mr map -o s.mrs "$verb"
+        [[ $stderr != *'is an event'* ]]
+    done
+}
