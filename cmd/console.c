@@ -325,8 +325,10 @@ int console_end(struct console *c, int status)
         return status;
     if (c->out_errno == EPIPE)
         return EXIT_SIGNAL + SIGPIPE;
-    console_error(c,
-        "cannot write standard output: %s; see that there is room and rerun",
-        strerror(c->out_errno));
+    console_error(c, "cannot write standard output: %s; %s and rerun",
+        strerror(c->out_errno),
+        c->out_errno == EBADF
+            ? "it is closed: send it to a file, a pipe or /dev/null,"
+            : "see that there is room, and that the disk or share is there,");
     return EXIT_TRY_AGAIN;
 }

@@ -4,6 +4,7 @@
 
 #include "mr/gather.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -257,11 +258,18 @@ static enum mr_status write_group(struct gathering *g, struct mr_merge *m,
 /* Temporary files are where nobody asked for them to be. */
 static void explain(const struct gathering *g, struct mr_error *err)
 {
+    const char *advice = "see that it is a folder that can be written to, or "
+                         "set TMPDIR to another one";
+
     if (err == NULL || strcmp(err->path, g->options->temporary) != 0)
         return;
     (void)strcpy(err->action, "cannot write a temporary file in");
-    (void)strcpy(err->advice,
-        "free some space there, or set TMPDIR to a folder that has more");
+    if (err->number == EMFILE || err->number == ENFILE)
+        return;
+    if (err->status == MR_LIMIT)
+        advice =
+            "free some space there, or set TMPDIR to a folder that has more";
+    (void)strcpy(err->advice, advice);
 }
 
 /* Merge the last n of the open states into one. */

@@ -54,6 +54,10 @@ static enum mr_status fail(
     case EROFS:
         advice = "write elsewhere";
         break;
+    case EMFILE:
+    case ENFILE:
+        advice = "raise the limit of open files (ulimit -n) and rerun";
+        break;
     case ENOENT:
         advice = "make the folder first";
         break;

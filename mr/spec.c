@@ -436,6 +436,56 @@ enum mr_status mr_spec_parse(
     return MR_OK;
 }
 
+/* So many bytes that two values begin or end with alike are not told. */
+#define ALIKE_MOST 40
+
+/* How many bytes two values begin with alike, of whole parts of a list. */
+static size_t same_begin(const struct mr_buffer *a, const struct mr_buffer *b)
+{
+    size_t n = 0;
+
+    while (n < a->n && n < b->n && a->p[n] == b->p[n])
+        n++;
+    while (n > 1 && (a->p[n - 1] != ' ' || a->p[n - 2] != ','))
+        n--;
+    return n > ALIKE_MOST ? n : 0;
+}
+
+/* The same of their ends, behind what they begin with. */
+static size_t same_end(
+    const struct mr_buffer *a, const struct mr_buffer *b, size_t begin)
+{
+    size_t n = 0;
+
+    while (n + begin < a->n && n + begin < b->n &&
+           a->p[a->n - 1 - n] == b->p[b->n - 1 - n])
+        n++;
+    while (n > 0 && a->p[a->n - n] != ',')
+        n--;
+    return n > ALIKE_MOST ? n : 0;
+}
+
+/* A value, less what both begin and end with. */
+static void put_part(
+    struct writer *w, const struct mr_buffer *value, size_t begin, size_t end)
+{
+    PUT(w, "%s%.*s%s", begin > 0 ? "... " : "", (int)(value->n - begin - end),
+        (const char *)value->p + begin, end > 0 ? ", ..." : "");
+}
+
+static void put_difference(struct writer *w, const char *name,
+    const struct mr_buffer *here, const struct mr_buffer *there)
+{
+    size_t begin = same_begin(here, there);
+    size_t end = same_end(here, there, begin);
+
+    PUT(w, "%s: ", name);
+    put_part(w, here, begin, end);
+    PUT(w, " here, ");
+    put_part(w, there, begin, end);
+    PUT(w, " there\n");
+}
+
 enum mr_status mr_spec_difference(
     const struct mr_spec *a, const struct mr_spec *b, struct mr_buffer *out)
 {
@@ -455,9 +505,7 @@ enum mr_status mr_spec_difference(
         if (in.status != MR_OK || of.status != MR_OK)
             w.status = MR_NOMEM;
         else if (here.n != there.n || memcmp(here.p, there.p, here.n) != 0)
-            PUT(&w, "%s: %.*s here, %.*s there\n", mr_spec_keys[key].name,
-                (int)here.n, (const char *)here.p, (int)there.n,
-                (const char *)there.p);
+            put_difference(&w, mr_spec_keys[key].name, &here, &there);
     }
     mr_buffer_release(&here);
     mr_buffer_release(&there);

@@ -226,7 +226,8 @@ MR_MUST_CHECK enum mr_status mr_spec_parse(
     struct mr_span text, struct mr_spec *spec_out, struct mr_error *err);
 
 /** mr_spec_difference(a, b, out): Append one line "key: A here, B there" for
- * each setting that differs, in canonical order; nothing when equal. */
+ * each setting that differs, in canonical order; nothing when equal.  What long
+ * values begin and end with alike is left out, with "..." in its place. */
 MR_MUST_CHECK enum mr_status mr_spec_difference(
     const struct mr_spec *a, const struct mr_spec *b, struct mr_buffer *out);
 

@@ -5,6 +5,7 @@
 #include "mr/spill.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,8 +23,10 @@ struct mr_spill {
 
 static enum mr_status fail(const char *folder, int number, struct mr_error *err)
 {
+    bool is_files = number == EMFILE || number == ENFILE;
     enum mr_status status = mr_fail_errno(err, number,
-        "free some space there, or have temporary files elsewhere",
+        is_files ? "raise the limit of open files (ulimit -n) and rerun"
+                 : "free some space there, or have temporary files elsewhere",
         "temporary file");
 
     if (number == ENOSPC || number == EDQUOT || number == EFBIG) {

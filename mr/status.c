@@ -70,6 +70,7 @@ enum mr_status mr_fail(struct mr_error *err, enum mr_status status,
         return status;
     err->status = status;
     err->offset = offset;
+    err->number = 0;
     err->action[0] = '\0';
     err->path[0] = '\0';
     va_start(args, cause);
@@ -91,9 +92,11 @@ enum mr_status mr_fail_errno(
 
     if (number == ENOMEM)
         return mr_fail_nomem(err);
-    if (!what)
-        return mr_fail(err, MR_IO, MR_NOWHERE, advice, "%s", reason);
-    return mr_fail(err, MR_IO, MR_NOWHERE, advice, "%s: %s", what, reason);
+    (void)mr_fail(err, MR_IO, MR_NOWHERE, advice, "%s%s%s", what ? what : "",
+        what ? ": " : "", reason);
+    if (err)
+        err->number = number;
+    return MR_IO;
 }
 
 enum mr_status mr_fail_nomem(struct mr_error *err)

@@ -31,6 +31,7 @@ enum mr_status {
 struct mr_error {
     enum mr_status status;
     uint64_t offset;  /* byte in the file, or MR_NOWHERE */
+    int number;       /* errno of the call that failed, or 0 */
     char action[48];  /* "cannot read"; empty when the cause stands alone */
     char path[512];   /* file it happened to; may be empty */
     char cause[320];  /* "truncated gzip member" */

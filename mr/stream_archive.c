@@ -143,7 +143,11 @@ static enum mr_status fail_archive(
     /* Where it lacks memory it does not always say that much. */
     if (text == NULL || archive_errno(a->reader) == ENOMEM)
         return mr_fail_nomem(err);
-    return mr_fail(err, MR_FORMAT, offset, ADVICE, "%s archive: %s",
+    /* Of a zip that ends too soon it tells what the decompressor said. */
+    return mr_fail(err, MR_FORMAT, offset, ADVICE,
+        strstr(text, "decompression failed") != NULL
+            ? "%s archive: cut short or damaged: %s"
+            : "%s archive: %s",
         a->is_tar ? "tar" : "zip", text);
 }
 

@@ -368,7 +368,12 @@ interrupt() {
     done
     run bash -c "TMPDIR=nowhere exec '$MR' reduce -q many"
     [ "$status" -eq 5 ]
-    [ "$output" = "mr: cannot write a temporary file in 'nowhere': No such file or directory; free some space there, or set TMPDIR to a folder that has more" ]
+    [ "$output" = "mr: cannot write a temporary file in 'nowhere': No such file or directory; see that it is a folder that can be written to, or set TMPDIR to another one" ]
+    # Too many open files: more space would not help.
+    run bash -c "ulimit -n 16; exec '$MR' reduce -q many"
+    [ "$status" -eq 5 ]
+    [[ $output == *'Too many open files; raise the limit of open files (ulimit -n)'* ]]
+    [[ $output != *space* ]]
     run bash -c "ulimit -f 0; exec '$MR' reduce -q many"
     [ "$status" -eq 7 ]
     [[ $output == "mr: cannot write a temporary file in "*": File too large; "*'set TMPDIR'* ]]

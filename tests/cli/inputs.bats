@@ -585,3 +585,14 @@ changed_meanwhile() {
         [ "$status" -eq 0 ] || [ "$status" -eq 3 ]
     done
 }
+
+@test "a zip that was cut is told to be cut short or damaged" {
+    events 3000 >a.json
+    python3 -c '
+import zipfile
+zipfile.ZipFile("a.zip", "w", zipfile.ZIP_DEFLATED).write("a.json")'
+    head -c 20000 a.zip >cut.zip
+    run -3 --separate-stderr mr map -o s.mrs cut.zip
+    # shellcheck disable=SC2154
+    [[ $stderr == *"cannot read 'cut.zip' at byte 20000: zip archive: cut short or damaged: "*'; fetch it again and rerun'* ]]
+}

@@ -342,7 +342,7 @@ PY
     [ "$(wc -l <r.jsonl)" -eq 1 ]
     run bash -c '"$MR" map -q -o u.mrs --rejects r.jsonl lake >&-'
     [ "$status" -eq 5 ]
-    [[ $output == 'mr: cannot write standard output: Bad file descriptor'* ]]
+    [[ $output == 'mr: cannot write standard output: Bad file descriptor; it is closed: send it to a file, a pipe or /dev/null, and rerun'* ]]
     cmp s.mrs u.mrs
     [ "$(wc -l <r.jsonl)" -eq 1 ]
 }

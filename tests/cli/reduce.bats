@@ -485,3 +485,23 @@ PY
     run mr reduce -o k s.mrs
     [[ $output != *'not of this run'* ]]
 }
+
+@test "of users tables that differ the difference is told" {
+    local k
+    event '2024-03-01 10:00' ann >t.json
+    for k in 1 2; do
+        printf 'id,plan\nann,free%s\n' "$k" >"t$k.csv"
+        cat >"t$k.yaml" <<YAML
+format: json
+id: data.id
+type: data.type
+time: meta.created_at
+time_format: epoch_ms
+user: data.attributes.user_id
+users_table: {file: t$k.csv, id: id, csv: {header: true}}
+YAML
+        mr map -q --spec "t$k.yaml" -o "t$k.mrs" t.json
+    done
+    run -6 mr reduce t1.mrs t2.mrs
+    [[ $output == *'users_table: ... digest: "'*'} here, ... digest: "'*'} there; map all partitions with one spec, or reduce these states apart' ]]
+}
