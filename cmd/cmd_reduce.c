@@ -2,7 +2,26 @@
 #include "config.h"
 #endif
 
+#include <string.h>
+
 #include "cmd/command.h"
+
+/* What does not end so would be taken for a folder, and the state get a name
+ * that nobody knows. */
+static bool merged_understood(
+    const struct options *options, struct console *console)
+{
+    const char *merged = options->merged;
+    size_t n = merged != NULL ? strlen(merged) : 0;
+
+    if (merged == NULL || (n > 4 && strcmp(merged + n - 4, ".mrs") == 0))
+        return true;
+    console_error(console,
+        "reduce: '--merged' cannot be '%s': it must be a file's name that ends "
+        "in .mrs; see 'mr reduce --help'",
+        merged);
+    return false;
+}
 
 int cmd_reduce(const struct options *options, struct console *console)
 {
@@ -26,10 +45,13 @@ int cmd_reduce(const struct options *options, struct console *console)
     };
     struct mr_result result = {0};
     struct mr_error err = {0};
-    enum mr_status status =
-        mr_reduce(&reduce, &console->sink, &console->observer, &result, &err);
+    enum mr_status status;
     int code = EXIT_DONE;
 
+    if (!merged_understood(options, console))
+        return EXIT_USAGE;
+    status =
+        mr_reduce(&reduce, &console->sink, &console->observer, &result, &err);
     if (status != MR_OK)
         code = command_failed(console, status, &err);
     /* The table lists what is missing; the other formats are for programs,

@@ -505,3 +505,14 @@ YAML
     run -6 mr reduce t1.mrs t2.mrs
     [[ $output == *'users_table: ... digest: "'*'} here, ... digest: "'*'} there; map all partitions with one spec, or reduce these states apart' ]]
 }
+
+@test "a merged state needs a name that ends as states do" {
+    event '2024-03-01 10:00' ann >m.json
+    mr map -q -o m.mrs m.json
+    local name
+    for name in foo foo.mrs/ foo.csv ''; do
+        run -2 mr reduce --merged "$name" m.mrs
+        [[ $output == *"'--merged' cannot be '$name'"* ]]
+        [ ! -e "${name%/}" ]
+    done
+}
