@@ -377,6 +377,7 @@ static enum mr_status fill_result(const struct map *m,
 {
     const struct mr_work *w = m->w;
     struct mr_coverage all = {.n_repeated = head->coverage.n_repeated};
+    struct mr_coverage veiled = {.n_failures = 0}; /* by what was there */
     enum mr_status status =
         mr_result_fill(result, head, mr_aggregate_users(w->aggregate));
 
@@ -389,9 +390,14 @@ static enum mr_status fill_result(const struct map *m,
     if (status == MR_OK)
         status = mr_coverage_copy(&head->coverage, &all);
     if (status == MR_OK)
+        status = mr_coverage_veiled(&all, &veiled);
+    if (status == MR_OK)
         status = mr_coverage_settle(&all);
     if (status == MR_OK)
         status = mr_result_count(result, &all);
+    if (status == MR_OK)
+        status = mr_result_unveil(result, &veiled, &w->listing);
+    mr_coverage_release(&veiled);
     mr_coverage_release(&all);
     return status == MR_OK ? mr_result_unveil(result, &m->veiled, &w->listing)
                            : status;

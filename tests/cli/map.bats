@@ -361,6 +361,10 @@ PY
         [[ $output == *"cannot read 'lake/eu/date=2024-03-01/p.json.gz or lake/us/date=2024-03-01/p.json.gz' at byte "*'truncated gzip member; the state does not tell'* ]]
         [[ $output == *'PARTIAL: 1 partition could not be read'* ]]
     done
+    # Nor does it help that the other one was read by an earlier run.
+    run mr map -o states lake
+    [ "$status" -eq 3 ]
+    [[ $output == *'PARTIAL: 1 partition could not be read'* ]]
     run mr map -o s.mrs lake
     [[ $output == *"note: 'lake/eu/date=2024-03-01/p.json.gz' and 'lake/us/date=2024-03-01/p.json.gz' have one partition name: "* ]]
     # With names of their own each is known by it.
