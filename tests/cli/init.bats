@@ -178,10 +178,11 @@ END
     awk 'BEGIN { for (i = 0; i < 30; i++) printf "%s\x27%d\x27, \x27%d\x27, \x27%s\x27, \x272021-03-01 10:00:%02d\x27",
             i ? "\n" : "", i, i % 9, i % 2 ? "VIEW" : "CLICK", i }' >i.csv
     mr init -q i.csv | grep -q "'interactions'"
-    awk 'BEGIN { for (i = 0; i < 9; i++) { for (c = 1; c <= 131; c++)
-        printf "%s%s", c == 1 ? "site" : c == 7 ? "ev-" i : c == 13 ? "u" i % 3 :
-            c == 30 ? "https://x.org/" i : c == 125 ? "2021-03-01 10:00:0" i ".123" :
-            c == 127 ? (i % 2 ? "page_view" : "page_ping") : "", c < 131 ? "\t" : "\n" } }' >e.tsv
+    awk 'BEGIN { text[1] = "site"; for (i = 0; i < 9; i++) {
+        text[7] = "ev-" i; text[13] = "u" i % 3; text[30] = "https://x.org/" i
+        text[125] = "2021-03-01 10:00:0" i ".123"
+        text[127] = i % 2 ? "page_view" : "page_ping"
+        for (c = 1; c <= 131; c++) printf "%s%s", text[c], c < 131 ? "\t" : "\n" } }' >e.tsv
     mr init -q e.tsv | grep -q "'snowplow-enriched'"
 }
 
