@@ -142,14 +142,14 @@ static void raise_file_limit(void)
  * of their own, which can grow without a copy and leave no hole behind; but
  * glibc moves the threshold up to the size of whatever such thing is freed,
  * and the tables into its heap.  A threshold that was set stays: with ten
- * million users a quarter of all memory is holes otherwise.  It is just above
- * the 64 KiB that a shard's waiting tuples take: to give pages of their own
- * back interrupts all other threads, 256 times at the end of a run.
+ * million users a quarter of all memory is holes otherwise.  Of one million, a
+ * 256th of a table is below 64 KiB for much of the time.  It is not lower, as
+ * giving such pages back interrupts all other threads.
  */
 static void keep_tables_apart(void)
 {
 #ifdef HAVE_MALLOPT
-    (void)mallopt(M_MMAP_THRESHOLD, 72 << 10);
+    (void)mallopt(M_MMAP_THRESHOLD, 32 << 10);
 #endif
 }
 

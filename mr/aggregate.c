@@ -28,7 +28,7 @@
  * each cell at most, or 4 bytes for each that the user is in if few are.
  * All lists of a shard share one pool.  Of tuples, 16 MiB wait in all, or
  * half a one a user if that is more, up to 64 MiB.  While it is being read a
- * user takes 8 bytes for its rank, and none for the table.
+ * user takes 4 bytes for its rank, and none for the table.
  *
  * The order by hash, which state files want, is made once at the end: shards
  * are already in order of their top bits, so each is sorted alone.
@@ -63,7 +63,7 @@
 
 /* The members of a cell among the 65,536 numbers of a chunk. */
 struct cell_set {
-    uint64_t key1; /* set_key + 1, 0: free */
+    uint64_t key;
     struct mr_bitmap members;
 };
 
@@ -72,16 +72,18 @@ struct shard {
     const struct mr_zone *zone;
     struct mr_tuple *waiting;
     uint32_t n_waiting, cap_waiting;
+    bool is_lent; /* it lies in what the aggregate has for all shards */
     /* Where the next will wait; read without the lock, as a hint. */
     struct mr_tuple *_Atomic next;
     struct mr_users users;
     struct mr_pool pool; /* of the sessions and the sets */
     struct mr_sessions sessions;
-    struct cell_set *set; /* open-addressed */
-    uint32_t n_sets, set_mask;
-    /* Sealed: numbers by rank, ranks by number, weights by rank, and cell
-     * numbers by place in set[]. */
-    uint32_t *by_rank;
+    struct cell_set *set;
+    uint32_t n_sets, cap_sets;
+    uint32_t *set1; /* open-addressed: the number of a set + 1, 0: free */
+    uint32_t set_mask;
+    /* Sealed: ranks by number, weights by rank, and the cells' numbers by
+     * set. */
     uint32_t *rank;
     uint32_t *weight;
     uint32_t *cell;
@@ -91,14 +93,25 @@ struct shard {
 
 struct mr_aggregate {
     struct shard shard[SHARDS];
+    /* Where tuples wait while it is few; shards that still use it. */
+    struct mr_tuple *waiting;
+    atomic_uint n_lent;
     uint64_t n_users;
     uint64_t *block; /* first rank of each block, and the end */
     size_t n_blocks;
 };
 
+struct ranked {
+    uint64_t hash;
+    uint32_t number;
+};
+
 struct mr_aggregate_scratch {
     struct mr_tuple dealt[PORTION];
     struct mr_tuple sorting[WAITING_MAX];
+    uint16_t member[MR_BITMAP_NUMBERS]; /* of a set that is moved */
+    struct ranked *ranked;              /* users of a shard that is sealed */
+    uint32_t cap_ranked;
 };
 
 enum mr_status mr_aggregate_new(uint64_t session_gap_ms,
@@ -108,11 +121,21 @@ enum mr_status mr_aggregate_new(uint64_t session_gap_ms,
 
     if (a == NULL)
         return MR_NOMEM;
+    a->waiting = malloc(SHARDS * WAITING_MIN * sizeof(*a->waiting));
+    if (a->waiting == NULL) {
+        free(a);
+        return MR_NOMEM;
+    }
+    atomic_init(&a->n_lent, SHARDS);
     for (unsigned i = 0; i < SHARDS; i++) {
-        pthread_mutex_init(&a->shard[i].lock, NULL);
-        a->shard[i].zone = zone;
-        a->shard[i].sessions =
-            (struct mr_sessions){session_gap_ms, &a->shard[i].pool};
+        struct shard *s = &a->shard[i];
+
+        pthread_mutex_init(&s->lock, NULL);
+        s->zone = zone;
+        s->sessions = (struct mr_sessions){session_gap_ms, &s->pool};
+        s->waiting = a->waiting + i * WAITING_MIN;
+        s->cap_waiting = WAITING_MIN;
+        s->is_lent = true;
     }
     *aggregate_out = a;
     return MR_OK;
@@ -123,14 +146,29 @@ void mr_aggregate_unseal(struct mr_aggregate *a)
     for (unsigned i = 0; i < SHARDS; i++) {
         struct shard *s = &a->shard[i];
 
-        free(s->by_rank);
         free(s->rank);
         free(s->weight);
         free(s->cell);
-        s->by_rank = s->rank = s->weight = s->cell = NULL;
+        s->rank = s->weight = s->cell = NULL;
     }
     free(a->block);
     a->block = NULL;
+}
+
+/* Nothing waits in a shard any more, or what does moves.  What all have
+ * together is given back at once, by the last of them: 256 pieces would
+ * interrupt all other threads as often. */
+static void release_waiting(struct mr_aggregate *a, struct shard *s)
+{
+    if (!s->is_lent) {
+        free(s->waiting);
+    } else if (atomic_fetch_sub(&a->n_lent, 1) == 1) {
+        free(a->waiting);
+        a->waiting = NULL;
+    }
+    s->is_lent = false;
+    s->waiting = NULL;
+    s->cap_waiting = 0;
 }
 
 void mr_aggregate_free(struct mr_aggregate *a)
@@ -143,8 +181,9 @@ void mr_aggregate_free(struct mr_aggregate *a)
 
         mr_users_release(&s->users);
         mr_pool_release(&s->pool);
-        free(s->waiting);
+        release_waiting(a, s);
         free(s->set);
+        free(s->set1);
         pthread_mutex_destroy(&s->lock);
     }
     free(a);
@@ -162,11 +201,17 @@ enum mr_status mr_aggregate_scratch_new(
     struct mr_aggregate_scratch **scratch_out)
 {
     *scratch_out = malloc(sizeof(**scratch_out));
-    return *scratch_out != NULL ? MR_OK : MR_NOMEM;
+    if (*scratch_out == NULL)
+        return MR_NOMEM;
+    (*scratch_out)->ranked = NULL;
+    (*scratch_out)->cap_ranked = 0;
+    return MR_OK;
 }
 
 void mr_aggregate_scratch_free(struct mr_aggregate_scratch *s)
 {
+    if (s != NULL)
+        free(s->ranked);
     free(s);
 }
 
@@ -205,58 +250,65 @@ static uint32_t key_place(uint64_t key)
     return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 32);
 }
 
-/* Twice the room for sets. */
+/* Where the number of a set with that key stands, or would. */
+static inline uint32_t *find_place(const struct shard *s, uint64_t key)
+{
+    for (uint32_t i = key_place(key);; i++) {
+        uint32_t *set1 = &s->set1[i & s->set_mask];
+
+        if (*set1 == 0 || s->set[*set1 - 1].key == key)
+            return set1;
+    }
+}
+
+/* Twice the places for numbers of sets. */
+static enum mr_status grow_places(struct shard *s)
+{
+    uint32_t n = s->set1 == NULL ? 16 : 2 * (s->set_mask + 1);
+    uint32_t *set1 = calloc(n, sizeof(*set1));
+
+    if (set1 == NULL)
+        return MR_NOMEM;
+    free(s->set1);
+    s->set1 = set1;
+    s->set_mask = n - 1;
+    for (uint32_t k = 0; k < s->n_sets; k++)
+        *find_place(s, s->set[k].key) = k + 1;
+    return MR_OK;
+}
+
 static enum mr_status grow_sets(struct shard *s)
 {
-    uint32_t old = s->set == NULL ? 0 : s->set_mask + 1;
-    uint32_t mask = old == 0 ? 15 : 2 * old - 1;
-    struct cell_set *set = calloc((size_t)mask + 1, sizeof(*set));
+    uint32_t cap = s->cap_sets + s->cap_sets / 4 + 8;
+    struct cell_set *set = realloc(s->set, cap * sizeof(*set));
 
     if (set == NULL)
         return MR_NOMEM;
-    for (uint32_t k = 0; k < old; k++) {
-        uint32_t i = key_place(s->set[k].key1 - 1);
-
-        if (s->set[k].key1 == 0)
-            continue;
-        while (set[i & mask].key1 != 0)
-            i++;
-        set[i & mask] = s->set[k];
-    }
-    free(s->set);
     s->set = set;
-    s->set_mask = mask;
+    s->cap_sets = cap;
     return MR_OK;
 }
 
 /* A set that is not known: NULL without memory. */
 static struct cell_set *new_set(struct shard *s, uint64_t key)
 {
-    uint32_t i = key_place(key);
-
-    if ((s->set == NULL || s->n_sets == (s->set_mask + 1) / 2) &&
-        grow_sets(s) != MR_OK)
+    if ((s->set1 == NULL || s->n_sets > s->set_mask / 2) &&
+        grow_places(s) != MR_OK)
         return NULL;
-    while (s->set[i & s->set_mask].key1 != 0)
-        i++;
-    s->set[i & s->set_mask].key1 = key + 1;
-    s->n_sets++;
-    return &s->set[i & s->set_mask];
+    if (s->n_sets == s->cap_sets && grow_sets(s) != MR_OK)
+        return NULL;
+    s->set[s->n_sets] = (struct cell_set){.key = key};
+    *find_place(s, key) = s->n_sets + 1;
+    return &s->set[s->n_sets++];
 }
 
 /* The set with that key, new or known; NULL without memory.  There is
  * always a free place. */
 static inline struct cell_set *find_set(struct shard *s, uint64_t key)
 {
-    for (uint32_t i = key_place(key); s->set != NULL; i++) {
-        struct cell_set *set = &s->set[i & s->set_mask];
+    uint32_t set1 = s->set1 == NULL ? 0 : *find_place(s, key);
 
-        if (set->key1 == key + 1)
-            return set;
-        if (set->key1 == 0)
-            break;
-    }
-    return new_set(s, key);
+    return set1 != 0 ? &s->set[set1 - 1] : new_set(s, key);
 }
 
 /* Note that the user of a number is in a cell. */
@@ -438,7 +490,7 @@ static enum mr_status add_waiting(struct shard *s, struct mr_tuple *sorting)
 
 /* Room for more waiting tuples, if there may be many more for so many users:
  * all at once, since what is not written takes no memory. */
-static enum mr_status grow_waiting(struct shard *s)
+static enum mr_status grow_waiting(struct mr_aggregate *a, struct shard *s)
 {
     uint32_t cap = s->users.n / 2;
     struct mr_tuple *waiting;
@@ -447,15 +499,19 @@ static enum mr_status grow_waiting(struct shard *s)
     cap = cap < WAITING_MAX ? cap : WAITING_MAX;
     if (cap <= s->cap_waiting + s->cap_waiting / 4)
         return MR_OK;
-    waiting = realloc(s->waiting, cap * sizeof(*waiting));
+    waiting = realloc(s->is_lent ? NULL : s->waiting, cap * sizeof(*waiting));
     if (waiting == NULL)
         return MR_NOMEM;
+    if (s->is_lent) {
+        memcpy(waiting, s->waiting, s->n_waiting * sizeof(*waiting));
+        release_waiting(a, s);
+    }
     s->waiting = waiting;
     s->cap_waiting = cap;
     return MR_OK;
 }
 
-static enum mr_status add_to_shard(struct shard *s,
+static enum mr_status add_to_shard(struct mr_aggregate *a, struct shard *s,
     const struct mr_tuple *tuple, size_t n, struct mr_tuple *sorting)
 {
     enum mr_status status = MR_OK;
@@ -465,7 +521,7 @@ static enum mr_status add_to_shard(struct shard *s,
         size_t room, some;
 
         if (s->n_waiting == s->cap_waiting)
-            status = grow_waiting(s);
+            status = grow_waiting(a, s);
         if (s->n_waiting == s->cap_waiting && status == MR_OK)
             status = add_waiting(s, sorting);
         if (status != MR_OK)
@@ -482,20 +538,16 @@ static enum mr_status add_to_shard(struct shard *s,
     return status;
 }
 
-/* Add what waits, for good. */
-static enum mr_status finish_waiting(struct shard *s)
+enum mr_status mr_aggregate_settle(struct mr_aggregate *a, unsigned shard,
+    struct mr_aggregate_scratch *scratch)
 {
-    struct mr_tuple *sorting;
-    enum mr_status status;
+    struct shard *s = &a->shard[shard];
+    enum mr_status status = MR_OK;
 
-    sorting = malloc((s->n_waiting + 1) * sizeof(*sorting));
-    if (sorting == NULL)
-        return MR_NOMEM;
-    status = add_waiting(s, sorting);
-    free(sorting);
-    free(s->waiting);
-    s->waiting = NULL;
-    s->cap_waiting = 0;
+    if (s->n_waiting > 0)
+        status = add_waiting(s, scratch->sorting);
+    if (s->waiting != NULL)
+        release_waiting(a, s);
     return status;
 }
 
@@ -536,8 +588,8 @@ static enum mr_status add_portion(struct mr_aggregate *a,
 
         fetch_waiting(&a->shard[after], end[after] - (after == 0 ? 0 : end[s]));
         if (end[s] > start)
-            status = add_to_shard(
-                &a->shard[s], dealt + start, end[s] - start, scratch->sorting);
+            status = add_to_shard(a, &a->shard[s], dealt + start,
+                end[s] - start, scratch->sorting);
     }
     return status;
 }
@@ -581,33 +633,27 @@ static enum mr_status merge_sets(
 {
     enum mr_status status = MR_OK;
 
-    for (uint32_t k = 0; k <= from->set_mask && status == MR_OK; k++) {
-        uint64_t key = from->set[k].key1 - 1;
-        struct renumbering r = {.into = into};
+    for (uint32_t k = 0; k < from->n_sets && status == MR_OK; k++) {
+        uint64_t key = from->set[k].key;
+        struct renumbering r = {into, (uint64_t)key_day(key), key_type(key),
+            number + key_first(key)};
 
-        if (from->set[k].key1 == 0)
-            continue;
-        r.day = (uint64_t)key_day(key);
-        r.type = key_type(key);
-        r.number = number + key_first(key);
         status =
             mr_bitmap_each(&from->pool, &from->set[k].members, renumber, &r);
     }
     return status;
 }
 
-static enum mr_status merge_shard(struct shard *into, struct shard *from)
+static enum mr_status merge_shard(struct shard *into, const struct shard *from)
 {
-    enum mr_status status = finish_waiting(from);
     uint32_t n = from->users.n;
     uint32_t *number = malloc((n + 1) * sizeof(*number));
+    enum mr_status status;
 
     if (number == NULL)
-        status = MR_NOMEM;
-
+        return MR_NOMEM;
     pthread_mutex_lock(&into->lock);
-    if (status == MR_OK)
-        status = mr_users_reserve(&into->users, n);
+    status = mr_users_reserve(&into->users, n);
     for (uint32_t i = 0; i < n && status == MR_OK; i++) {
         const struct mr_user *user = &from->users.user[i];
 
@@ -622,23 +668,20 @@ static enum mr_status merge_shard(struct shard *into, struct shard *from)
     return status;
 }
 
-enum mr_status mr_aggregate_merge(
-    struct mr_aggregate *into, struct mr_aggregate *from)
+enum mr_status mr_aggregate_merge(struct mr_aggregate *into,
+    struct mr_aggregate *from, struct mr_aggregate_scratch *scratch)
 {
     enum mr_status status = MR_OK;
 
-    for (unsigned s = 0; s < SHARDS && status == MR_OK; s++)
-        if (from->shard[s].users.n + from->shard[s].n_waiting > 0)
+    for (unsigned s = 0; s < SHARDS && status == MR_OK; s++) {
+        status = mr_aggregate_settle(from, s, scratch);
+        if (status == MR_OK && from->shard[s].users.n > 0)
             status = merge_shard(&into->shard[s], &from->shard[s]);
+    }
     return status;
 }
 
 /* ---- sealing ---- */
-
-struct ranked {
-    uint64_t hash;
-    uint32_t number;
-};
 
 static int compare_ranked(const void *a, const void *b)
 {
@@ -685,23 +728,36 @@ static enum mr_status sort_users(
     return MR_OK;
 }
 
-static enum mr_status rank_users(struct shard *s)
+static enum mr_status reserve_ranked(
+    struct mr_aggregate_scratch *scratch, uint32_t n)
+{
+    struct ranked *ranked;
+
+    if (n <= scratch->cap_ranked)
+        return MR_OK;
+    ranked = malloc(n * sizeof(*ranked));
+    if (ranked == NULL)
+        return MR_NOMEM;
+    free(scratch->ranked);
+    scratch->ranked = ranked;
+    scratch->cap_ranked = n;
+    return MR_OK;
+}
+
+static enum mr_status rank_users(
+    struct shard *s, struct mr_aggregate_scratch *scratch)
 {
     uint32_t n = s->users.n;
-    struct ranked *ranked = malloc(n * sizeof(*ranked));
-    enum mr_status status = MR_NOMEM;
+    enum mr_status status = reserve_ranked(scratch, n);
 
-    s->by_rank = malloc(n * sizeof(*s->by_rank));
     s->rank = malloc(n * sizeof(*s->rank));
     s->weight = calloc(n, sizeof(*s->weight));
-    if (ranked != NULL && s->by_rank != NULL && s->rank != NULL &&
-        s->weight != NULL)
-        status = sort_users(&s->users, ranked);
-    for (uint32_t i = 0; i < n && status == MR_OK; i++) {
-        s->by_rank[i] = ranked[i].number;
-        s->rank[ranked[i].number] = i;
-    }
-    free(ranked);
+    if (s->rank == NULL || s->weight == NULL)
+        status = MR_NOMEM;
+    if (status == MR_OK)
+        status = sort_users(&s->users, scratch->ranked);
+    for (uint32_t i = 0; i < n && status == MR_OK; i++)
+        s->rank[scratch->ranked[i].number] = i;
     return status;
 }
 
@@ -723,12 +779,9 @@ static enum mr_status weigh_sets(struct shard *s)
 {
     enum mr_status status = MR_OK;
 
-    for (uint32_t k = 0; k <= s->set_mask && status == MR_OK; k++) {
-        struct weighing w = {.weight = s->weight};
+    for (uint32_t k = 0; k < s->n_sets && status == MR_OK; k++) {
+        struct weighing w = {s->weight, s->rank + key_first(s->set[k].key)};
 
-        if (s->set[k].key1 == 0)
-            continue;
-        w.rank = s->rank + key_first(s->set[k].key1 - 1);
         mr_bitmap_settle(&s->pool, &s->set[k].members);
         status = mr_bitmap_each(&s->pool, &s->set[k].members, weigh_member, &w);
     }
@@ -795,29 +848,20 @@ static enum mr_status move_members(
 }
 
 /* Make one group of all that are not kept. */
-static enum mr_status join_dropped(
-    struct shard *s, const struct mr_types *types)
+static enum mr_status join_dropped(struct shard *s,
+    struct mr_aggregate_scratch *scratch, const struct mr_types *types)
 {
-    uint32_t n = s->set == NULL ? 0 : s->set_mask + 1;
-    uint64_t *key1 = malloc((n + 1) * sizeof(*key1));
-    struct noted noted = {
-        .number = malloc(MR_BITMAP_NUMBERS * sizeof(*noted.number))};
-    enum mr_status status =
-        key1 != NULL && noted.number != NULL ? MR_OK : MR_NOMEM;
+    struct noted noted = {.number = scratch->member};
+    enum mr_status status = MR_OK;
 
-    /* The table moves as it grows. */
-    for (uint32_t k = 0; k < n && status == MR_OK; k++)
-        key1[k] = s->set[k].key1;
-    for (uint32_t k = 0; k < n && status == MR_OK; k++) {
-        uint32_t type = key_type(key1[k] - 1);
+    /* Sets that come meanwhile are of such a group. */
+    for (uint32_t k = 0, n = s->n_sets; k < n && status == MR_OK; k++) {
+        uint64_t key = s->set[k].key;
+        uint32_t type = key_type(key);
 
-        if (key1[k] != 0 && key_day(key1[k] - 1) == MR_DAY_END &&
-            mr_types_final(types, type) != type)
-            status = move_members(
-                s, key1[k] - 1, mr_types_final(types, type), &noted);
+        if (key_day(key) == MR_DAY_END && mr_types_final(types, type) != type)
+            status = move_members(s, key, mr_types_final(types, type), &noted);
     }
-    free(key1);
-    free(noted.number);
     return status;
 }
 
@@ -825,30 +869,28 @@ static enum mr_status join_dropped(
 static enum mr_status number_sets(
     struct shard *s, mr_cell_number *number, void *context)
 {
-    s->cell = calloc((size_t)s->set_mask + 1, sizeof(*s->cell));
+    s->cell = malloc((s->n_sets + 1) * sizeof(*s->cell));
     if (s->cell == NULL)
         return MR_NOMEM;
-    for (uint32_t k = 0; k <= s->set_mask; k++) {
-        uint64_t key = s->set[k].key1 - 1;
-
-        if (s->set[k].key1 != 0)
-            s->cell[k] = number(context, key_day(key), key_type(key));
-    }
+    for (uint32_t k = 0; k < s->n_sets; k++)
+        s->cell[k] =
+            number(context, key_day(s->set[k].key), key_type(s->set[k].key));
     return MR_OK;
 }
 
 enum mr_status mr_aggregate_seal(struct mr_aggregate *a, unsigned shard,
-    const struct mr_types *types, mr_cell_number *number, void *context)
+    struct mr_aggregate_scratch *scratch, const struct mr_types *types,
+    mr_cell_number *number, void *context)
 {
     struct shard *s = &a->shard[shard];
-    enum mr_status status = finish_waiting(s);
+    enum mr_status status = mr_aggregate_settle(a, shard, scratch);
 
     if (status != MR_OK || s->users.n == 0)
         return status;
-    status = join_dropped(s, types);
+    status = join_dropped(s, scratch, types);
     mr_users_release_index(&s->users);
     if (status == MR_OK)
-        status = rank_users(s);
+        status = rank_users(s, scratch);
     if (status == MR_OK)
         status = weigh_sets(s);
     if (status == MR_OK)
@@ -923,24 +965,46 @@ static enum mr_status place_member(void *context, uint32_t number)
     return mr_set_builder_add(t->set, t->position + rank - t->low);
 }
 
-static enum mr_status block_part(const struct shard *s, struct stretch *t,
-    struct mr_interval *interval, struct mr_block_builder *builder)
+/* The numbers of the users in a stretch, by rank. */
+static uint32_t *stretch_numbers(const struct shard *s, const struct stretch *t)
 {
-    enum mr_status status = MR_OK;
+    uint32_t *number = malloc((t->high - t->low) * sizeof(*number));
 
-    t->position = (uint32_t)mr_block_builder_users(builder);
-    for (uint32_t i = t->low; i < t->high && status == MR_OK; i++) {
-        const struct mr_user *user = &s->users.user[s->by_rank[i]];
+    for (uint32_t i = 0; number != NULL && i < s->users.n; i++)
+        if (s->rank[i] >= t->low && s->rank[i] < t->high)
+            number[s->rank[i] - t->low] = i;
+    return number;
+}
+
+static enum mr_status stretch_users(const struct shard *s,
+    const struct stretch *t, struct mr_block_builder *builder)
+{
+    uint32_t *number = stretch_numbers(s, t);
+    struct mr_interval *interval =
+        malloc(s->most_intervals * sizeof(*interval));
+    enum mr_status status =
+        number != NULL && interval != NULL ? MR_OK : MR_NOMEM;
+
+    for (uint32_t i = 0; i < t->high - t->low && status == MR_OK; i++) {
+        const struct mr_user *user = &s->users.user[number[i]];
         size_t n = mr_sessions_read(&s->sessions, user->slot, interval);
 
         status = mr_block_builder_user(builder, user->hash, interval, n);
     }
-    for (uint32_t k = 0; k <= s->set_mask && status == MR_OK; k++) {
+    free(interval);
+    free(number);
+    return status;
+}
+
+static enum mr_status stretch_sets(
+    const struct shard *s, struct stretch *t, struct mr_block_builder *builder)
+{
+    enum mr_status status = MR_OK;
+
+    for (uint32_t k = 0; k < s->n_sets && status == MR_OK; k++) {
         const struct cell_set *set = &s->set[k];
 
-        if (set->key1 == 0)
-            continue;
-        t->rank = s->rank + key_first(set->key1 - 1);
+        t->rank = s->rank + key_first(set->key);
         status = mr_block_builder_set(builder, s->cell[k], &t->set);
         if (status == MR_OK)
             status = mr_bitmap_each(&s->pool, &set->members, place_member, t);
@@ -959,16 +1023,15 @@ enum mr_status mr_aggregate_block(const struct mr_aggregate *a, size_t i,
         const struct shard *s = &a->shard[k];
         uint64_t first = s->first_rank, end = first + s->users.n;
         struct stretch t = {0};
-        struct mr_interval *interval;
 
         if (end <= low || first >= high || s->users.n == 0)
             continue;
         t.low = (uint32_t)(low > first ? low - first : 0);
         t.high = (uint32_t)((high < end ? high : end) - first);
-        interval = malloc(s->most_intervals * sizeof(*interval));
-        status =
-            interval == NULL ? MR_NOMEM : block_part(s, &t, interval, builder);
-        free(interval);
+        t.position = (uint32_t)mr_block_builder_users(builder);
+        status = stretch_users(s, &t, builder);
+        if (status == MR_OK)
+            status = stretch_sets(s, &t, builder);
     }
     return status != MR_OK ? status
                            : mr_block_builder_finish(builder, block_out);

@@ -23,7 +23,8 @@ void mr_aggregate_free(struct mr_aggregate *a);
  * functions means; return status. */
 enum mr_status mr_aggregate_fail(enum mr_status status, struct mr_error *err);
 
-/** Working memory of one thread for mr_aggregate_add: 1.25 MiB. */
+/** Working memory of one thread: 1.4 MiB, touched as it is needed; for
+ * mr_aggregate_seal, 16 bytes a user of the largest shard besides. */
 struct mr_aggregate_scratch;
 MR_MUST_CHECK enum mr_status mr_aggregate_scratch_new(
     struct mr_aggregate_scratch **scratch_out);
@@ -38,12 +39,18 @@ MR_MUST_CHECK enum mr_status mr_aggregate_add(struct mr_aggregate *a,
     const struct mr_tuple *tuple, size_t n,
     struct mr_aggregate_scratch *scratch);
 
-/** mr_aggregate_merge(into, from): Add all of from, which must not be in use
- * by others and means the same afterwards.  Type numbers must mean the same.
- * Otherwise as mr_aggregate_add.
+/** mr_aggregate_merge(into, from, scratch): Add all of from, which must not
+ * be in use by others and means the same afterwards.  Type numbers must mean
+ * the same.  Otherwise as mr_aggregate_add.
  */
-MR_MUST_CHECK enum mr_status mr_aggregate_merge(
-    struct mr_aggregate *into, struct mr_aggregate *from);
+MR_MUST_CHECK enum mr_status mr_aggregate_merge(struct mr_aggregate *into,
+    struct mr_aggregate *from, struct mr_aggregate_scratch *scratch);
+
+/** mr_aggregate_settle(a, shard, scratch): Add what waits in a shard, which
+ * takes no memory then until more comes.  Shards are independent.  Otherwise
+ * as mr_aggregate_add. */
+MR_MUST_CHECK enum mr_status mr_aggregate_settle(struct mr_aggregate *a,
+    unsigned shard, struct mr_aggregate_scratch *scratch);
 
 /*
  * Reading.  First the number of each cell is given, then the aggregate is
@@ -57,11 +64,12 @@ MR_MUST_CHECK enum mr_status mr_aggregate_merge(
 typedef uint32_t mr_cell_number(void *context, int32_t day, uint32_t type);
 
 /** types: the table that types are numbered by, to which no thread adds any
- * more: users of groups that it has not kept become those of one.  Fails as
- * mr_aggregate_add does. */
+ * more: users of groups that it has not kept become those of one.  What waits
+ * in the shard is settled first, but it takes less memory when all shards are
+ * settled before the first is sealed.  Fails as mr_aggregate_add does. */
 MR_MUST_CHECK enum mr_status mr_aggregate_seal(struct mr_aggregate *a,
-    unsigned shard, const struct mr_types *types, mr_cell_number *number,
-    void *context);
+    unsigned shard, struct mr_aggregate_scratch *scratch,
+    const struct mr_types *types, mr_cell_number *number, void *context);
 MR_MUST_CHECK enum mr_status mr_aggregate_plan(
     struct mr_aggregate *a, size_t *n_blocks_out);
 uint64_t mr_aggregate_users(const struct mr_aggregate *a);

@@ -88,7 +88,7 @@ enum mr_status mr_found_take(struct mr_found *into, struct mr_found *from,
             status = stage(into, &into->sum, scratch);
     }
     if (status == MR_OK && from->staged != NULL && into->staged != NULL) {
-        status = mr_aggregate_merge(into->staged, from->staged);
+        status = mr_aggregate_merge(into->staged, from->staged, scratch);
         mr_aggregate_free(from->staged);
         from->staged = NULL;
     } else if (status == MR_OK && from->staged != NULL) {

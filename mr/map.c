@@ -177,27 +177,39 @@ static uint32_t final_number(void *context, int32_t day, uint32_t type)
 
 /* ---- users: seal, plan, write ---- */
 
-/* One thread settles the coverage and encodes it meanwhile. */
+/* One thread's share of the sealing; all threads call it together.  First
+ * nothing waits any more, as it takes memory that sealing needs.  One thread
+ * settles the coverage and encodes it meanwhile. */
+static enum mr_status seal_share(struct mr_work *w, struct mr_state_head *head,
+    struct mr_state_writer *writer)
+{
+    struct mr_aggregate_scratch *scratch;
+    enum mr_status status = mr_aggregate_scratch_new(&scratch);
+
+#pragma omp for schedule(dynamic, 1)
+    for (unsigned shard = 0; shard < MR_AGGREGATE_SHARDS; shard++)
+        if (status == MR_OK)
+            status = mr_aggregate_settle(w->aggregate, shard, scratch);
+#pragma omp single nowait
+    if (mr_coverage_settle(&head->coverage) != MR_OK ||
+        mr_state_writer_encode(writer, head, NULL) != MR_OK)
+        status = MR_NOMEM;
+#pragma omp for schedule(dynamic, 1)
+    for (unsigned shard = 0; shard < MR_AGGREGATE_SHARDS; shard++)
+        if (status == MR_OK)
+            status = mr_aggregate_seal(w->aggregate, shard, scratch, w->types,
+                final_number, &w->cells);
+    mr_aggregate_scratch_free(scratch);
+    return status;
+}
+
 static enum mr_status seal(struct mr_work *w, struct mr_state_head *head,
     struct mr_state_writer *writer, size_t *n_blocks, struct mr_error *err)
 {
     enum mr_status worst = MR_OK;
 
 #pragma omp parallel num_threads((int)w->threads) reduction(max : worst)
-    {
-        enum mr_status status;
-
-#pragma omp single nowait
-        if (mr_coverage_settle(&head->coverage) != MR_OK ||
-            mr_state_writer_encode(writer, head, NULL) != MR_OK)
-            worst = MR_NOMEM;
-#pragma omp for schedule(dynamic, 1)
-        for (unsigned shard = 0; shard < MR_AGGREGATE_SHARDS; shard++) {
-            status = mr_aggregate_seal(
-                w->aggregate, shard, w->types, final_number, &w->cells);
-            worst = status > worst ? status : worst;
-        }
-    }
+    worst = seal_share(w, head, writer);
     if (worst == MR_OK)
         worst = mr_aggregate_plan(w->aggregate, n_blocks);
     return worst != MR_OK ? mr_aggregate_fail(worst, err) : MR_OK;

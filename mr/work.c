@@ -62,8 +62,12 @@
 
 /* What a unit keeps of its memory for the next one. */
 #define KEPT_BYTES ((size_t)4 * MR_LINES_BLOCK)
-/* Tuples of a file of 100 MB: else each file's pages would be new ones. */
+/* Tuples of a file of 100 MB: else each file's pages would be new ones.  But
+ * the largest come first: room for more than this many times those of the
+ * file that was read, and more than some, is given back. */
 #define KEPT_TUPLES ((size_t)1 << 18)
+#define KEPT_TIMES 4
+#define KEPT_TUPLES_MIN ((size_t)1 << 13)
 /* Cells of a table that is kept: clearing it takes microseconds. */
 #define KEPT_CELLS 1024
 /* What does not count where a line's length does: a byte-order mark before
@@ -126,6 +130,7 @@ struct thread {
     struct mr_mapper mapper;
     struct mr_batch batch;
     struct mr_batch job_sum; /* memory for the next file's */
+    size_t n_latest;         /* tuples of the latest file */
     struct mr_batch over;    /* tuples on their way to a job's aggregate */
     struct mr_aggregate_scratch *scratch;
     struct mr_batch ready;       /* committed, not yet in the shared table */
@@ -1007,9 +1012,14 @@ static void keep_sum(struct mr_batch *kept, struct mr_batch *sum)
 }
 
 /* Keep a group's, which were its partition's, likewise. */
-static void keep_tuples(struct mr_batch *kept, struct mr_batch *sum)
+static void keep_tuples(struct thread *t, struct mr_batch *sum)
 {
-    if (kept->cap_tuples > 0 || sum->cap_tuples > KEPT_TUPLES)
+    struct mr_batch *kept = &t->job_sum;
+    size_t most = t->n_latest * KEPT_TIMES;
+
+    most = most > KEPT_TUPLES_MIN ? most : KEPT_TUPLES_MIN;
+    most = most < KEPT_TUPLES ? most : KEPT_TUPLES;
+    if (kept->cap_tuples > 0 || sum->cap_tuples > most)
         return;
     kept->tuple = sum->tuple;
     kept->cap_tuples = sum->cap_tuples;
@@ -1098,11 +1108,12 @@ static enum mr_status share_users(
     struct mr_found *found = &group->found;
     enum mr_status status = MR_OK;
 
+    t->n_latest = found->sum.n_tuples;
     if (found->staged != NULL) {
         struct mr_aggregate *table = shared_table(t->work, &found->staged);
 
         if (found->staged != NULL)
-            status = mr_aggregate_merge(table, found->staged);
+            status = mr_aggregate_merge(table, found->staged, t->scratch);
     }
     if (status == MR_OK && found->sum.n_tuples >= READY_TUPLES) {
         status = flush(t, &found->sum);
@@ -1273,7 +1284,7 @@ static void map_input(struct thread *t, size_t input)
     if (status != MR_OK)
         set_fatal(w, input, &err);
     mr_coverage_release(&group.coverage);
-    keep_tuples(&t->job_sum, &group.found.sum);
+    keep_tuples(t, &group.found.sum);
     mr_found_release(&group.found);
     free(group.share);
     free(group.kept);

@@ -323,10 +323,15 @@ static void *seal_thread(void *context)
 {
     struct worker *w = context;
     struct model *m = (struct model *)(uintptr_t)w->model; /* only read */
+    struct mr_aggregate_scratch *scratch;
 
+    if (mr_aggregate_scratch_new(&scratch) != MR_OK)
+        w->wrong = __LINE__;
     for (unsigned s = w->index; s < MR_AGGREGATE_SHARDS; s += w->threads)
-        if (mr_aggregate_seal(w->a, s, no_types, number_of, m) != MR_OK)
+        if (mr_aggregate_seal(w->a, s, scratch, no_types, number_of, m) !=
+            MR_OK)
             w->wrong = __LINE__;
+    mr_aggregate_scratch_free(scratch);
     return NULL;
 }
 
@@ -395,6 +400,7 @@ static void fill(struct mr_aggregate *a, const struct mr_tuple *tuple, size_t n,
     unsigned threads, unsigned detours, uint64_t gap_ms)
 {
     struct mr_aggregate *staged[THREADS_MAX] = {NULL};
+    struct mr_aggregate_scratch *scratch;
     struct worker w[THREADS_MAX];
     size_t at = 0;
 
@@ -410,12 +416,19 @@ static void fill(struct mr_aggregate *a, const struct mr_tuple *tuple, size_t n,
         at += own;
     }
     run(w, threads, add_thread);
+    assert_int_equal(mr_aggregate_scratch_new(&scratch), MR_OK);
     for (unsigned t = 0; t < detours; t++) {
-        assert_int_equal(mr_aggregate_merge(a, staged[t]), MR_OK);
+        assert_int_equal(mr_aggregate_merge(a, staged[t], scratch), MR_OK);
         if (t % 2 == 1) /* once more, and from another */
-            assert_int_equal(mr_aggregate_merge(a, staged[t]), MR_OK);
+            assert_int_equal(mr_aggregate_merge(a, staged[t], scratch), MR_OK);
         mr_aggregate_free(staged[t]);
     }
+    /* Any shards at any time, as often as one likes. */
+    for (unsigned k = any(2) * MR_AGGREGATE_SHARDS; k > 0; k--)
+        assert_int_equal(
+            mr_aggregate_settle(a, (unsigned)any(MR_AGGREGATE_SHARDS), scratch),
+            MR_OK);
+    mr_aggregate_scratch_free(scratch);
 }
 
 /* Read an aggregate to which these tuples have been added; return the number
@@ -525,13 +538,16 @@ static void reading_leaves_all_as_it_was(void **state)
             fill(a, t + begin, end - begin, threads, (unsigned)any(threads + 1),
                 1800000);
             if (any(4) == 0) {
+                struct mr_aggregate_scratch *scratch;
                 struct model m;
 
                 model_new(&m, t, end, 1800000);
+                assert_int_equal(mr_aggregate_scratch_new(&scratch), MR_OK);
                 for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s += 1 + s % 3)
-                    assert_int_equal(
-                        mr_aggregate_seal(a, s, no_types, number_of, &m),
+                    assert_int_equal(mr_aggregate_seal(a, s, scratch, no_types,
+                                         number_of, &m),
                         MR_OK);
+                mr_aggregate_scratch_free(scratch);
                 model_free(&m);
                 mr_aggregate_unseal(a);
             }
@@ -641,9 +657,10 @@ static void empty_aggregates(void **state)
     assert_int_equal(mr_aggregate_new(1, zone, &b), MR_OK);
     assert_int_equal(mr_aggregate_scratch_new(&scratch), MR_OK);
     assert_int_equal(mr_aggregate_add(a, &none, 0, scratch), MR_OK);
-    assert_int_equal(mr_aggregate_merge(a, b), MR_OK);
+    assert_int_equal(mr_aggregate_merge(a, b, scratch), MR_OK);
     for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s++)
-        assert_int_equal(mr_aggregate_seal(a, s, no_types, NULL, NULL), MR_OK);
+        assert_int_equal(
+            mr_aggregate_seal(a, s, scratch, no_types, NULL, NULL), MR_OK);
     assert_int_equal(mr_aggregate_plan(a, &n), MR_OK);
     assert_int_equal(n, 0);
     assert_int_equal(mr_aggregate_users(a), 0);
@@ -709,7 +726,7 @@ static void dropped_groups_are_one(void **state)
             mr_aggregate_add(a, t + half * 1000, 1000, scratch), MR_OK);
         for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s++)
             assert_int_equal(
-                mr_aggregate_seal(a, s, types, by_text, types), MR_OK);
+                mr_aggregate_seal(a, s, scratch, types, by_text, types), MR_OK);
     }
     assert_int_equal(mr_aggregate_plan(a, &n_blocks), MR_OK);
     assert_int_equal(n_blocks, 1);
@@ -773,7 +790,8 @@ static void dropped_groups_weigh_as_one(void **state)
             assert_int_equal(mr_types_keep(types, &id, 1), MR_OK);
     }
     for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s++)
-        assert_int_equal(mr_aggregate_seal(a, s, types, by_text, types), MR_OK);
+        assert_int_equal(
+            mr_aggregate_seal(a, s, scratch, types, by_text, types), MR_OK);
     assert_int_equal(mr_aggregate_plan(a, &n_blocks), MR_OK);
     assert_int_equal(n_blocks, 1);
     mr_aggregate_scratch_free(scratch);

@@ -413,14 +413,16 @@ static uint32_t only_cell(void *context, int32_t day, uint32_t type)
 static void check_aggregate(
     struct mr_aggregate *a, uint64_t users, uint64_t hash_sum)
 {
+    struct mr_aggregate_scratch *scratch;
     struct mr_block_builder *builder;
     struct mr_user_block block;
     uint64_t members = 0, sum = 0;
     size_t n;
 
+    assert_int_equal(mr_aggregate_scratch_new(&scratch), MR_OK);
     for (unsigned s = 0; s < MR_AGGREGATE_SHARDS; s++)
         assert_int_equal(
-            mr_aggregate_seal(a, s, types, only_cell, NULL), MR_OK);
+            mr_aggregate_seal(a, s, scratch, types, only_cell, NULL), MR_OK);
     assert_int_equal(mr_aggregate_plan(a, &n), MR_OK);
     assert_int_equal(mr_aggregate_users(a), users);
     assert_int_equal(mr_block_builder_new(3, &builder), MR_OK);
@@ -434,6 +436,7 @@ static void check_aggregate(
     assert_int_equal(members, users);
     assert_int_equal(sum, hash_sum);
     mr_block_builder_free(builder);
+    mr_aggregate_scratch_free(scratch);
 }
 
 /* A batch of users that no other batch has. */
@@ -510,7 +513,8 @@ static void nothing_found_is_lost(void **state)
         }
         assert_true(group.sum.n_tuples < MR_FOUND_TUPLES);
         if (group.staged != NULL)
-            assert_int_equal(mr_aggregate_merge(all, group.staged), MR_OK);
+            assert_int_equal(
+                mr_aggregate_merge(all, group.staged, scratch), MR_OK);
         assert_int_equal(
             mr_aggregate_add(all, group.sum.tuple, group.sum.n_tuples, scratch),
             MR_OK);
