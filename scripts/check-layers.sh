@@ -31,7 +31,7 @@ ranks=(
     "kpi merge merge_private merge_count merge_kept gather covered claimed report
      report_private report_coverage report_figures report_kept report_grid report_retention"
     "mr outputs result spool rejects figures plan cutter kept found rows_format mapper resume
-     sharing work map beside rows reduce inspect init_text init forecast forecast_text"
+     sharing work work_private work_job work_group map beside rows reduce inspect init_text init forecast forecast_text"
 )
 declare -A rank place
 n=0
@@ -122,6 +122,7 @@ check_faces() {
         mr/report.c | mr/report_*.c) included=mr/report_private.h ;;
         mr/forecast.c | mr/forecast_text.c) included=mr/forecast.h ;;
         mr/merge_count.c | mr/merge_kept.c) included=mr/merge_private.h ;;
+        mr/work.c | mr/work_*.c) included=mr/work_private.h ;;
         mr/map.c | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
         *) included=${file%.c}.h ;;
