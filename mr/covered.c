@@ -38,7 +38,7 @@ static bool has_failed_member(const struct mr_coverage *c, const char *archive)
     return false;
 }
 
-/* An archive that was read to its end: see note_archive in work.c.  An empty
+/* An archive that was read to its end: see mr_group_add_archive.  An empty
  * file has nothing in it either, and its digest is that of no bytes; so is
  * that of an archive of which no member could be read. */
 static bool is_archive(
