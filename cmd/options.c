@@ -444,6 +444,20 @@ static bool parse_verb(struct parser *p, const char *word)
         p, "unknown command '%s'; did you mean '%s'?", word, best->name);
 }
 
+/* An empty one is what a shell makes of "$LAKE" without a LAKE. */
+static bool add_operand(struct parser *p, char *word)
+{
+    struct options *o = p->options;
+
+    if (word[0] == '\0')
+        return complain(p,
+            "an operand is empty, as that of a shell's variable that is not "
+            "set: give %s",
+            find_verb(o->verb)->operands);
+    o->operand[o->n_operands++] = word;
+    return true;
+}
+
 bool options_parse(int argc, char **argv, struct options *options_out,
     char message_out[OPTIONS_MESSAGE])
 {
@@ -462,7 +476,7 @@ bool options_parse(int argc, char **argv, struct options *options_out,
             if (o->verb == VERB_ANY)
                 good = parse_verb(&p, arg);
             else
-                o->operand[o->n_operands++] = arg;
+                good = add_operand(&p, arg);
         } else if (strcmp(arg, "--") == 0) {
             more_options = false;
         } else {

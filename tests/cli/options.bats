@@ -95,6 +95,14 @@ refused() {
         reduce --format csv
 }
 
+@test "an operand that is empty is refused as such, wherever it stands" {
+    local said="an operand is empty, as that of a shell's variable that is not set: give"
+    refused "map: $said INPUT...; see 'mr map --help'" map ''
+    refused "reduce: $said STATE|DIR...; see 'mr reduce --help'" reduce x ''
+    refused "plan: $said INPUT...; see 'mr plan --help'" plan -- ''
+    refused "inspect: $said STATE|DIR...; see 'mr inspect --help'" inspect '' x
+}
+
 @test "help is data, and the same by all its names" {
     local verb
     for verb in map reduce inspect; do
