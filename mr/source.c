@@ -218,17 +218,6 @@ static struct mr_source *source_new(void)
     return source;
 }
 
-static enum mr_status fail_open(struct mr_error *err, int number)
-{
-    const char *advice = "check that it is there, and rerun";
-
-    if (number == EACCES || number == EPERM)
-        advice = "check its permissions";
-    else if (number == EMFILE || number == ENFILE)
-        advice = "raise the limit of open files (ulimit -n) and rerun";
-    return mr_fail_errno(err, number, advice, NULL);
-}
-
 /* Get hold of the whole of a file, if it is one. */
 static void begin_file(struct mr_source *source)
 {
@@ -272,7 +261,7 @@ enum mr_status mr_source_open(
 fail:
     number = errno;
     (void)mr_source_close(source, NULL);
-    return fail_open(err, number);
+    return mr_fail_errno(err, number, mr_open_advice(number), NULL);
 }
 
 enum mr_status mr_source_open_memory(const void *p, size_t n, size_t piece,

@@ -690,7 +690,7 @@ static enum mr_status open_file(struct mr_state *state, struct mr_error *err)
             errno == EMFILE || errno == ENFILE
                 ? "raise the limit of open files (ulimit -n), or merge some "
                   "first"
-                : NULL,
+                : mr_open_advice(errno),
             NULL);
     if (!S_ISREG(st.st_mode))
         return mr_fail(err, MR_USAGE, MR_NOWHERE, "copy it to a file first",

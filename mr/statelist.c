@@ -100,7 +100,7 @@ static enum mr_status read_folder(struct paths *list, struct paths *folders,
     int number;
 
     if (!dir)
-        return mr_fail_errno(err, errno, NULL, NULL);
+        return mr_fail_errno(err, errno, mr_open_advice(errno), NULL);
     while (status == MR_OK && (errno = 0, entry = readdir(dir)) != NULL) {
         enum kind kind = kind_of(dir, entry);
 
@@ -148,9 +148,10 @@ static enum mr_status add_argument(
 
     if (stat(arg, &st) < 0) {
         if (errno == ENOENT || errno == ENOTDIR)
-            return mr_fail(
-                err, MR_USAGE, MR_NOWHERE, NULL, "no such file or folder");
-        return mr_fail_errno(err, errno, NULL, NULL);
+            return mr_fail(err, MR_USAGE, MR_NOWHERE,
+                "check the path, or name a folder that holds states",
+                "no such file or folder");
+        return mr_fail_errno(err, errno, mr_open_advice(errno), NULL);
     }
     if (S_ISDIR(st.st_mode))
         return add_folder(list, arg, err);

@@ -99,6 +99,22 @@ enum mr_status mr_fail_errno(
     return MR_IO;
 }
 
+const char *mr_open_advice(int number)
+{
+    switch (number) {
+    case EACCES:
+    case EPERM:
+        return "check its permissions";
+    case EISDIR:
+        return "name a file, not a folder";
+    case EMFILE:
+    case ENFILE:
+        return "raise the limit of open files (ulimit -n) and rerun";
+    default:
+        return "check that it is there, and rerun";
+    }
+}
+
 enum mr_status mr_fail_nomem(struct mr_error *err)
 {
     return mr_fail(err, MR_NOMEM, MR_NOWHERE,

@@ -61,6 +61,10 @@ enum mr_status mr_fail(struct mr_error *err, enum mr_status status,
 enum mr_status mr_fail_errno(
     struct mr_error *err, int number, const char *advice, const char *what);
 
+/** mr_open_advice(number): What to do about a file or a folder that could not
+ * be opened or looked at, by errno number. */
+const char *mr_open_advice(int number);
+
 /** mr_fail_nomem(err): As mr_fail, for an allocation that failed. */
 enum mr_status mr_fail_nomem(struct mr_error *err);
 

@@ -320,7 +320,12 @@ restamp() {
     [ "$status" -eq 2 ]
     run mr reduce whole.mrs nowhere.mrs
     [ "$status" -eq 2 ]
-    [[ $output == "mr: cannot look for states in 'nowhere.mrs': no such file or folder"* ]]
+    [ "$output" = "mr: cannot look for states in 'nowhere.mrs': no such file or folder; check the path, or name a folder that holds states" ]
+    mkdir dangling
+    ln -s nowhere.mrs dangling/link.mrs
+    run mr reduce dangling
+    [ "$status" -eq 5 ]
+    [ "$output" = "mr: cannot use 'dangling/link.mrs': No such file or directory; check that it is there, and rerun" ]
     mkfifo pipe
     for state in pipe /dev/null; do
         run mr reduce "$state"
@@ -338,12 +343,12 @@ restamp() {
     chmod 000 shut/s.mrs
     run powerless "$MR" reduce shut
     [ "$status" -eq 5 ]
-    [[ $output == "mr: cannot use 'shut/s.mrs': Permission denied"* ]]
+    [ "$output" = "mr: cannot use 'shut/s.mrs': Permission denied; check its permissions" ]
     chmod 000 shut
     run powerless "$MR" reduce shut
     chmod 755 shut
     [ "$status" -eq 5 ]
-    [[ $output == "mr: cannot look for states in 'shut': Permission denied"* ]]
+    [ "$output" = "mr: cannot look for states in 'shut': Permission denied; check its permissions" ]
 }
 
 @test "the same state twice counts once, and what others have is left out" {
