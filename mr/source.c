@@ -300,12 +300,15 @@ enum mr_status mr_source_load(
     struct mr_source *source;
     struct mr_span span;
     enum mr_status status = mr_source_open(path, &source, err), closed;
+    bool too_long;
 
     if (status != MR_OK)
         return status;
+    /* Of a file that says so nothing needs to be read. */
+    too_long = source->regular && (uintmax_t)source->info.st_size > most;
     do {
         status = mr_source_read(source, &span, err);
-        if (status == MR_OK && span.n > most - text->n)
+        if (status == MR_OK && (too_long || span.n > most - text->n))
             status = mr_fail(err, MR_LIMIT, MR_NOWHERE, "is it the right file?",
                 "it has more than %zu bytes", most);
         if (status == MR_OK && mr_buffer_add(text, span.p, span.n) != MR_OK)

@@ -29,6 +29,9 @@
 /* How deep lists may name lists. */
 #define LIST_DEPTH_MAX 8
 
+/* Ten million paths of a hundred bytes; what is longer is the events. */
+#define LIST_MAX_BYTES ((size_t)1 << 30)
+
 /* An input's size that is still to be looked up, and below it the errors that
  * this may come to.  No file is that large. */
 #define SIZE_WANTED UINT64_MAX
@@ -517,9 +520,9 @@ static enum mr_status add_list(struct builder *b, const char *path)
             "lists nested more than %d deep", LIST_DEPTH_MAX);
     status = strcmp(path, "-") == 0 ? use_stdin(b) : MR_OK;
     if (status == MR_OK) {
-        status = mr_source_load(path, SIZE_MAX, &text, b->err);
-        /* A list that is not there is the caller's mistake. */
-        if (status == MR_IO)
+        status = mr_source_load(path, LIST_MAX_BYTES, &text, b->err);
+        /* A list that is not there, or is none, is the caller's mistake. */
+        if (status == MR_IO || status == MR_LIMIT)
             status = b->err != NULL ? (b->err->status = MR_USAGE) : MR_USAGE;
     }
     b->list_depth++;
@@ -534,7 +537,8 @@ static enum mr_status add_list(struct builder *b, const char *path)
     b->list_depth--;
     mr_buffer_release(&text);
     if (status != MR_OK)
-        mr_error_subject(b->err, "cannot read list", path);
+        mr_error_subject(
+            b->err, "cannot read list", path[0] != '\0' ? path : "@");
     return status;
 }
 

@@ -457,6 +457,20 @@ PY
     run mr map @nul
     [ "$status" -eq 2 ]
     [[ $output == "mr: cannot read list 'nul' at byte 0: the list is not text"* ]]
+    # Events in the place of a list do not fill the memory.
+    truncate -s $(((1 << 30) + 1)) long
+    for list in @long @-; do
+        run mr map "$list" <long
+        [ "$status" -eq 2 ]
+        [ "$output" = "mr: cannot read list '${list#@}': it has more than 1073741824 bytes; is it the right file?" ]
+    done
+    run mr map @
+    [ "$status" -eq 2 ]
+    [ "$output" = "mr: cannot read list '@': No such file or directory; check that it is there, and rerun" ]
+    mkdir folder
+    run mr map @folder
+    [ "$status" -eq 2 ]
+    [ "$output" = "mr: cannot read list 'folder': Is a directory; name a file, not a folder" ]
     run mr map @- - </dev/null
     [ "$status" -eq 2 ]
     run mr map @/dev/null
