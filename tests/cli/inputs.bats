@@ -203,6 +203,10 @@ again='fetch it again and rerun'
         'convert it with iconv -f UTF-16 -t UTF-8'
     unread unsupported-utf16be.jsonl ' at byte 0' 'UTF-16 text is not read' \
         'convert it with iconv -f UTF-16 -t UTF-8'
+    unread unsupported-utf32le.jsonl ' at byte 0' 'UTF-32 text is not read' \
+        'convert it with iconv -f UTF-32 -t UTF-8'
+    unread unsupported-utf32be.jsonl ' at byte 0' 'UTF-32 text is not read' \
+        'convert it with iconv -f UTF-32 -t UTF-8'
     unread unsupported-utf16.jsonl.gz ' at byte 0' \
         'UTF-16 text inside gzip is not read' \
         'convert it with iconv -f UTF-16 -t UTF-8'

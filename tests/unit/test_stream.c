@@ -150,6 +150,8 @@ static const struct sample {
     {"unsupported-avro.avro", "!3 0 Avro is not read\n"},
     {"unsupported-utf16le.jsonl", "!3 0 UTF-16 text is not read\n"},
     {"unsupported-utf16be.jsonl", "!3 0 UTF-16 text is not read\n"},
+    {"unsupported-utf32le.jsonl", "!3 0 UTF-32 text is not read\n"},
+    {"unsupported-utf32be.jsonl", "!3 0 UTF-32 text is not read\n"},
     {"unsupported-utf16.jsonl.gz",
         "!3 0 UTF-16 text inside gzip is not read\n"},
     {"unsupported-gzip-in-gzip.jsonl.gz",
