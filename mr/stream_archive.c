@@ -28,11 +28,24 @@
  * one, and does not look behind the end mark.  Either would lose events in
  * silence, so the end is checked here: the mark, a block of zeros, must be
  * there, and nothing but zeros may follow it.
+ *
+ * Of a zip that stops between two members it does not say what is wrong, and
+ * of several in one file it reads one: the last if it can seek, else the first.
+ * So a zip's end mark is looked for, too.  It tells where the directory is,
+ * whose end must be where the mark begins (APPNOTE.TXT 4.3.16).  Where that is
+ * not so a mapped file is read from its begin, as a pipe is, to the same end.
  */
 
 #define BLOCK_BYTES ((size_t)256 << 10)
 #define TAR_BLOCK 512
 #define ADVICE "fetch it again and rerun"
+#define ONE_ARCHIVE "unpack it, or pack it as one archive"
+
+/* A zip's end mark, with the longest comment behind it, and the two records
+ * of large archives that stand right before it. */
+#define ZIP_MARK 22
+#define ZIP_LARGE (56 + 20)
+#define ZIP_TAIL (ZIP_LARGE + ZIP_MARK + 65535)
 
 struct mr_archive {
     struct archive *reader;
@@ -46,6 +59,8 @@ struct mr_archive {
     uint64_t at;          /* of the next byte to give */
     uint64_t nonzero_end; /* behind the last byte given that is not zero */
     uint8_t *buffer;      /* for blocks of an archive that is not mapped */
+    uint8_t *tail;        /* of such a zip: its last bytes so far */
+    size_t tail_n;
     enum mr_status input_status; /* a failure below libarchive, kept here */
     struct mr_error input_error;
 
@@ -59,6 +74,18 @@ struct mr_archive {
 };
 
 static const uint8_t zeros[32 << 10];
+
+static void keep_tail(struct mr_archive *a, struct mr_span span)
+{
+    size_t n = span.n < ZIP_TAIL ? span.n : ZIP_TAIL;
+    size_t kept = a->tail_n < ZIP_TAIL - n ? a->tail_n : ZIP_TAIL - n;
+
+    if (n == 0)
+        return;
+    memmove(a->tail, a->tail + a->tail_n - kept, kept);
+    memcpy(a->tail + kept, span.p + span.n - n, n);
+    a->tail_n = kept + n;
+}
 
 static struct mr_span next_block(struct mr_archive *a)
 {
@@ -76,6 +103,8 @@ static struct mr_span next_block(struct mr_archive *a)
             a->outer, a->buffer, BLOCK_BYTES, &span.n, &a->input_error);
         if (a->input_status != MR_OK)
             span.n = 0;
+        if (!a->is_tar)
+            keep_tail(a, span);
     }
     for (size_t i = span.n; i > 0; i--) {
         if (span.p[i - 1] != 0) {
@@ -129,6 +158,97 @@ static uint64_t file_offset(const struct mr_archive *a)
     return at >= 0 ? (uint64_t)at : MR_NOWHERE;
 }
 
+/* Of a zip's last bytes: where its end mark begins, p.n for nowhere.  A comment
+ * that has the same bytes is not taken for it where another one fits. */
+static size_t find_zip_mark(struct mr_span tail)
+{
+    size_t found = tail.n;
+
+    for (size_t i = tail.n < ZIP_MARK ? 0 : tail.n - ZIP_MARK + 1; i-- > 0;) {
+        const uint8_t *p = tail.p + i;
+
+        if (memcmp(p, "PK\5\6", 4) != 0)
+            continue;
+        if (i + ZIP_MARK + mr_get_u16(p + 20) == tail.n)
+            return i;
+        if (found == tail.n && i + ZIP_MARK + mr_get_u16(p + 20) < tail.n)
+            found = i;
+    }
+    return found;
+}
+
+/* How many bytes of the file come before the archive whose end mark stands at
+ * tail.p + at, which is the file's byte end. */
+static uint64_t bytes_before_zip(struct mr_span tail, size_t at, uint64_t end)
+{
+    const uint8_t *p = tail.p + at;
+    uint64_t directory = (uint64_t)mr_get_u32(p + 12) + mr_get_u32(p + 16);
+
+    if (at >= ZIP_LARGE && memcmp(p - 20, "PK\6\7", 4) == 0) {
+        p -= ZIP_LARGE;
+        directory = mr_get_u64(p + 40) + mr_get_u64(p + 48);
+        end -= ZIP_LARGE;
+        if (memcmp(p, "PK\6\6", 4) != 0 || directory > end)
+            return 0;
+        return end - directory;
+    }
+    /* Some that are larger than 4 GiB have offsets that are cut to 32 bits. */
+    return (uint32_t)(end - directory);
+}
+
+static enum mr_status fail_without_mark(
+    const struct mr_archive *a, uint64_t offset, struct mr_error *err)
+{
+    return mr_fail(err, MR_FORMAT, offset, ADVICE,
+        "truncated %s archive: its end mark is missing",
+        a->is_tar ? "tar" : "zip");
+}
+
+/* Once all of it has been read. */
+static enum mr_status check_zip_end(
+    const struct mr_archive *a, struct mr_error *err)
+{
+    uint64_t size = a->whole.p != NULL ? a->whole.n : a->at, before, behind;
+    struct mr_span tail = {a->tail, a->tail_n};
+    size_t at;
+
+    if (a->whole.p != NULL) {
+        tail.n = a->whole.n < ZIP_TAIL ? a->whole.n : ZIP_TAIL;
+        tail.p = a->whole.p + a->whole.n - tail.n;
+    }
+    at = find_zip_mark(tail);
+    if (at == tail.n)
+        return fail_without_mark(a, size, err);
+    before = bytes_before_zip(tail, at, size - (tail.n - at));
+    if (before > 0)
+        return mr_fail(err, MR_FORMAT, before, ONE_ARCHIVE,
+            "data before the zip archive that begins there");
+    behind = at + ZIP_MARK + mr_get_u16(tail.p + at + 20);
+    for (size_t i = behind; i < tail.n; i++)
+        if (tail.p[i] != 0)
+            return mr_fail(err, MR_FORMAT, size - (tail.n - behind),
+                ONE_ARCHIVE, "data after the end mark of the zip archive");
+    return MR_OK;
+}
+
+/* Where libarchive fails without a word the archive was cut, which its end
+ * tells, or memory lacks, of which it does not always say that much. */
+static enum mr_status fail_wordless(struct mr_archive *a, struct mr_error *err)
+{
+    uint64_t end;
+
+    while ((a->is_tar || a->whole.p == NULL) && next_block(a).n > 0)
+        continue;
+    if (a->input_status == MR_OK && !a->is_tar &&
+        check_zip_end(a, err) != MR_OK)
+        return MR_FORMAT;
+    end = a->outer->filter != NULL ? a->outer->feed.offset : a->at;
+    if (a->input_status == MR_OK && a->is_tar &&
+        a->nonzero_end + TAR_BLOCK > a->at)
+        return fail_without_mark(a, end, err);
+    return mr_fail_nomem(err);
+}
+
 /* A failure of libarchive's, or below it. */
 static enum mr_status fail_archive(
     struct mr_archive *a, uint64_t offset, struct mr_error *err)
@@ -140,9 +260,10 @@ static enum mr_status fail_archive(
             *err = a->input_error;
         return a->input_status;
     }
-    /* Where it lacks memory it does not always say that much. */
-    if (text == NULL || archive_errno(a->reader) == ENOMEM)
+    if (archive_errno(a->reader) == ENOMEM)
         return mr_fail_nomem(err);
+    if (text == NULL)
+        return fail_wordless(a, err);
     /* Of a zip that ends too soon it tells what the decompressor said. */
     return mr_fail(err, MR_FORMAT, offset, ADVICE,
         strstr(text, "decompression failed") != NULL
@@ -174,7 +295,8 @@ static int open_reader(struct mr_archive *a)
         result = archive_read_support_format_tar(a->reader);
     else
         result = archive_read_support_format_zip(a->reader);
-    if (result == ARCHIVE_OK && a->whole.p != NULL && !a->is_tar)
+    if (result == ARCHIVE_OK && a->whole.p != NULL && !a->is_tar &&
+        check_zip_end(a, NULL) == MR_OK)
         result = archive_read_set_seek_callback(a->reader, on_seek);
     if (result == ARCHIVE_OK)
         result = archive_read_set_read_callback(a->reader, on_read);
@@ -196,7 +318,7 @@ enum mr_status mr_archive_new(struct mr_stream *outer, enum mr_stream_kind kind,
     if (outer->filter == NULL)
         a->whole = outer->whole;
     if (a->whole.p == NULL)
-        a->buffer = malloc(BLOCK_BYTES);
+        a->buffer = malloc(BLOCK_BYTES + ZIP_TAIL);
     a->utf8 = utf8_locale();
     a->reader = archive_read_new();
     a->own = archive_entry_new();
@@ -205,6 +327,8 @@ enum mr_status mr_archive_new(struct mr_stream *outer, enum mr_stream_kind kind,
         mr_archive_free(a);
         return mr_fail_nomem(err);
     }
+    if (a->buffer != NULL)
+        a->tail = a->buffer + BLOCK_BYTES;
     /* Members count by their own bytes, not by the archive's. */
     mr_digester_free(outer->feed.digester);
     outer->feed.digester = NULL;
@@ -231,25 +355,23 @@ void mr_archive_free(struct mr_archive *archive)
 }
 
 /* Read on where libarchive has stopped, so that everything stored has been
- * verified, and check how a tar ends. */
+ * verified, and check how the archive ends. */
 static enum mr_status check_end(struct mr_archive *a, struct mr_error *err)
 {
     uint64_t mark = (uint64_t)archive_read_header_position(a->reader);
 
     if (!a->is_tar && a->whole.p != NULL)
-        return MR_OK;
+        return check_zip_end(a, err);
     while (next_block(a).n > 0)
         ;
     if (a->input_status != MR_OK)
         return fail_archive(a, MR_NOWHERE, err);
     if (!a->is_tar)
-        return MR_OK;
+        return check_zip_end(a, err);
     if (a->at < mark + TAR_BLOCK)
-        return mr_fail(err, MR_FORMAT, file_offset(a), ADVICE,
-            "truncated tar archive: its end mark is missing");
+        return fail_without_mark(a, file_offset(a), err);
     if (a->nonzero_end > mark)
-        return mr_fail(err, MR_FORMAT, file_offset(a),
-            "unpack it, or pack it as one archive",
+        return mr_fail(err, MR_FORMAT, file_offset(a), ONE_ARCHIVE,
             "data after the end mark of the tar archive");
     return MR_OK;
 }

@@ -613,4 +613,14 @@ zipfile.ZipFile("a.zip", "w", zipfile.ZIP_DEFLATED).write("a.json")'
     run -3 --separate-stderr mr map -o s.mrs cut.zip
     # shellcheck disable=SC2154
     [[ $stderr == *"cannot read 'cut.zip' at byte 20000: zip archive: cut short or damaged: "*'; fetch it again and rerun'* ]]
+    # Between two members or in a header libarchive does not say what is
+    # wrong; that is no want of memory, and costs no other file.
+    mkdir lake
+    cp a.json lake
+    cp "$MR_SOURCE"/tests/samples/bad-zip-between.zip lake/b.zip
+    cp "$MR_SOURCE"/tests/samples/bad-tar-pax-cut.tar lake/c.tar
+    run -3 --separate-stderr mr map -o s.mrs lake
+    [[ $stderr == *'3001 lines = 3000 events'* ]]
+    [[ $stderr == *"cannot read 'b.zip' at byte 47: truncated zip archive: its end mark is missing; "* ]]
+    [[ $stderr == *"cannot read 'c.tar' at byte 520: truncated tar archive: its end mark is missing; "* ]]
 }

@@ -103,6 +103,8 @@ static const struct sample {
     {"bad-tar-after-end.tar",
         "memory/a.jsonl=" ALL
         "!3 2048 data after the end mark of the tar archive\n"},
+    {"bad-tar-pax-cut.tar",
+        "!3 520 truncated tar archive: its end mark is missing\n"},
     {"bad-tar-header.tar", "memory/a.jsonl=" ALL "!3 1536 tar archive: \n"},
     {"bad-tar-truncated.tar.gz", "memory/a.jsonl!3 170 truncated gzip member\n"
                                  "!3 170 truncated gzip member\n"},
@@ -119,6 +121,15 @@ static const struct sample {
     {"bad-zip-truncated.zip",
         "memory/a.jsonl=" ONE "memory/b.jsonl.gz!3 15 zip archive: \n"
         "!3 100 zip archive: \n"},
+    {"bad-zip-between.zip",
+        "memory/a.jsonl=" ONE
+        "!3 47 truncated zip archive: its end mark is missing\n"},
+    {"bad-zip-directory.zip",
+        MEMBERS "!3 342 truncated zip archive: its end mark is missing\n"},
+    {"bad-zip-two.zip",
+        MEMBERS "!3 364 data before the zip archive that begins there\n"},
+    {"bad-zip-after-end.zip",
+        MEMBERS "!3 364 data after the end mark of the zip archive\n"},
     {"bad-zip-crc.zip",
         "memory/a.jsonl=" ONE "memory/b.jsonl!3 8 zip archive: \n"},
     {"unsupported-tar-nested.tar",
@@ -383,6 +394,39 @@ static void test_every_truncation(void **state)
 
             snprintf(expected, sizeof expected, "!3 %zu truncated ", n);
             assert_non_null(strstr((const char *)a.p, expected));
+            assert_string_equal((const char *)a.p, (const char *)b.p);
+            mr_buffer_release(&a);
+            mr_buffer_release(&b);
+        }
+        mr_buffer_release(&bytes);
+    }
+}
+
+/* Nor is any of an archive, whatever libarchive says of it: the last word is
+ * that the archive is damaged, and never that memory lacks. */
+static void test_every_cut_archive(void **state)
+{
+    static const char *const files[] = {"good-zip.zip", "good-zip-stored.zip",
+        "good-zip-streamed.zip", "good-tar.tar", "good-tar-pax.tar"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct mr_buffer bytes;
+        size_t end;
+        char path[4096];
+
+        sample_path(path, sizeof path, files[i]);
+        bytes = read_file(path);
+        /* One block of the two that end a tar is enough, and the kind is told
+         * by the first 512 bytes. */
+        for (end = bytes.n; strstr(files[i], "tar") && bytes.p[end - 1] == 0;)
+            end--;
+        for (size_t n = end < bytes.n ? 512 : 4; n < end; n++) {
+            struct mr_buffer a = memory_verdict(bytes.p, n, 0, 4096);
+            struct mr_buffer b = memory_verdict(bytes.p, n, 1, 4096);
+
+            assert_null(strstr((const char *)a.p, "!1 "));
+            assert_non_null(strstr((const char *)a.p, "!3 "));
             assert_string_equal((const char *)a.p, (const char *)b.p);
             mr_buffer_release(&a);
             mr_buffer_release(&b);
@@ -930,6 +974,7 @@ int main(void)
         cmocka_unit_test(test_samples),
         cmocka_unit_test(test_sparse),
         cmocka_unit_test(test_every_truncation),
+        cmocka_unit_test(test_every_cut_archive),
         cmocka_unit_test(test_every_bit),
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_ends_near_a_read),
