@@ -381,6 +381,24 @@ void mr_publish_abort(struct mr_publish *pub)
     free(pub);
 }
 
+/* Say what the name in the folder is going to be, so that what fails from now
+ * on is told of the file: there may be many in the folder. */
+static enum mr_status set_name(
+    struct mr_publish *pub, const char *name, struct mr_error *err)
+{
+    size_t n = pub->folder_n, m = strlen(name);
+    char *path = realloc(pub->path, n + m + 2);
+
+    if (path == NULL)
+        return mr_fail_nomem(err);
+    pub->path = path;
+    if (n > 0 && path[n - 1] != '/')
+        path[n++] = '/';
+    memcpy(path + n, name, m + 1);
+    pub->folder_n = n;
+    return MR_OK;
+}
+
 enum mr_status mr_publish_bytes(const char *folder, const char *name,
     const void *p, size_t n, struct mr_error *err)
 {
@@ -391,12 +409,15 @@ enum mr_status mr_publish_bytes(const char *folder, const char *name,
 
     if (status != MR_OK)
         return status;
-    status = mr_publish_write(pub, p, n, err);
+    if (folder != NULL)
+        status = set_name(pub, name, err);
+    if (status == MR_OK)
+        status = mr_publish_write(pub, p, n, err);
     if (status != MR_OK) {
         mr_publish_abort(pub);
         return status;
     }
-    return mr_publish_commit(pub, folder != NULL ? name : NULL, err);
+    return mr_publish_commit(pub, NULL, err);
 }
 
 /* Make a new folder's entry in the one above it durable. */

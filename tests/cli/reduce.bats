@@ -400,6 +400,11 @@ restamp() {
         [ "$output" = '' ]
         [[ $stderr == "mr: cannot write '${option#* }': "* ]]
     done
+    # The file is told, not just the folder that it would be in.
+    mkdir -p kpis/rejects.csv
+    run --separate-stderr mr reduce -o kpis whole.mrs
+    [ "$status" -eq 5 ]
+    [ "$stderr" = "mr: cannot write 'kpis/rejects.csv': rename: Is a directory; choose another name" ]
     run bash -c 'ulimit -f 1; "$MR" reduce --merged m.mrs whole.mrs'
     [ "$status" -eq 7 ]
     [ "$output" = "mr: cannot write 'm.mrs': File too large; write elsewhere, or raise the limit of file size (ulimit -f)" ]
