@@ -391,10 +391,11 @@ static enum mr_status read_small(const char *path,
     size_t n = 0;
 
     *errno_out = 0;
-    if (fd < 0 || fstat(fd, &info) != 0) {
+    if ((fd < 0 && errno != ELOOP) || (fd >= 0 && fstat(fd, &info) != 0)) {
         *errno_out = errno;
-    } else if (!S_ISREG(info.st_mode)) {
-        close(fd);
+    } else if (fd < 0 || !S_ISREG(info.st_mode)) { /* ELOOP: a link */
+        if (fd >= 0)
+            close(fd);
         return mr_fail(
             err, MR_FORMAT, MR_NOWHERE, NULL, "it is no regular file");
     } else {

@@ -386,6 +386,7 @@ static void hostile_files_are_left_out(void **state)
         "short; it is left out; remove it if it stays so\n"));
     assert_non_null(strstr(notes, "large.claim' at byte 32768: "));
     assert_non_null(strstr(notes, "pipe.claim': it is no regular file"));
+    assert_non_null(strstr(notes, "link.claim': it is no regular file"));
     assert_null(strchr(notes, '\033'));
     {
         size_t lines = 0;
