@@ -462,8 +462,10 @@ static enum mr_status next_entry(struct mr_archive *a, struct mr_error *err)
             archive_entry_hardlink(a->entry) != NULL)
             continue;
         if (entry_path(a->entry) == NULL)
-            return mr_fail(err, MR_FORMAT, file_offset(a), ADVICE,
-                "a member of the archive has no name");
+            return mr_fail(err, MR_FORMAT, file_offset(a),
+                "unpack it, and pack it again",
+                "a member of the archive has no name, or not the UTF-8 one "
+                "that it says");
         if (!is_hidden(entry_path(a->entry)))
             return MR_OK;
     }

@@ -130,6 +130,9 @@ static const struct sample {
         MEMBERS "!3 364 data before the zip archive that begins there\n"},
     {"bad-zip-after-end.zip",
         MEMBERS "!3 364 data after the end mark of the zip archive\n"},
+    {"bad-zip-name.zip",
+        "!3 72 a member of the archive has no name, or not the UTF-8 one that "
+        "it says\n"},
     {"bad-zip-crc.zip",
         "memory/a.jsonl=" ONE "memory/b.jsonl!3 8 zip archive: \n"},
     {"unsupported-tar-nested.tar",
