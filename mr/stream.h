@@ -40,9 +40,9 @@ MR_MUST_CHECK enum mr_status mr_container_open(const struct mr_input *input,
 
 /**
  * mr_container_next(container, stream, err): The next partition, NULL at the
- * end.  In an archive, folders, links and members with a path component that
- * begins with '_' or '.' are skipped, as a walk over the same files would.  A
- * member that cannot be read fails in mr_stream_read.  The stream before must
+ * end.  In an archive, folders, links, states and members with a path component
+ * that begins with '_' or '.' are skipped, as a walk over the same files would.
+ * A member that cannot be read fails in mr_stream_read.  The stream before must
  * have been closed.  An error here is one of the container: nothing can be
  * read after it.
  */

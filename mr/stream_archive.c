@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "mr/text.h"
+
 /*
  * Members of tar and zip, by libarchive, of which only the one reader that
  * is needed is switched on.  It gets the archive's bytes from us: straight
@@ -376,9 +378,12 @@ static enum mr_status check_end(struct mr_archive *a, struct mr_error *err)
     return MR_OK;
 }
 
-/* Whether a walk over the unpacked archive would pass by this path. */
+/* Whether a walk over the unpacked archive would pass by this path.  States
+ * lie beside the files that they were made of. */
 static bool is_hidden(const char *path)
 {
+    if (mr_text_ends(path, MR_STATE_SUFFIX))
+        return true;
     while (*path != '\0') {
         size_t n = strcspn(path, "/");
         bool dots = (n == 1 && path[0] == '.') ||

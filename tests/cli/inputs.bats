@@ -242,6 +242,9 @@ lake_of_kinds() {
 @test "tar and zip archives count as the files in them" {
     need zip
     lake_of_kinds
+    # What a walk passes by is none in archives, either.
+    echo hidden | tee d/.hidden >d/_SUCCESS
+    mr map -q --beside d/day=2024-03-01 >/dev/null
     tar -cf x.tar d
     tar -czf x.tar.gz d
     tar -c d | zstd -q >x.tar.zst
