@@ -8,11 +8,6 @@
 #include "cmd/claimant.h"
 #include "cmd/command.h"
 
-static const char *plural(uint64_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
 /* What the run found, in a few lines of talk. */
 static void say_summary(struct console *c, const struct mr_result *r)
 {
@@ -24,29 +19,31 @@ static void say_summary(struct console *c, const struct mr_result *r)
     console_say(c,
         "%" PRIu64 " partition%s, %" PRIu64 " line%s = %" PRIu64
         " event%s + %" PRIu64 " rejected + %" PRIu64 " blank",
-        t->partitions, plural(t->partitions), t->lines, plural(t->lines),
-        t->events, plural(t->events), t->rejected, t->blank);
+        t->partitions, console_plural(t->partitions), t->lines,
+        console_plural(t->lines), t->events, console_plural(t->events),
+        t->rejected, t->blank);
     if (r->found > 0)
         console_say(c,
             "%" PRIu64 " of the files %s read before, and %s in %zu state%s "
             "there already",
             r->found, r->found == 1 ? "was" : "were",
-            r->found == 1 ? "is" : "are", r->n_states, plural(r->n_states));
+            r->found == 1 ? "is" : "are", r->n_states,
+            console_plural(r->n_states));
     else
         console_say(c,
             "%" PRIu64 " user%s, %" PRIu64 " type%s, %" PRIu64 " day%s",
-            r->users, plural(r->users), r->types, plural(r->types), r->days,
-            plural(r->days));
+            r->users, console_plural(r->users), r->types,
+            console_plural(r->types), r->days, console_plural(r->days));
     if (t->repeated > 0)
         console_say(c,
             "%" PRIu64 " partition%s left out: the same bytes were counted "
             "already",
-            t->repeated, plural(t->repeated));
+            t->repeated, console_plural(t->repeated));
     if (t->other_day > 0 || t->other_type > 0)
         console_say(c,
-            "%" PRIu64 " events lie in a folder of another day, %" PRIu64
+            "%" PRIu64 " event%s in a folder of another day, %" PRIu64
             " in one of another type; all were counted",
-            t->other_day, t->other_type);
+            t->other_day, t->other_day == 1 ? " lies" : "s lie", t->other_type);
     if (r->path[0] == '\0') {
         console_say(c, "nothing is left to read, and nothing was written");
         return;
@@ -132,7 +129,7 @@ static int map_beside(const struct options *options, struct console *console)
             "%" PRIu64 " state%s up to date, %" PRIu64 " made, %" PRIu64
             " partition%s could not be read, in %.2f s",
             counts.there, counts.there == 1 ? " was" : "s were", counts.made,
-            counts.failed, plural(counts.failed), result.seconds);
+            counts.failed, console_plural(counts.failed), result.seconds);
     if (console_partial(console, &result, true))
         code = EXIT_PARTIAL;
     if (command_bad_lines(console, "map", &result.totals, options->max_bad))

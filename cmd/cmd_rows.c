@@ -8,11 +8,6 @@
 
 #include "cmd/command.h"
 
-static const char *plural(uint64_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
 static void say_summary(struct console *c, const struct mr_result *r)
 {
     const struct mr_totals *t = &r->totals;
@@ -20,13 +15,14 @@ static void say_summary(struct console *c, const struct mr_result *r)
     console_say(c,
         "%" PRIu64 " partition%s, %" PRIu64 " line%s = %" PRIu64
         " row%s + %" PRIu64 " rejected + %" PRIu64 " blank",
-        t->partitions, plural(t->partitions), t->lines, plural(t->lines),
-        t->events, plural(t->events), t->rejected, t->blank);
+        t->partitions, console_plural(t->partitions), t->lines,
+        console_plural(t->lines), t->events, console_plural(t->events),
+        t->rejected, t->blank);
     if (t->repeated > 0)
         console_say(c,
             "%" PRIu64 " partition%s left out: the same bytes were printed "
             "already",
-            t->repeated, plural(t->repeated));
+            t->repeated, console_plural(t->repeated));
 }
 
 /* Where what does not fit into memory goes: beside the output, where there

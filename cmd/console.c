@@ -94,6 +94,11 @@ void console_mask(char *text)
     }
 }
 
+const char *console_plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 void console_bytes(char out[CONSOLE_BYTES], uint64_t bytes)
 {
     static const char *const unit[] = {"B", "kB", "MB", "GB", "TB", "PB"};
@@ -292,7 +297,7 @@ bool console_partial(
         console_error(c,
             "PARTIAL: %" PRIu64 " partition%s could not be read and add%s "
             "nothing to any figure",
-            unread, unread == 1 ? "" : "s", unread == 1 ? "s" : "");
+            unread, console_plural(unread), unread == 1 ? "s" : "");
     if (t->pending > 0)
         console_error(c,
             "PARTIAL: %" PRIu64 " partition%s not been read yet and add%s "
@@ -302,7 +307,7 @@ bool console_partial(
     if (t->missing > 0)
         console_error(c,
             "PARTIAL: %" PRIu64 " partition%s of the manifest %s in no state",
-            t->missing, t->missing == 1 ? "" : "s",
+            t->missing, console_plural(t->missing),
             t->missing == 1 ? "is" : "are");
     if (t->changed > 0)
         console_error(c,

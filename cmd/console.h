@@ -72,4 +72,7 @@ void console_mask(char *text);
 /** Write a number of bytes for people: "999 B", "1.2 GB". */
 void console_bytes(char out[CONSOLE_BYTES], uint64_t bytes);
 
+/** console_plural(n): What a noun has behind it: "s", or nothing for one. */
+const char *console_plural(uint64_t n);
+
 #endif
