@@ -358,13 +358,26 @@ static enum mr_status show_json(struct run *r, const struct sample *s)
 
 /* ---- CSV ---- */
 
-/* Whether the first row names columns: all different, none a number or a
- * time, and one at least a name of the usual ones, or above values that are
- * all of these. */
+/* Whether a column of a row is called as one before it. */
+static bool is_repeated(const struct mr_dialect_record *record, size_t column)
+{
+    struct mr_span name = record->field[column].text;
+
+    for (size_t i = 0; i < column; i++)
+        if (mr_span_compare(name, record->field[i].text) == 0)
+            return true;
+    return false;
+}
+
+/* Whether the first row names columns: none is a number or a time, and one at
+ * least is a name of the usual ones, or above values that are all of these.
+ * Where one is empty, as that of an index or behind a last delimiter, or comes
+ * again, as in a join, two of the usual ones must be there. */
 static bool tell_header(const struct run *r, struct mr_span text)
 {
     struct mr_dialect_record *record = r->record;
-    bool knows = false, differs = false;
+    bool differs = false, is_odd = false;
+    unsigned known = 0;
     size_t n;
 
     if (!mr_dialect_next(&r->shape.csv, &text, record))
@@ -374,20 +387,22 @@ static bool tell_header(const struct run *r, struct mr_span text)
         struct mr_span name = record->field[i].text;
         char word[MR_PATH_MAX_BYTES + 1] = "";
 
-        if (name.n == 0 || name.n > MR_PATH_MAX_BYTES ||
-            mr_guess_is_plain(r->guess, name))
+        if (name.n > MR_PATH_MAX_BYTES || mr_guess_is_plain(r->guess, name))
             return false;
-        for (size_t k = 0; k < i; k++)
-            if (mr_span_compare(name, record->field[k].text) == 0)
-                return false;
+        if (name.n == 0 || is_repeated(record, i)) {
+            is_odd = true;
+            continue;
+        }
         memcpy(word, name.p, name.n);
-        knows = knows || mr_guess_knows(word);
+        known += mr_guess_knows(word);
     }
+    if (is_odd)
+        return known > 1;
     if (!mr_dialect_next(&r->shape.csv, &text, record))
-        return knows;
+        return known > 0;
     for (size_t i = 0; i < record->n && i < n; i++)
         differs = differs || mr_guess_is_plain(r->guess, record->field[i].text);
-    return knows || differs;
+    return known > 0 || differs;
 }
 
 /* Words that mean "no value" in real files; ascending, as the spec has them. */

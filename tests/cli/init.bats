@@ -82,6 +82,37 @@ END
     [ "$(sed -n 2p daily.csv | cut -d, -f1-4)" = 2024-03-01,4,2,1 ]
 }
 
+@test "a header with a column that has no name, or the name of another" {
+    # As data frames write their index.
+    cat >i.csv <<'END'
+,event_id,event,timestamp,user_id
+0,e1,view,2024-03-01 10:00:00,u1
+1,e2,click,2024-03-01 10:01:00,u2
+2,e3,view,2024-03-01 10:02:00,u1
+END
+    sed 's/[^,]*/"&"/g' i.csv >q.csv
+    # A delimiter at each line's end; a join, of which the first counts.
+    sed 's/^[^,]*,//; s/$/,/' i.csv >e.csv
+    sed 's/^[^,]*,//; 1s/$/,event_id/; 2,$s/$/,7/' i.csv >j.csv
+    for file in i.csv q.csv e.csv j.csv; do
+        proposed $file
+        says '  header' true
+        says id event_id
+        says type event
+        says time timestamp
+        says user user_id
+        [ "$(sed -n 2p daily.csv | cut -d, -f1-4)" = 2024-03-01,3,0,2 ]
+    done
+    # A row of values, of which some are missing, names nothing.
+    sed '1s/.*/4,e4,view,,/' i.csv >n.csv
+    mr init -q -o spec.yaml n.csv || [ $? -eq 1 ]
+    says '  header' false
+    # Nor does one with words of which one might be a name.
+    printf '%s\n' ,page,x ,page,y ,view,x ,view,z >w.csv
+    mr init -q -o spec.yaml w.csv || [ $? -eq 1 ]
+    says '  header' false
+}
+
 @test "CSV without a header: columns by what stands in them" {
     awk 'BEGIN { for (i = 0; i < 40; i++)
         printf "u%d,2024-03-01T10:%02d:00Z,%s,%s-%d,https://a.b/c%d\n",
