@@ -440,9 +440,10 @@ static const struct mr_guess_field *choose_type(
         bool has_name;
         int place = place_of(f, type_names, &has_name);
 
-        /* With names, one that is no type's says that it is none. */
+        /* With names, one that is no type's says that it is none; and '='
+         * before it would make a type of it. */
         if (f == c->time || f == c->id || (f->named && !has_name) ||
-            !is_type(guess, f, has_name))
+            f->name[0] == '=' || !is_type(guess, f, has_name))
             continue;
         if (best == NULL || place < best_place) {
             best = f;

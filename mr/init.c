@@ -433,6 +433,16 @@ static struct mr_span plain_field(
     return text;
 }
 
+/* Whether a spec can say the name on one line.  A column's number is as good
+ * a name of it. */
+static bool is_column_name(struct mr_span name)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if (name.p[i] < 0x20 || name.p[i] == 0x7f)
+            return false;
+    return true;
+}
+
 static enum mr_status show_rows(
     struct run *r, const struct sample *s, struct mr_buffer *names, bool *seen)
 {
@@ -459,10 +469,13 @@ static enum mr_status show_rows(
             char number[24];
             int n = snprintf(number, sizeof(number), "%zu", i + 1);
             struct mr_span name = {(const uint8_t *)number, (size_t)n};
+            struct mr_span called = name;
             bool is_null;
 
             if (r->shape.csv.header)
-                name = mr_read_string(&reader);
+                called = mr_read_string(&reader);
+            if (is_column_name(called))
+                name = called;
             if (name.n == 0 || name.n > MR_PATH_MAX_BYTES)
                 continue;
             see_null(&r->record->field[i], seen, &is_null);

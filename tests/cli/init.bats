@@ -113,6 +113,24 @@ END
     says '  header' false
 }
 
+@test "names that a spec cannot say" {
+    # As spreadsheets break lines in a head.
+    cat >l.csv <<'END'
+event_id,action,"event
+time",user_id
+e1,view,2024-03-01 10:00:00,u1
+e2,click,2024-03-01 10:01:00,u2
+END
+    proposed l.csv
+    says time 3
+    says user user_id
+    [ "$(sed -n 2p daily.csv | cut -d, -f1-4)" = 2024-03-01,2,0,2 ]
+    # That would be one type for all events.
+    printf '{"=":{"type":"%s"},"time":5000000000,"uid":7}\n' x y >t.json
+    mr init -q -o spec.yaml t.json || [ $? -eq 1 ]
+    says type "''"
+}
+
 @test "CSV without a header: columns by what stands in them" {
     awk 'BEGIN { for (i = 0; i < 40; i++)
         printf "u%d,2024-03-01T10:%02d:00Z,%s,%s-%d,https://a.b/c%d\n",
