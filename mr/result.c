@@ -231,6 +231,14 @@ void mr_note_table(const struct mr_observer *observer,
             file, c->outside, c->outside == 1 ? "" : "s",
             spec->users_table.ranged, c->outside == 1 ? "is" : "are",
             c->outside == 1 ? "counts" : "count");
+    /* A column may be called by its name in one place and by its number in
+     * another, or in two ways: then its values stay as they are. */
+    if (spec->users_table.n_ranges > 0 &&
+        mr_usertable_column(table, spec->users_table.ranged) < 0)
+        mr_note(observer,
+            "users table '%s': the ranges of '%s' are of no account, as the "
+            "spec has no users.%s",
+            file, spec->users_table.ranged, spec->users_table.ranged);
 }
 
 void mr_note_no_event(const struct mr_observer *observer,

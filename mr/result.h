@@ -47,7 +47,7 @@ void mr_note(const struct mr_observer *observer, const char *format, ...)
 
 /** mr_note_table(observer, spec, table): Remark what a spec's users table has
  * that does not count: further rows of users, rows of nobody, values in none
- * of the ranges.  table may be NULL. */
+ * of the ranges, ranges of a column that is not wanted.  table may be NULL. */
 void mr_note_table(const struct mr_observer *observer,
     const struct mr_spec *spec, const struct mr_usertable *table);
 

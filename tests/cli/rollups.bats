@@ -125,6 +125,24 @@ END
     [[ ${lines[1]} == 1970-01-01,40,0,40,* ]]
 }
 
+@test "ranges of a column that the spec does not name so are told of" {
+    local column
+    printf 'user_id,age\nann,20\n' >users.csv
+    event 1000 ann >a.json
+    for column in Age 2; do
+        cat >s.yaml <<END
+users_table: {file: users.csv, ranges: {$column: [18-49]}}
+rollups: [{name: r, by: [users.age]}]
+END
+        run --separate-stderr mr map --spec s.yaml -o s.mrs a.json
+        [ "$status" -eq 0 ]
+        grep -qx "mr: note: users table 'users.csv': the ranges of '$column' are of no account, as the spec has no users.$column" <<<"$stderr"
+    done
+    sed -i 's/{2:/{age:/' s.yaml
+    run --separate-stderr mr map --spec s.yaml -o s.mrs a.json
+    [[ $stderr != *note* ]]
+}
+
 @test "what a users table has that does not count is told where it is read" {
     local verb
     printf 'id: data.id\nusers_table: {file: users.csv, ranges: {age: [18-49]}}\n' >s.yaml
