@@ -198,3 +198,28 @@ b,y,1970-01-01 00:01,"say ""so"""' ]
     [ "$(jq -r .reason rejects | paste -sd' ')" = 'malformed:type malformed:type malformed:time' ]
     grep -q '^| an empty field | no value, quoted or not,' "$MR_SOURCE/docs/csv.md"
 }
+
+@test "local times that clocks show twice or never" {
+    cat >s.yaml <<'YAML'
+id: ''
+type: '=t'
+attributes: ''
+time: t
+time_format: iso8601
+time_zone: America/New_York
+zone: America/New_York
+user: u
+rows: [time, hour, {s: {field: time, format: '%s'}}]
+YAML
+    printf '{"t":"%s"}\n' 2024-11-03T01:30:00 2024-11-03T01:30:00-05:00 \
+        2024-03-10T02:30 20241103 2024-11-03T23:59:60Z >e.json
+    [ "$(mr rows -q --spec s.yaml e.json | tail -n +2)" = \
+"2024-11-03T01:30:00.000-04:00,2024110301,1730611800
+2024-11-03T01:30:00.000-05:00,2024110301,1730615400
+2024-03-10T03:30:00.000-04:00,2024031003,1710055800
+2024-11-03T00:00:00.000-04:00,2024110300,1730606400
+2024-11-03T19:00:00.000-05:00,2024110319,1730678400" ]
+    printf '{"t":"%s"}\n' 2024-11-03T24:00 2024-W44-7 2024-308 2024-11-03T10 >bad.json
+    run --separate-stderr mr rows --spec s.yaml bad.json
+    [[ $stderr == *"4 rejected"* ]]
+}
