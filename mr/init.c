@@ -513,12 +513,25 @@ static enum mr_status show_csv(struct run *r)
  * look like the id or the time. */
 #define COLUMNS_THAT_TELL 100
 
-/* Whether what was chosen is what a spec of columns says. */
+/* Whether the column that a spec takes URLs from has some, most of them with
+ * a scheme; or the spec takes none. */
+static bool has_urls(const struct run *r, const char *column)
+{
+    for (size_t i = 0; i < r->guess->n_fields; i++) {
+        const struct mr_guess_field *f = &r->guess->field[i];
+
+        if (strcmp(f->name, column) == 0)
+            return f->links > 0 && 2 * f->links >= f->n;
+    }
+    return column[0] == '\0';
+}
+
+/* Whether what was chosen is what a spec of columns says.  What is an id or a
+ * type cannot always be told; but where a type can, it is not one for all. */
 static bool same_columns(const struct run *r, const struct mr_guess_choice *c,
     const struct mr_spec *spec)
 {
     const struct mr_csv_rules *a = &r->shape.csv, *b = &spec->csv;
-    const char *type = spec->field[MR_FIELD_TYPE];
 
     if (a->delimiter != b->delimiter || a->header || b->header ||
         (a->quote != b->quote && a->quote != 0) ||
@@ -528,10 +541,11 @@ static bool same_columns(const struct run *r, const struct mr_guess_choice *c,
         return true;
     return c->time != NULL &&
            strcmp(c->time->name, spec->field[MR_FIELD_TIME]) == 0 &&
-           (c->type == NULL || type[0] == '=' ||
-               strcmp(c->type->name, type) == 0) &&
+           (c->type == NULL ||
+               strcmp(c->type->name, spec->field[MR_FIELD_TYPE]) == 0) &&
            (c->id == NULL ||
-               strcmp(c->id->name, spec->field[MR_FIELD_ID]) == 0);
+               strcmp(c->id->name, spec->field[MR_FIELD_ID]) == 0) &&
+           has_urls(r, spec->url);
 }
 
 /* How many columns a built-in spec's rows have; 0: it has none. */

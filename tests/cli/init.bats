@@ -235,6 +235,22 @@ END
     mr init -q e.tsv | grep -q "'snowplow-enriched'"
 }
 
+@test "as many columns as a known shape has do not make one of it" {
+    awk 'BEGIN { for (i = 0; i < 40; i++)
+        printf "e%06d,2024-03-01 10:%02d:00,u%d,%s,%d.5,https://x.org/%d\n",
+            i * 7, i, i % 9, i % 3 ? "view" : "cart", i, i % 5 }' >p.csv
+    proposed p.csv
+    says type 4
+    says user 3
+    says url 6
+    # No type can be told, but there is no URL, either.
+    awk 'BEGIN { for (i = 0; i < 40; i++)
+        printf "e%06d,2024-03-01 10:%02d:00,u%d,k%d,%d.5,%d\n",
+            i * 7, i, i % 9, i % 8, i, i % 5 }' >q.csv
+    run -1 --separate-stderr mr init q.csv
+    [[ $output == *"type: ''"* ]]
+}
+
 @test "what cannot be told is to be filled in" {
     printf 'a,b\n1,2\n' >n.csv
     run --separate-stderr mr init -o spec.yaml n.csv
