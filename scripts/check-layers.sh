@@ -24,7 +24,8 @@ ranks=(
      guess
      groupkey usertable event"
     "hyperloglog pool bitmap userblock sessions users types batch coverage
-     cells aggregate idset idset_private idset_merge idset_block idset_figures
+     cells cellsets aggregate aggregate_private aggregate_seal
+     idset idset_private idset_merge idset_block idset_figures
      segments segments_private segments_merge segments_block segments_count"
     "state state_private state_block state_head state_read state_write statelist
      superseded"
@@ -115,6 +116,7 @@ check_faces() {
         mr/json_check.c) included=mr/fields.h ;;
         mr/spec.c | mr/spec_*.c) included=mr/spec_private.h ;;
         mr/source_list.c) included=mr/source.h ;;
+        mr/aggregate.c | mr/aggregate_*.c) included=mr/aggregate_private.h ;;
         mr/idset_*.c) included=mr/idset_private.h ;;
         mr/segments_*.c) included=mr/segments_private.h ;;
         mr/stream_*.c) included=mr/stream_private.h ;;
