@@ -32,7 +32,7 @@ ranks=(
     "kpi merge merge_private merge_count merge_kept gather covered claimed report
      report_private report_coverage report_figures report_kept report_grid report_retention"
     "mr outputs result spool rejects figures plan cutter kept found rows_format mapper resume
-     sharing work work_private work_job work_group map beside rows reduce inspect init_text init forecast forecast_text"
+     sharing work work_private work_job work_group map map_private map_state beside rows reduce inspect init_text init forecast forecast_text"
 )
 declare -A rank place
 n=0
@@ -97,7 +97,7 @@ check_faces() {
     # The public header is for those who use or make what it declares.
     for file in mr/*.[ch]; do
         case $file in
-        mr/result.[ch] | mr/resume.[ch] | mr/sharing.[ch] | mr/work.[ch] | mr/plan.c | mr/map.[ch] | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/forecast.c | mr/init_text.h | mr/mr.h) continue ;;
+        mr/result.[ch] | mr/resume.[ch] | mr/sharing.[ch] | mr/work.[ch] | mr/plan.c | mr/map.[ch] | mr/map_private.h | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/forecast.c | mr/init_text.h | mr/mr.h) continue ;;
         esac
         ! includes "$file" | grep -qx 'mr/mr\.h' ||
             complain "$file: includes the public header"
@@ -125,7 +125,8 @@ check_faces() {
         mr/forecast.c | mr/forecast_text.c) included=mr/forecast.h ;;
         mr/merge_count.c | mr/merge_kept.c) included=mr/merge_private.h ;;
         mr/work.c | mr/work_*.c) included=mr/work_private.h ;;
-        mr/map.c | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
+        mr/map.c | mr/map_state.c) included=mr/map_private.h ;;
+        mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
         *) included=${file%.c}.h ;;
         esac
@@ -159,7 +160,7 @@ fence_call() {
 }
 
 check_fences() {
-    fence_include 'omp\.h' map.c beside.c rows.c merge.c
+    fence_include 'omp\.h' map.c map_state.c beside.c rows.c merge.c
     fence_include 'zlib\.h' stream_gzip.c rejects.c
     fence_include 'isa-l.*|igzip.*' stream_gzip.c
     fence_include 'zstd.*\.h' stream_zstd.c state_block.c state_head.c \
@@ -168,7 +169,7 @@ check_fences() {
     fence_include 'yaml\.h' spec_yaml.c
     fence_include 'xxh.*\.h' hash.c
     fence_include '[a-z]*intrin\.h|arm_.*\.h' kernels_x86.h kernels_arm.h
-    fence_call '#[[:space:]]*pragma[[:space:]]+omp' map.c beside.c rows.c gather.c merge.c
+    fence_call '#[[:space:]]*pragma[[:space:]]+omp' map.c map_state.c beside.c rows.c gather.c merge.c
     fence_call '_mm[0-9]*_[a-z0-9_]+|__m(128|256|512)i?|v[a-z]+q_[us](8|16|32|64)' \
         kernels_wide.h kernels_x86.h kernels_arm.h
     # Files are opened where they are mapped, listed, loaded or published.
