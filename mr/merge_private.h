@@ -4,8 +4,9 @@
 #include "mr/merge.h"
 
 /*
- * What the units of merging share: merge.c (heads, and users for a merged
- * file) and merge_count.c (users where only KPIs are wanted).
+ * What the units of merging share: merge.c (a merge, and its two ways),
+ * merge_head.c (the heads), merge_write.c (users for a merged file) and
+ * merge_count.c (users where only KPIs are wanted).
  */
 
 struct mr_merge {
@@ -19,6 +20,17 @@ struct mr_merge {
     const bool *segments; /* as in mr_merge_past */
     bool *drops;          /* [state]: several of its groups have become one */
 };
+
+/** mr_merge_join_heads(m): Make m's head and numbers, of states whose specs
+ * agree.  MR_NOMEM. */
+MR_MUST_CHECK enum mr_status mr_merge_join_heads(struct mr_merge *m);
+
+/** mr_merge_write(m, threads, tally, writer, stop, users, err): As
+ * mr_merge_run, with a writer. */
+MR_MUST_CHECK enum mr_status mr_merge_write(struct mr_merge *m,
+    unsigned threads, struct mr_kpi_tally *const *tally,
+    struct mr_state_writer *writer, const volatile int *stop, uint64_t *users,
+    struct mr_error *err);
 
 /** A state's block at hand; all zero owns nothing. */
 struct mr_merge_block {

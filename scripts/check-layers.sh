@@ -29,7 +29,7 @@ ranks=(
      segments segments_private segments_merge segments_block segments_count"
     "state state_private state_block state_head state_read state_write statelist
      superseded"
-    "kpi merge merge_private merge_count merge_kept gather covered claimed report
+    "kpi merge merge_private merge_head merge_write merge_count merge_kept gather covered claimed report
      report_private report_coverage report_figures report_kept report_grid report_retention"
     "mr outputs result spool rejects figures plan cutter kept found rows_format mapper resume
      sharing work work_private work_job work_group map map_private map_state beside rows reduce inspect init_text init forecast forecast_text"
@@ -123,7 +123,7 @@ check_faces() {
         mr/state.c | mr/state_*.c) included=mr/state_private.h ;;
         mr/report.c | mr/report_*.c) included=mr/report_private.h ;;
         mr/forecast.c | mr/forecast_text.c) included=mr/forecast.h ;;
-        mr/merge_count.c | mr/merge_kept.c) included=mr/merge_private.h ;;
+        mr/merge.c | mr/merge_*.c) included=mr/merge_private.h ;;
         mr/work.c | mr/work_*.c) included=mr/work_private.h ;;
         mr/map.c | mr/map_state.c) included=mr/map_private.h ;;
         mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
@@ -160,7 +160,7 @@ fence_call() {
 }
 
 check_fences() {
-    fence_include 'omp\.h' map.c map_state.c beside.c rows.c merge.c
+    fence_include 'omp\.h' map.c map_state.c beside.c rows.c merge.c merge_write.c
     fence_include 'zlib\.h' stream_gzip.c rejects.c
     fence_include 'isa-l.*|igzip.*' stream_gzip.c
     fence_include 'zstd.*\.h' stream_zstd.c state_block.c state_head.c \
@@ -169,7 +169,7 @@ check_fences() {
     fence_include 'yaml\.h' spec_yaml.c
     fence_include 'xxh.*\.h' hash.c
     fence_include '[a-z]*intrin\.h|arm_.*\.h' kernels_x86.h kernels_arm.h
-    fence_call '#[[:space:]]*pragma[[:space:]]+omp' map.c map_state.c beside.c rows.c gather.c merge.c
+    fence_call '#[[:space:]]*pragma[[:space:]]+omp' map.c map_state.c beside.c rows.c gather.c merge.c merge_write.c
     fence_call '_mm[0-9]*_[a-z0-9_]+|__m(128|256|512)i?|v[a-z]+q_[us](8|16|32|64)' \
         kernels_wide.h kernels_x86.h kernels_arm.h
     # Files are opened where they are mapped, listed, loaded or published.
