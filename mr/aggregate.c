@@ -299,17 +299,21 @@ static void sort_roughly(
 }
 
 /* Add the waiting tuples.  First they are roughly sorted, by user and time:
- * it does not matter for the result, but a great deal for the work. */
+ * it does not matter for the result, but a great deal for the work.  Where
+ * that fails they wait on, those that were added with the others. */
 static enum mr_status add_waiting(struct mr_shard *s, struct mr_tuple *sorting)
 {
     uint32_t n = s->n_waiting;
     unsigned bits = 4;
+    enum mr_status status;
 
-    s->n_waiting = 0;
     while (bits < SORT_BITS_MAX && UINT32_C(1) << bits < 2 * n)
         bits++;
     sort_roughly(s->waiting, sorting, n, bits);
-    return add_sorted(s, s->waiting, n);
+    status = add_sorted(s, s->waiting, n);
+    if (status == MR_OK)
+        s->n_waiting = 0;
+    return status;
 }
 
 /* Room for more waiting tuples, if there may be many more for so many users:
@@ -370,7 +374,7 @@ enum mr_status mr_aggregate_settle(struct mr_aggregate *a, unsigned shard,
 
     if (s->n_waiting > 0)
         status = add_waiting(s, scratch->sorting);
-    if (s->waiting != NULL)
+    if (status == MR_OK && s->waiting != NULL)
         release_waiting(a, s);
     return status;
 }

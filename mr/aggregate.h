@@ -47,8 +47,10 @@ MR_MUST_CHECK enum mr_status mr_aggregate_merge(struct mr_aggregate *into,
     struct mr_aggregate *from, struct mr_aggregate_scratch *scratch);
 
 /** mr_aggregate_settle(a, shard, scratch): Add what waits in a shard, which
- * takes no memory then until more comes.  Shards are independent.  Otherwise
- * as mr_aggregate_add. */
+ * takes no memory then until more comes.  Shards are independent.  After
+ * MR_LIMIT it waits on, so that settling again, and sealing, fail likewise: a
+ * run may go on where that was for a checkpoint.  Otherwise as
+ * mr_aggregate_add. */
 MR_MUST_CHECK enum mr_status mr_aggregate_settle(struct mr_aggregate *a,
     unsigned shard, struct mr_aggregate_scratch *scratch);
 

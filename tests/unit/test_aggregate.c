@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "mr/aggregate.h"
+#include "mr/aggregate_private.h"
 #include "mr/coverage.h"
 #include "tests/unit/rounds.h"
 
@@ -670,6 +670,27 @@ static void empty_aggregates(void **state)
     mr_aggregate_free(NULL);
 }
 
+/* What does not fit waits on: it is refused again, and not forgotten. */
+static void full_shards_keep_what_waits(void **state)
+{
+    struct mr_tuple tuple = {.user = 7};
+    struct mr_aggregate_scratch *scratch;
+    struct mr_aggregate *a;
+
+    (void)state;
+    assert_int_equal(mr_aggregate_new(1, zone, &a), MR_OK);
+    assert_int_equal(mr_aggregate_scratch_new(&scratch), MR_OK);
+    assert_int_equal(mr_aggregate_add(a, &tuple, 1, scratch), MR_OK);
+    a->shard[0].users.n = MR_USERS_MAX;
+    assert_int_equal(mr_aggregate_settle(a, 0, scratch), MR_LIMIT);
+    assert_int_equal(mr_aggregate_settle(a, 0, scratch), MR_LIMIT);
+    a->shard[0].users.n = 0;
+    assert_int_equal(mr_aggregate_settle(a, 0, scratch), MR_OK);
+    assert_int_equal(a->shard[0].users.n, 1);
+    mr_aggregate_scratch_free(scratch);
+    mr_aggregate_free(a);
+}
+
 /* Users who are in several groups that are not kept count once. */
 static uint32_t by_text(void *context, int32_t day, uint32_t type)
 {
@@ -1023,6 +1044,7 @@ int main(void)
         cmocka_unit_test(heavy_users_stand_alone),
         cmocka_unit_test(busy_users_share_blocks),
         cmocka_unit_test(empty_aggregates),
+        cmocka_unit_test(full_shards_keep_what_waits),
         cmocka_unit_test(dropped_groups_are_one),
         cmocka_unit_test(dropped_groups_weigh_as_one),
         cmocka_unit_test(sets_are_sorted),
