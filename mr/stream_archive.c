@@ -36,6 +36,8 @@
  * So a zip's end mark is looked for, too.  It tells where the directory is,
  * whose end must be where the mark begins (APPNOTE.TXT 4.3.16).  Where that is
  * not so a mapped file is read from its begin, as a pipe is, to the same end.
+ * And it tells of how many members: over what is no header, be it one that was
+ * damaged, libarchive goes on to the next without a word.
  */
 
 #define BLOCK_BYTES ((size_t)256 << 10)
@@ -53,7 +55,8 @@ struct mr_archive {
     struct archive *reader;
     struct mr_stream *outer;
     bool is_tar;
-    bool broken; /* nothing more can be read */
+    bool broken;        /* nothing more can be read */
+    uint64_t n_members; /* met so far, folders and what is skipped included */
     locale_t utf8;
 
     /* Below: how libarchive is given its bytes. */
@@ -206,19 +209,31 @@ static enum mr_status fail_without_mark(
         a->is_tar ? "tar" : "zip");
 }
 
-/* Once all of it has been read. */
-static enum mr_status check_zip_end(
-    const struct mr_archive *a, struct mr_error *err)
+static uint64_t zip_size(const struct mr_archive *a)
 {
-    uint64_t size = a->whole.p != NULL ? a->whole.n : a->at, before, behind;
+    return a->whole.p != NULL ? a->whole.n : a->at;
+}
+
+/* A zip's last bytes, once all of it has been read. */
+static struct mr_span zip_tail(const struct mr_archive *a)
+{
     struct mr_span tail = {a->tail, a->tail_n};
-    size_t at;
 
     if (a->whole.p != NULL) {
         tail.n = a->whole.n < ZIP_TAIL ? a->whole.n : ZIP_TAIL;
         tail.p = a->whole.p + a->whole.n - tail.n;
     }
-    at = find_zip_mark(tail);
+    return tail;
+}
+
+/* Likewise. */
+static enum mr_status check_zip_end(
+    const struct mr_archive *a, struct mr_error *err)
+{
+    uint64_t size = zip_size(a), before, behind;
+    struct mr_span tail = zip_tail(a);
+    size_t at = find_zip_mark(tail);
+
     if (at == tail.n)
         return fail_without_mark(a, size, err);
     before = bytes_before_zip(tail, at, size - (tail.n - at));
@@ -231,6 +246,30 @@ static enum mr_status check_zip_end(
             return mr_fail(err, MR_FORMAT, size - (tail.n - behind),
                 ONE_ARCHIVE, "data after the end mark of the zip archive");
     return MR_OK;
+}
+
+/* Likewise, of one whose end is right: whether all members were met.  Where
+ * the number has but 16 bits it is cut to them. */
+static enum mr_status check_zip_members(
+    const struct mr_archive *a, struct mr_error *err)
+{
+    struct mr_span tail = zip_tail(a);
+    size_t at = find_zip_mark(tail);
+    const uint8_t *p = tail.p + at;
+    uint64_t told = mr_get_u16(p + 10), met = a->n_members & UINT16_MAX;
+
+    if (at >= ZIP_LARGE && memcmp(p - 20, "PK\6\7", 4) == 0) {
+        if (memcmp(p - ZIP_LARGE, "PK\6\6", 4) != 0)
+            return MR_OK; /* its record has more fields, and is elsewhere */
+        told = mr_get_u64(p - ZIP_LARGE + 32);
+        met = a->n_members;
+    }
+    if (met == told)
+        return MR_OK;
+    return mr_fail(err, MR_FORMAT, zip_size(a) - (tail.n - at), ADVICE,
+        "the zip archive's end mark tells of %" PRIu64 " members, and %" PRIu64
+        " were found",
+        told, met);
 }
 
 /* Where libarchive fails without a word the archive was cut, which its end
@@ -362,14 +401,13 @@ static enum mr_status check_end(struct mr_archive *a, struct mr_error *err)
 {
     uint64_t mark = (uint64_t)archive_read_header_position(a->reader);
 
-    if (!a->is_tar && a->whole.p != NULL)
-        return check_zip_end(a, err);
-    while (next_block(a).n > 0)
+    while ((a->is_tar || a->whole.p == NULL) && next_block(a).n > 0)
         ;
     if (a->input_status != MR_OK)
         return fail_archive(a, MR_NOWHERE, err);
     if (!a->is_tar)
-        return check_zip_end(a, err);
+        return check_zip_end(a, err) != MR_OK ? MR_FORMAT
+                                              : check_zip_members(a, err);
     if (a->at < mark + TAR_BLOCK)
         return fail_without_mark(a, file_offset(a), err);
     if (a->nonzero_end > mark)
@@ -463,6 +501,7 @@ static enum mr_status next_entry(struct mr_archive *a, struct mr_error *err)
         if ((result != ARCHIVE_OK && result != ARCHIVE_WARN) ||
             (result == ARCHIVE_WARN && archive_errno(a->reader) == ENOMEM))
             return fail_archive(a, file_offset(a), err);
+        a->n_members++;
         if (archive_entry_filetype(a->entry) != AE_IFREG ||
             archive_entry_hardlink(a->entry) != NULL)
             continue;

@@ -607,6 +607,24 @@ changed_meanwhile() {
     done
 }
 
+# Of a pipe nobody can look at the directory first: the reader looks for the
+# next header where one is no header.
+@test "a zip's member whose header is damaged is missed" {
+    need zip
+    events 9 >a.json
+    events 9 10 >b.json
+    events 9 19 >c.json
+    zip -q0 x.zip a.json b.json c.json
+    python3 -c '
+zip = bytearray(open("x.zip", "rb").read())
+zip[zip.find(b"PK\3\4", 4) + 2] = 0
+open("x.zip", "wb").write(zip)'
+    local again='; fetch it again and rerun'
+    run -3 --separate-stderr mr map -o s.mrs - < <(cat x.zip)
+    [[ $stderr == *'2 partitions, 18 lines = 18 events + '* ]]
+    [[ $stderr == *"cannot read '-' at byte "*": the zip archive's end mark tells of 3 members, and 2 were found$again"* ]]
+}
+
 @test "a zip that was cut is told to be cut short or damaged" {
     events 3000 >a.json
     python3 -c '

@@ -126,6 +126,9 @@ static const struct sample {
         "!3 47 truncated zip archive: its end mark is missing\n"},
     {"bad-zip-directory.zip",
         MEMBERS "!3 342 truncated zip archive: its end mark is missing\n"},
+    {"bad-zip-members.zip",
+        MEMBERS "!3 342 the zip archive's end mark tells of 4 members, "
+                "and 3 were found\n"},
     {"bad-zip-two.zip",
         MEMBERS "!3 364 data before the zip archive that begins there\n"},
     {"bad-zip-after-end.zip",
