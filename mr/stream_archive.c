@@ -487,6 +487,14 @@ static const char *entry_path(struct archive_entry *entry)
     return path != NULL ? path : archive_entry_pathname_utf8(entry);
 }
 
+/* Whether the member that was come to begins before the end of the one before:
+ * of a few bytes that all have a zip could unpack to any number. */
+static bool overlaps(const struct mr_archive *a)
+{
+    return archive_filter_bytes(a->reader, -1) <
+           archive_read_header_position(a->reader);
+}
+
 /* Step to the next member that is a partition; entry is NULL at the end. */
 static enum mr_status next_entry(struct mr_archive *a, struct mr_error *err)
 {
@@ -502,6 +510,9 @@ static enum mr_status next_entry(struct mr_archive *a, struct mr_error *err)
             (result == ARCHIVE_WARN && archive_errno(a->reader) == ENOMEM))
             return fail_archive(a, file_offset(a), err);
         a->n_members++;
+        if (overlaps(a))
+            return mr_fail(err, MR_FORMAT, file_offset(a), ADVICE,
+                "the members of the archive overlap");
         if (archive_entry_filetype(a->entry) != AE_IFREG ||
             archive_entry_hardlink(a->entry) != NULL)
             continue;

@@ -625,6 +625,30 @@ open("x.zip", "wb").write(zip)'
     [[ $stderr == *"cannot read '-' at byte "*": the zip archive's end mark tells of 3 members, and 2 were found$again"* ]]
 }
 
+# Fifty members, each header within the extra field of the one before, and all
+# of the same packed bytes behind them.
+@test "members of a zip that overlap are not unpacked over and over" {
+    python3 -c '
+import struct, zlib
+text = b"\n" * 1000000
+packed = zlib.compress(text, 9)[2:-4]
+sizes = struct.pack("<III", zlib.crc32(text), len(packed), len(text))
+headers, directory = b"", b""
+for i in reversed(range(50)):
+    extra = struct.pack("<HH", 0x9999, len(headers)) + headers
+    fixed = struct.pack("<HHHHH", 20, 0, 8, 0, 33) + sizes
+    headers = (b"PK\3\4" + fixed + struct.pack("<HH", 1, len(extra)) + b"m" +
+        extra)
+    at = struct.pack("<HHHHHII", 1, 0, 0, 0, 0, 0, 35 * i)
+    directory += b"PK\1\2\x14\0" + fixed + at + b"m"
+end = struct.pack("<HHHHIIH", 0, 0, 50, 50, len(directory),
+    len(headers) + len(packed), 0)
+open("x.zip", "wb").write(headers + packed + directory + b"PK\5\6" + end)'
+    run -3 --separate-stderr mr map -o s.mrs x.zip
+    [[ $stderr == '1 partition, 1000000 lines = '* ]]
+    [[ $stderr == *"cannot read 'x.zip' at byte "*': the members of the archive overlap; fetch it again and rerun'* ]]
+}
+
 @test "a zip that was cut is told to be cut short or damaged" {
     events 3000 >a.json
     python3 -c '
