@@ -357,12 +357,12 @@ static enum mr_status add_veiled(const struct mr_coverage *c, const char *name,
         sizeof(*c->failure), compare_to_failure);
     enum mr_status status = MR_OK;
 
-    if (f == NULL)
-        return MR_OK;
+    if (f == NULL || seen[f - c->failure])
+        return MR_OK; /* there is none, or all are there already */
     while (f > c->failure && strcmp(f[-1].name, name) == 0)
         f--;
     for (; status == MR_OK && f < end && strcmp(f->name, name) == 0; f++) {
-        if (!seen[f - c->failure] && !mr_failure_is_pending(f))
+        if (!mr_failure_is_pending(f))
             status =
                 mr_coverage_add_failure(veiled, f->name, f->offset, f->cause);
         seen[f - c->failure] = true;

@@ -481,6 +481,28 @@ static void hundred_thousand_names(void **state)
     mr_coverage_release(&c);
 }
 
+/* All of one name, of which some were read and some were not: to look at each
+ * pair of them would take minutes. */
+static void failures_are_hidden_by_what_was_read(void **state)
+{
+    const size_t n = 100000;
+    struct mr_coverage c = {0}, veiled;
+
+    (void)state;
+    for (size_t i = 0; i < n; i++) {
+        add_partition(&c, 1, "x");
+        assert_int_equal(mr_coverage_add_failure(&c, "x", i, "bad"), MR_OK);
+    }
+    assert_int_equal(
+        mr_coverage_add_failure(&c, "x", MR_NOWHERE, pending), MR_OK);
+    assert_int_equal(mr_coverage_add_failure(&c, "y", 0, "bad"), MR_OK);
+    assert_int_equal(mr_coverage_veiled(&c, &veiled), MR_OK);
+    assert_int_equal(veiled.n_failures, n);
+    assert_string_equal(veiled.failure[n - 1].name, "x");
+    mr_coverage_release(&veiled);
+    mr_coverage_release(&c);
+}
+
 /* Digests of all beginnings, some of which are alike for 8 bytes and more,
  * ascend byte by byte, each with what came with it. */
 static void digests_ascend(void **state)
@@ -553,6 +575,7 @@ int main(void)
         cmocka_unit_test(contradictions_have_one_outcome),
         cmocka_unit_test(sums_add_up),
         cmocka_unit_test(hundred_thousand_names),
+        cmocka_unit_test(failures_are_hidden_by_what_was_read),
         cmocka_unit_test(digests_ascend),
     };
 
