@@ -8,6 +8,9 @@
 #include <string.h>
 
 #define FILL_SHIFT 32 /* in tags[1] */
+/* Groups, the home included, that are looked at before the search goes on
+ * elsewhere.  With ids as they come few users in a million are beyond. */
+#define NEAR 16
 
 void mr_users_release(struct mr_users *u)
 {
@@ -37,10 +40,23 @@ static void put(struct mr_users_group *g, uint64_t hash, uint32_t number)
     g->tags[1] += UINT64_C(1) << FILL_SHIFT;
 }
 
-/* The group after g, the first after the last. */
-static struct mr_users_group *next_of(
-    const struct mr_users *u, struct mr_users_group *g)
+/* Where users go on whose home is full, and what is near it.  Nobody can make
+ * ids up that meet there, too: where the table lies is not known before. */
+static struct mr_users_group *far_of(const struct mr_users *u, uint64_t hash)
 {
+    uint64_t place = (uint64_t)(uintptr_t)u->group / sizeof(*u->group);
+    uint64_t mixed = hash * (place * UINT64_C(0x9e3779b97f4a7c15) | 1);
+
+    return &u->group[(mixed >> 32) * u->n_groups >> 32];
+}
+
+/* The group to look at after g, which is full and was the step-th, from 1 on:
+ * the one behind it, the first after the last. */
+static struct mr_users_group *next_of(const struct mr_users *u,
+    struct mr_users_group *g, uint64_t hash, uint64_t step)
+{
+    if (step == NEAR)
+        return far_of(u, hash);
     return ++g == u->group + u->n_groups ? u->group : g;
 }
 
@@ -57,11 +73,12 @@ static enum mr_status rebuild(struct mr_users *u, uint64_t n_groups)
     u->group = group;
     u->n_groups = n_groups;
     for (uint32_t n = 0; n < u->n; n++) {
-        struct mr_users_group *g = mr_users_home(u, u->user[n].hash);
+        uint64_t hash = u->user[n].hash, step = 0;
+        struct mr_users_group *g = mr_users_home(u, hash);
 
         while (fill_of(g) == MR_USERS_GROUP)
-            g = next_of(u, g);
-        put(g, u->user[n].hash, n);
+            g = next_of(u, g, hash, ++step);
+        put(g, hash, n);
     }
     return MR_OK;
 }
@@ -91,7 +108,7 @@ uint32_t mr_users_add(struct mr_users *u, uint64_t hash)
     struct mr_users_group *g = mr_users_home(u, hash);
     uint64_t tag = mr_users_tag(hash);
 
-    for (;; g = next_of(u, g)) {
+    for (uint64_t step = 1;; g = next_of(u, g, hash, step++)) {
         unsigned fill = fill_of(g);
 
         for (unsigned i = 0; i < fill; i++)

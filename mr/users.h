@@ -10,10 +10,11 @@
  *     group: | 12 tags of 8 bits | fill 32 | 12 numbers of 32 bits |
  *
  * A user belongs into the group that some bits of the hash name, or, where
- * that is full, the next one that is not.  The tag (8 other bits, never 0)
- * finds the place in the group without a branch that depends on which it is.
- * Groups are three quarters full at most, so a user costs 32 bytes in the
- * array and 7 to 9 in the table.  One thread at a time.
+ * that is full, the next one that is not; after a few, which hardly ever are
+ * full unless ids were made to collide, the search goes on elsewhere.  The tag
+ * (8 other bits, never 0) finds the place in the group without a branch that
+ * depends on which it is.  Groups are three quarters full at most, so a user
+ * costs 32 bytes in the array and 7 to 9 in the table.  One thread at a time.
  */
 
 #define MR_USERS_MAX ((UINT32_C(1) << 24) - 1)

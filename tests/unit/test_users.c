@@ -128,6 +128,24 @@ static void users_take_few_bytes(void **state)
     mr_users_release(&users);
 }
 
+/* All of one home: to go past all that are there for each of them would take
+ * minutes. */
+static void users_made_to_collide_are_found(void **state)
+{
+    struct mr_users users = {.n = 0};
+    const uint32_t n = 300000;
+
+    (void)state;
+    for (uint32_t k = 0; k < 2 * n; k++) {
+        uint64_t hash = UINT64_C(0xabcdef1234) << 24 | k % n;
+
+        assert_int_equal(mr_users_reserve(&users, 1), MR_OK);
+        assert_int_equal(mr_users_add(&users, hash), k % n);
+    }
+    assert_int_equal(users.n, n);
+    mr_users_release(&users);
+}
+
 static void users_have_a_limit(void **state)
 {
     struct mr_users users = {.n = 0};
@@ -873,6 +891,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(users_are_numbered_by_first_sight),
         cmocka_unit_test(users_take_few_bytes),
+        cmocka_unit_test(users_made_to_collide_are_found),
         cmocka_unit_test(users_have_a_limit),
         cmocka_unit_test(threads_agree_on_types),
         cmocka_unit_test(types_are_told_apart),
