@@ -213,10 +213,11 @@ static enum mr_status cut_head(struct mr_work_unit *u,
     size_t n;
 
     if (block->too_long) {
+        uint64_t bytes = block->bytes;
+
         u->head.has_end = block->has_end;
-        n = (size_t)block->bytes;
         block->bytes = 0;
-        return fragment_add(&u->head, block->text, n, true, max_line_bytes);
+        return fragment_add(&u->head, block->text, bytes, true, max_line_bytes);
     }
     end = memchr(block->text.p, '\n', block->text.n);
     n = end == NULL ? block->text.n : (size_t)(end - block->text.p) + 1;
@@ -239,11 +240,12 @@ static enum mr_status cut_tail(struct mr_work_unit *u,
     size_t n;
 
     if (block->too_long) {
-        if (block->has_end || block->bytes == 0)
+        uint64_t bytes = block->bytes;
+
+        if (block->has_end || bytes == 0)
             return MR_OK;
-        n = (size_t)block->bytes;
         block->bytes = 0;
-        return fragment_add(&u->tail, block->text, n, true, max_line_bytes);
+        return fragment_add(&u->tail, block->text, bytes, true, max_line_bytes);
     }
     end = mr_lines_last_end(block->text);
     n = end == NULL ? 0 : (size_t)(end - block->text.p) + 1;
