@@ -62,7 +62,8 @@ MR_MUST_CHECK enum mr_status mr_aggregate_settle(struct mr_aggregate *a,
  */
 #define MR_AGGREGATE_SHARDS 256
 
-/** The number of a cell of that day and type; called for cells with users. */
+/** The number of a cell of that day and type; called for cells with users, and
+ * for those of groups whose users have become others'. */
 typedef uint32_t mr_cell_number(void *context, int32_t day, uint32_t type);
 
 /** types: the table that types are numbered by, to which no thread adds any

@@ -70,7 +70,8 @@ static inline uint32_t *mr_cellsets_find(
 struct mr_cell_set *mr_cellsets_new_set(struct mr_cellsets *c, uint64_t key);
 
 /** mr_cellsets_add(c, pool, day, type, number, users): Note that the user of a
- * number below users is in a cell.  MR_NOMEM leaves the sets as they were. */
+ * number below users is in a cell.  MR_NOMEM adds no member, but may leave a
+ * new set that has none. */
 MR_MUST_CHECK static inline enum mr_status mr_cellsets_add(
     struct mr_cellsets *c, struct mr_pool *pool, uint64_t day, uint32_t type,
     uint32_t number, uint32_t users)

@@ -26,7 +26,7 @@ struct mr_found {
 void mr_found_release(struct mr_found *f);
 
 /**
- * mr_found_add(f, batch, most, gap_ms, over, err): Add counts and tuples of a
+ * mr_found_add(f, batch, most, plan, over, err): Add counts and tuples of a
  * batch, which stays as it is.  From most tuples on they go, all that wait,
  * into over, which was empty: the caller hands them to mr_found_stage.  So
  * threads that share f under a lock hold it only for a copy.
