@@ -656,11 +656,6 @@ const uint8_t *mr_usertable_find(
     return slot_hash(slot) == 0 ? NULL : slot + HASH_BYTES;
 }
 
-unsigned mr_usertable_count(const struct mr_usertable *table, unsigned column)
-{
-    return (unsigned)table->column[column].n;
-}
-
 struct mr_span mr_usertable_text(
     const struct mr_usertable *table, unsigned column, unsigned number)
 {

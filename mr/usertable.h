@@ -100,10 +100,6 @@ static inline unsigned mr_usertable_number(
     return entry == NULL ? 0 : mr_get_u16(entry + 2 * (size_t)column);
 }
 
-/** mr_usertable_count(table, column): How many values a column has: numbers
- * from 1 to that. */
-unsigned mr_usertable_count(const struct mr_usertable *table, unsigned column);
-
 /** mr_usertable_text(table, column, number): The text of a number, in the
  * table's memory; p is NULL for 0. */
 struct mr_span mr_usertable_text(

@@ -735,35 +735,6 @@ void mr_zone_hour_span(
     span_out->hour = (int32_t)(hours - (int64_t)span_out->day * 24);
 }
 
-int32_t mr_zone_day(const struct mr_zone *zone, int64_t time_ms)
-{
-    return (int32_t)floor_div(
-        time_ms + mr_zone_offset_ms(zone, time_ms), MR_MS_PER_DAY);
-}
-
-void mr_zone_day_bounds(const struct mr_zone *zone, int32_t day,
-    int64_t *start_ms_out, int64_t *end_ms_out)
-{
-    int64_t from = day * MR_MS_PER_DAY, to = from + MR_MS_PER_DAY;
-    int64_t start = INT64_MAX, end = INT64_MIN;
-    const struct change *c = find(zone, from - OFFSET_MAX_S * 1000);
-
-    for (; c->at_ms < to - OFFSET_MIN_S * 1000; c++) {
-        int64_t a = from - c->offset_ms, b = to - c->offset_ms;
-
-        a = a < c->at_ms ? c->at_ms : a;
-        b = b > c[1].at_ms ? c[1].at_ms : b;
-        if (a < b) {
-            start = start < a ? start : a;
-            end = b;
-        }
-    }
-    if (start > end)
-        start = end = find_gap(zone, from)->at_ms;
-    *start_ms_out = start;
-    *end_ms_out = end;
-}
-
 void mr_zone_range(
     const struct mr_zone *zone, int64_t *first_ms_out, int64_t *end_ms_out)
 {

@@ -97,19 +97,6 @@ void mr_zone_day_span(
 void mr_zone_hour_span(
     const struct mr_zone *zone, int64_t time_ms, struct mr_zone_span *span_out);
 
-/** mr_zone_day(zone, time_ms): The local day alone. */
-int32_t mr_zone_day(const struct mr_zone *zone, int64_t time_ms);
-
-/**
- * mr_zone_day_bounds(zone, day, &start_ms, &end_ms): From the first ms of a
- * local day to the one after its last.  Of a day that never was
- * (2011-12-30 in Samoa) both are the moment at which it was skipped.  With a
- * day of two stretches, what is between them belongs to the next.  The day
- * is from -1 to MR_DAY_END.
- */
-void mr_zone_day_bounds(const struct mr_zone *zone, int32_t day,
-    int64_t *start_ms_out, int64_t *end_ms_out);
-
 /** mr_zone_range(zone, &first_ms, &end_ms): The part of [0, MR_TIME_END_MS)
  * whose local days are in [0, MR_DAY_END); all of it in UTC. */
 void mr_zone_range(

@@ -16,7 +16,6 @@
  *     offset ZONE MS          the offset, local day and hour
  *     span ZONE MS            start and end of the day's stretch, and hour's
  *     utc ZONE MS             a local time's
- *     bounds ZONE DAY         start and end
  *     parse ZONE FORM TEXT    the time in ms, or "no"; FORM is iso8601 or a
  *                             pattern
  *     format ZONE FORM MS     the text
@@ -85,7 +84,7 @@ static int ask_digest(const char *path)
 
 static int ask(const struct mr_zone *zone, char *const *word)
 {
-    int64_t value = strtoll(word[2], NULL, 10), start, end;
+    int64_t value = strtoll(word[2], NULL, 10);
     struct mr_zone_span day, hour;
 
     if (strcmp(word[0], "digest") == 0)
@@ -94,11 +93,6 @@ static int ask(const struct mr_zone *zone, char *const *word)
         return ask_text(zone, word);
     if (strcmp(word[0], "utc") == 0) {
         printf("%" PRId64 "\n", mr_zone_to_utc(zone, value));
-        return 0;
-    }
-    if (strcmp(word[0], "bounds") == 0) {
-        mr_zone_day_bounds(zone, (int32_t)value, &start, &end);
-        printf("%" PRId64 " %" PRId64 "\n", start, end);
         return 0;
     }
     mr_zone_day_span(zone, value, &day);

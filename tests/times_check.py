@@ -77,25 +77,6 @@ def changes(zone):
     return found
 
 
-def bounds(day, zone, marks):
-    """The first and last second of a local day, by looking at each second at
-    which either a day could begin or the clock was changed."""
-    around = [x for x in marks if abs(x - day * DAY_S) < 4 * DAY_S]
-    offsets = {offset_s(x + d, zone) for x in around for d in (-1, 0)}
-    offsets.add(offset_s(max(day * DAY_S, 0), zone))
-    edges = set(around)
-    for offset in offsets:
-        edges |= {day * DAY_S - offset, (day + 1) * DAY_S - offset}
-    date = EPOCH.date() + datetime.timedelta(days=day)
-    inside = [x for x in edges if civil(x, zone).date() == date]
-    ends = [x for x in edges if civil(x - 1, zone).date() == date]
-    if not inside:
-        # Never was: the change that went from the day before to the day after.
-        return next((x, x) for x in around
-                    if civil(x - 1, zone).date() < date < civil(x, zone).date())  # fmt: skip
-    return min(inside), max(ends)
-
-
 def stretch(seconds, zone, marks, unit_s):
     """How long a local day or hour goes on around a moment: over each edge
     behind which it is the same."""
@@ -187,10 +168,6 @@ def ask_zone(q, rng, name, zone, instants):
                 hour = stretch(mark + away, zone, marks, 3600)
                 q.ask("%d %d %d %d" % (day + hour), "span", name,
                       (mark + away) * 1000)  # fmt: skip
-    for mark in marks:
-        for day in range(mark // DAY_S - 1, mark // DAY_S + 2):
-            start, end = bounds(day, zone, marks)
-            q.ask("%d %d" % (start * 1000, end * 1000), "bounds", name, day)
 
 
 def ask_digests(q, folder):
