@@ -109,3 +109,13 @@ enum mr_status mr_outputs_check(const char *output, const char *rejects,
         status = refuse(rejects, "--rejects", "the file of --output, too", err);
     return status;
 }
+
+enum mr_status mr_output_not_manifest(const char *path, const char *option,
+    const char *manifest, struct mr_error *err)
+{
+    struct stat info;
+
+    if (stat(path, &info) != 0 || !is_same(&info, manifest))
+        return MR_OK;
+    return refuse(path, option, "the manifest", err);
+}

@@ -14,6 +14,7 @@
 #include "mr/claimed.h"
 #include "mr/covered.h"
 #include "mr/gather.h"
+#include "mr/outputs.h"
 #include "mr/publish.h"
 #include "mr/report.h"
 #include "mr/result.h"
@@ -302,6 +303,49 @@ static bool is_written(const struct mr_report *report, const char *name)
     return false;
 }
 
+/* That a file of --output, by its name without the suffix and the suffix, is
+ * not the manifest. */
+static enum mr_status check_file(const struct reduction *r, const char *name,
+    const char *suffix, struct mr_error *err)
+{
+    const struct mr_reduce_options *o = r->options;
+    struct mr_buffer path = {0};
+    enum mr_status status =
+        mr_text_printf(&path, "%s/%s%s", o->output, name, suffix);
+
+    if (status == MR_OK)
+        status = mr_buffer_add(&path, "", 1);
+    status = status == MR_OK ? mr_output_not_manifest((const char *)path.p,
+                                   "the manifest or --output", o->manifest, err)
+                             : mr_fail_nomem(err);
+    mr_buffer_release(&path);
+    return status;
+}
+
+/* That nothing that may be written is the manifest: it would be gone, and the
+ * next run could not tell what is missing. */
+static enum mr_status check_outputs(
+    const struct reduction *r, struct mr_error *err)
+{
+    const struct mr_reduce_options *o = r->options;
+    const struct mr_spec *spec = mr_merge_head(r->merge)->spec;
+    enum mr_status status = MR_OK;
+
+    if (o->manifest == NULL)
+        return MR_OK;
+    if (o->merged != NULL)
+        status =
+            mr_output_not_manifest(o->merged, "--merged", o->manifest, err);
+    if (o->output == NULL)
+        return status;
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+        if (status == MR_OK)
+            status = check_file(r, files[i].name, "", err);
+    for (unsigned i = 0; i < spec->n_rollups && status == MR_OK; i++)
+        status = check_file(r, spec->rollup[i].name, ".csv", err);
+    return status;
+}
+
 /* Tables of an earlier run, with other figures, that stand beside the new
  * ones: told, as nobody but their owner knows whether they are to go. */
 static void note_older_files(
@@ -580,6 +624,8 @@ enum mr_status mr_reduce(const struct mr_reduce_options *options,
         status = mr_manifest_read(options->manifest, &r.manifest, err);
     if (status == MR_OK)
         status = open_states(&r, err);
+    if (status == MR_OK)
+        status = check_outputs(&r, err);
     if (status == MR_OK)
         status = make_tallies(&r, err);
     if (status == MR_OK)

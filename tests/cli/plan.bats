@@ -526,6 +526,28 @@ PY
 
 # --- holes without a manifest ----------------------------------------------
 
+@test "a manifest is not written over by what reduce writes" {
+    local options
+    small_lake lake
+    mr map -q -o s.mrs lake >/dev/null
+    mkdir kpis
+    mr plan -q --manifest plan.csv lake >/dev/null
+    cp plan.csv kpis/partitions.csv
+    ln plan.csv plan.mrs
+    for options in '-o kpis --manifest kpis/partitions.csv' \
+        '-o ./kpis --manifest kpis/../kpis/partitions.csv' \
+        '--merged plan.mrs --manifest plan.csv'; do
+        # shellcheck disable=SC2086
+        run --separate-stderr mr reduce $options s.mrs
+        [ "$status" -eq 2 ]
+        [ "$output" = '' ]
+        [[ $stderr == "mr: cannot write '"*"': it is the manifest; name another file for "* ]]
+        cmp plan.csv kpis/partitions.csv
+        [ "$(ls kpis)" = partitions.csv ]
+    done
+    mr reduce -q -o kpis --manifest plan.csv s.mrs >/dev/null
+}
+
 @test "without a manifest holes in the hours of a type are noted" {
     hourly_lake lake
     mr map -q -o whole.mrs lake
