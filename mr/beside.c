@@ -152,10 +152,11 @@ static bool tells_of(
     for (size_t i = 0; i < c->n_partitions && !named; i++)
         for (size_t k = 0; k < c->partition[i].n_names && !named; k++)
             named = strcmp(c->partition[i].name[k], in->name) == 0;
-    /* An archive has partitions for its members, and one of its own, without
-     * bytes. */
+    /* An archive has partitions for its members, if any, and one of its own,
+     * without bytes. */
     return named &&
-           (c->n_partitions > 1 || c->partition[0].stored_bytes == size);
+           (c->n_partitions > 1 || c->partition[0].stored_bytes == size ||
+               mr_partition_is_archive(&c->partition[0]));
 }
 
 /* Add all of a state's coverage to that of the run. */

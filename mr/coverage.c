@@ -253,6 +253,16 @@ static int compare_counts(const void *left, const void *right)
     return compare_numbers(a->cell, b->cell);
 }
 
+bool mr_partition_is_archive(const struct mr_partition *p)
+{
+    struct mr_digest none;
+
+    if (p->stored_bytes > 0 || p->text_bytes > 0 || p->lines > 0)
+        return false;
+    none = mr_digest_bytes("", 0);
+    return memcmp(p->digest.b, none.b, MR_DIGEST_BYTES) != 0;
+}
+
 void mr_partition_renumber(struct mr_partition *p, const uint32_t *number)
 {
     size_t n = p->n_cells + p->n_figures, kept = 0;

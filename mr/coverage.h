@@ -112,6 +112,11 @@ static inline void mr_coverage_prefetch(const struct mr_coverage *c, size_t i)
 void mr_coverage_release(struct mr_coverage *c);
 void mr_partition_release(struct mr_partition *p);
 
+/** mr_partition_is_archive(p): Whether it stands for an archive that was read
+ * to its end: see mr_group_add_archive.  An empty file has nothing in it
+ * either, but the digest of no bytes. */
+bool mr_partition_is_archive(const struct mr_partition *p);
+
 /** mr_partition_renumber(p, number): Give each of p's cells the number that
  * number[] has for it, put them in order, and add up those that got the same
  * one.  Cells of days and types stay before figures. */

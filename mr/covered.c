@@ -18,41 +18,6 @@ struct match {
     uint64_t bytes; /* that were read, where changed: the least */
 };
 
-/* Whether a failure has the name of a member of an archive: O(log n). */
-static bool has_failed_member(const struct mr_coverage *c, const char *archive)
-{
-    size_t low = 0, high = c->n_failures, n = strlen(archive);
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        const char *name = c->failure[middle].name;
-        int order = strncmp(name, archive, n);
-
-        if (order == 0 && name[n] == '/')
-            return true;
-        if (order < 0 || (order == 0 && (uint8_t)name[n] < '/'))
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
-}
-
-/* An archive that was read to its end: see mr_group_add_archive.  An empty
- * file has nothing in it either, and its digest is that of no bytes; so is
- * that of an archive of which no member could be read. */
-static bool is_archive(
-    const struct mr_coverage *c, const struct mr_partition *p)
-{
-    struct mr_digest none;
-
-    if (p->stored_bytes > 0 || p->text_bytes > 0 || p->lines > 0)
-        return false;
-    none = mr_digest_bytes("", 0);
-    return memcmp(p->digest.b, none.b, MR_DIGEST_BYTES) != 0 ||
-           has_failed_member(c, p->name[0]);
-}
-
 static void note_match(struct match *m, const struct mr_partition *p,
     bool archive, uint64_t listed)
 {
@@ -79,10 +44,10 @@ static bool is_member(const struct mr_manifest *manifest, const char *name)
 }
 
 static void match_partition(struct mr_covered *c,
-    const struct mr_coverage *coverage, const struct mr_manifest *manifest,
-    const struct mr_partition *p, struct match *match)
+    const struct mr_manifest *manifest, const struct mr_partition *p,
+    struct match *match)
 {
-    bool listed = false, archive = is_archive(coverage, p);
+    bool listed = false, archive = mr_partition_is_archive(p);
 
     for (size_t i = 0; i < p->n_names; i++) {
         const struct mr_manifest_entry *e =
@@ -193,8 +158,7 @@ enum mr_status mr_covered_compare(const struct mr_coverage *coverage,
     if (match != NULL && c->failure != NULL) {
         for (size_t i = 0; i < coverage->n_partitions; i++) {
             mr_coverage_prefetch(coverage, i);
-            match_partition(
-                c, coverage, manifest, &coverage->partition[i], match);
+            match_partition(c, manifest, &coverage->partition[i], match);
         }
         status = join(c, coverage, manifest, match);
     }

@@ -201,9 +201,13 @@ enum mr_status mr_group_add_archive(
     char *only = (char *)(uintptr_t)name;
     struct mr_partition archive = {.name = &only, .n_names = 1};
     struct mr_partition p = {.n_names = 0};
+    const struct mr_digest none = mr_digest_bytes("", 0);
     struct mr_buffer digests = {0};
     enum mr_status status = MR_OK;
 
+    /* One without members is told from an empty file. */
+    if (group->coverage.n_partitions == 0)
+        status = mr_buffer_add(&digests, none.b, MR_DIGEST_BYTES);
     for (size_t i = 0; i < group->coverage.n_partitions; i++)
         if (status == MR_OK)
             status = mr_buffer_add(&digests,

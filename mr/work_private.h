@@ -177,7 +177,8 @@ MR_MUST_CHECK enum mr_status mr_group_fail(struct mr_group *group,
  * mr_group_add_archive(group, name, err): An archive has been read to its end:
  * note it as a partition of no lines of its own, so that a failure that stands
  * under its name, of a time when it was damaged, is made good.  Its digest is
- * that of its members' digests.  MR_NOMEM.
+ * that of its members' digests; without members it is as with an empty one.
+ * MR_NOMEM.
  */
 MR_MUST_CHECK enum mr_status mr_group_add_archive(
     struct mr_group *group, const char *name, struct mr_error *err);

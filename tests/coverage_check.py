@@ -140,11 +140,7 @@ def expect_coverage(listed, paths):
     for p in partitions:
         archive = isinstance(p.stored, oracle.ReadArchive)
         for name in p.names:
-            # An archive without a readable member looks like an empty file,
-            # but for the failures of its members.
-            whole = archive and (p.stored or any(
-                x.startswith(name + "/") for x in failed))  # fmt: skip
-            sizes[name].append(None if whole else p.stored_bytes)
+            sizes[name].append(None if archive else p.stored_bytes)
         strangers += not any(
             n in listed or any(n.startswith(x + "/") for x in listed)
             for n in p.names

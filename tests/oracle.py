@@ -362,11 +362,12 @@ def archive_members(data, text):
 
 
 class ReadArchive(bytes):
-    """What stands for an archive itself: its members' digests, in order."""
+    """What stands for an archive itself: its members' digests, in order; of
+    one without members as of one with an empty member."""
 
     @classmethod
     def of(cls, members):
-        sums = digests(members) if members else []
+        sums = digests(members or [b""])
         if None in sums:
             return cls(b"archive of " + b"".join(members))
         return cls(b"".join(bytes.fromhex(x) for x in sums))

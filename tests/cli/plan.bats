@@ -501,6 +501,29 @@ PY
     [[ $output == *'manifest    0 of 1 partition, 0.0% of '* ]]
 }
 
+@test "an archive without members is covered, and no empty file" {
+    mkdir lake empty
+    small_lake lake/part
+    python3 -c 'import zipfile; zipfile.ZipFile("lake/none.zip", "w").close()'
+    tar -cf lake/folder.tar empty
+    : >lake/empty.json
+    mr plan -q --manifest m.csv lake >/dev/null
+    mr map -q -o s.mrs lake
+    mr reduce -o kpis --manifest m.csv s.mrs
+    grep -q '^folder.tar,[0-9a-f]*,read,.*,2$' kpis/partitions.csv
+    grep -q '^empty.json,[0-9a-f]*,read,.*,1$' kpis/partitions.csv
+    mr map --beside -q -o tree lake >/dev/null
+    run --separate-stderr mr map --beside -o tree lake
+    [[ $stderr == '5 states were up to date, 0 made, '* ]]
+    mr reduce --manifest m.csv --merged t.mrs tree >/dev/null
+    cmp s.mrs t.mrs
+    # One that is cut to nothing on its way is missing all the same.
+    : >lake/none.zip
+    mr map -q -o cut.mrs lake
+    run -3 --separate-stderr mr reduce --manifest m.csv cut.mrs
+    [[ $output == *'differs     none.zip: not as in the manifest: 0 bytes were read, it lists 22'* ]]
+}
+
 @test "a manifest that is none, or damaged, is refused by its line" {
     small_lake lake
     mr map -q -o s.mrs lake
