@@ -110,12 +110,17 @@ enum mr_status mr_outputs_check(const char *output, const char *rejects,
     return status;
 }
 
-enum mr_status mr_output_not_manifest(const char *path, const char *option,
-    const char *manifest, struct mr_error *err)
+bool mr_output_is(const char *path, const char *other)
 {
     struct stat info;
 
-    if (stat(path, &info) != 0 || !is_same(&info, manifest))
-        return MR_OK;
-    return refuse(path, option, "the manifest", err);
+    return stat(path, &info) == 0 && is_same(&info, other);
+}
+
+enum mr_status mr_output_not_manifest(const char *path, const char *option,
+    const char *manifest, struct mr_error *err)
+{
+    return mr_output_is(path, manifest)
+               ? refuse(path, option, "the manifest", err)
+               : MR_OK;
 }

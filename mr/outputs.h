@@ -28,6 +28,10 @@ MR_MUST_CHECK enum mr_status mr_outputs_check(const char *output,
     const char *rejects, const char *spec_name, const struct mr_spec *spec,
     const struct mr_listing *listing, struct mr_error *err);
 
+/** mr_output_is(path, other): Whether two paths are those of one file, which is
+ * there. */
+bool mr_output_is(const char *path, const char *other);
+
 /** mr_output_not_manifest(path, option, manifest, err): That a file to be
  * written is not the manifest that was read, by this path or by another:
  * MR_USAGE otherwise. */

@@ -346,6 +346,19 @@ static enum mr_status check_outputs(
     return status;
 }
 
+/* Whether a file in the folder of --output is the manifest. */
+static bool is_manifest(const struct mr_reduce_options *o, const char *name)
+{
+    struct mr_buffer path = {0};
+    bool is = o->manifest != NULL &&
+              mr_text_printf(&path, "%s/%s", o->output, name) == MR_OK &&
+              mr_buffer_add(&path, "", 1) == MR_OK &&
+              mr_output_is((const char *)path.p, o->manifest);
+
+    mr_buffer_release(&path);
+    return is;
+}
+
 /* Tables of an earlier run, with other figures, that stand beside the new
  * ones: told, as nobody but their owner knows whether they are to go. */
 static void note_older_files(
@@ -361,7 +374,8 @@ static void note_older_files(
         return;
     while ((entry = readdir(dir)) != NULL) {
         if (!mr_text_ends(entry->d_name, ".csv") ||
-            is_written(report, entry->d_name))
+            is_written(report, entry->d_name) ||
+            is_manifest(r->options, entry->d_name))
             continue;
         if (n++ == 0 || strcmp(entry->d_name, first) < 0)
             (void)snprintf(first, sizeof(first), "%s", entry->d_name);
