@@ -525,6 +525,45 @@ static enum mr_status sum_up(
     return status;
 }
 
+/* Whether a walk from the folder that a state is kept for passes it by.  That
+ * is so only of files that were named, as walks skip these as well. */
+static bool is_passed_by(const struct beside *b, size_t i)
+{
+    const char *name = b->listing.inputs[i].name, *slash;
+
+    if (b->options->output == NULL) {
+        slash = strrchr(b->listing.inputs[i].path, '/');
+        name = slash != NULL ? slash + 1 : b->listing.inputs[i].path;
+    }
+    while (name != NULL) {
+        if (name[0] == '_' ||
+            (name[0] == '.' && name[1] != '/' && name[1] != '\0'))
+            return true;
+        slash = strchr(name, '/');
+        name = slash != NULL ? slash + 1 : NULL;
+    }
+    return false;
+}
+
+/* States that reduce would leave out without a word. */
+static void note_passed_by(const struct beside *b)
+{
+    size_t n = 0, first = 0;
+
+    for (size_t i = 0; i < b->listing.n; i++) {
+        if ((b->task[i].outcome != THERE && b->task[i].outcome != MADE) ||
+            !is_passed_by(b, i))
+            continue;
+        first = n++ == 0 ? i : first;
+    }
+    if (n > 0)
+        mr_note(b->observer,
+            "mr reduce of a folder skips names that begin with '_' or '.', and "
+            "so the state%s of '%s'%s: name %s beside the folder",
+            n == 1 ? "" : "s", b->listing.inputs[first].path,
+            n == 1 ? "" : " and others", n == 1 ? "it" : "them");
+}
+
 /* What has failed, if anything. */
 static enum mr_status tell_failure(const struct beside *b, struct mr_error *err)
 {
@@ -579,6 +618,8 @@ enum mr_status mr_beside(const struct mr_beside_options *options,
     omp_set_dynamic(0);
     b.threads = mr_threads(options->threads);
     status = run(&b, sink, counts_out, result_out, err);
+    if (status == MR_OK)
+        note_passed_by(&b);
     if (status == MR_OK)
         mr_note_no_event(
             observer, &b.plan->spec, &result_out->totals, "", NULL);

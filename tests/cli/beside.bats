@@ -163,6 +163,21 @@ same_as_map() {
     [ "$there-$made" = 4-0 ]
 }
 
+@test "states that reduce of a folder would pass by are told of" {
+    mkdir -p .in/_part
+    event 1709287200000 ann >.x.json
+    event 1709287200000 bob >y.json
+    event 1709287200000 cyd >.in/_part/z.json
+    beside .x.json y.json .in/_part/z.json
+    [ "$status" -eq 0 ]
+    [[ $stderr == *"note: mr reduce of a folder skips names that begin with '_' or '.', and so the state of '.x.json': name it beside the folder"* ]]
+    beside -o tree .in/_part/z.json ./y.json .x.json
+    [ "$status" -eq 0 ]
+    [[ $stderr == *"and so the states of '.in/_part/z.json' and others: name them beside the folder"* ]]
+    beside -o tree ./y.json .in
+    [[ $stderr != *note* ]]
+}
+
 @test "names without a place of their own are refused" {
     landing
     event 1709287200000 ann >x.json
