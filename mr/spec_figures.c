@@ -362,6 +362,24 @@ static enum mr_status load_rollup_name(struct mr_spec_loader *l,
     return MR_OK;
 }
 
+/* What a group is told by is told from its figures in kpis.json, too, where
+ * these have their own names, whatever the columns are called. */
+static enum mr_status check_members(struct mr_spec_loader *l,
+    const struct mr_yaml_node *node, const struct mr_rollup *r)
+{
+    for (unsigned i = 0; i < r->n_by; i++) {
+        const char *name = r->by[i].name;
+
+        if (strcmp(name, "events") == 0 ||
+            (strcmp(name, "users") == 0 && (r->users & MR_USERS_EXACT)) ||
+            (strcmp(name, "users_estimate") == 0 &&
+                (r->users & MR_USERS_ESTIMATE)))
+            return mr_yaml_fail(l->err, node, "give the column another name",
+                "kpis.json has a figure of the name '%s'", name);
+    }
+    return MR_OK;
+}
+
 /* The heads of all columns differ; an estimate's is made of users_as. */
 static enum mr_status check_heads(struct mr_spec_loader *l,
     const struct mr_yaml_node *node, const struct mr_rollup *r)
@@ -388,7 +406,7 @@ static enum mr_status check_heads(struct mr_spec_loader *l,
                     "two columns of the name '%s'", head[i]);
         }
     }
-    return MR_OK;
+    return check_members(l, node, r);
 }
 
 static enum mr_status load_rollup_columns(

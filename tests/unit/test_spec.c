@@ -629,6 +629,11 @@ static void test_refused_rollups(void **state)
             "line 1, column 31: 'by': a second column of the name 'day'", ""},
         {"rollups: [{name: a, by: [{events: type}]}]\n",
             "two columns of the name 'events'", "another name"},
+        {"rollups:\n  - {name: r, by: [{events: type}], events_as: hits}\n",
+            "kpis.json has a figure of the name 'events'", "another name"},
+        {"rollups:\n  - {name: r, by: [{users_estimate: type}], users: both, "
+         "users_as: visitors}\n",
+            "kpis.json has a figure of the name 'users_estimate'", ""},
         {"rollups: [{name: a, by: [{u: day}], users_as: u}]\n",
             "two columns of the name 'u'", ""},
         {"rollups: [{name: a, by: [u_estimate], users_as: u, users: both}]\n",
