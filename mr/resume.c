@@ -90,6 +90,20 @@ static void note_refused(
     mr_note(observer, "%s", text);
 }
 
+/* What is there already cannot be looked for: nothing is left out then. */
+static void note_unseen(
+    const struct mr_observer *observer, const struct mr_error *why)
+{
+    char text[1024];
+
+    if (why->status != MR_IO)
+        return; /* there is nothing */
+    mr_error_format(why, text, sizeof(text));
+    mr_note(observer,
+        "files that were read before are not looked for, and read again: %s",
+        text);
+}
+
 void mr_resume_note_temporary(
     const char *folder, const struct mr_observer *observer)
 {
@@ -401,12 +415,14 @@ enum mr_status mr_resume_open(const char *folder, const struct mr_spec *spec,
      * there is to say of it will be said when it is written to. */
     status =
         is_folder(folder) ? mr_state_list_build(&only, 1, &list, &why) : MR_IO;
-    if (status == MR_NOMEM)
+    if (status == MR_NOMEM) {
         *err = why;
-    else if (status == MR_OK)
+    } else if (status == MR_OK) {
         status = open_states(r, &list, observer, err);
-    else
+    } else {
+        note_unseen(observer, &why);
         status = MR_OK;
+    }
     mr_state_list_release(&list);
     if (status != MR_OK) {
         mr_resume_free(r);

@@ -222,6 +222,23 @@ begin() {
     cmp "$output" whole.mrs
 }
 
+@test "where the folder cannot be looked through, all is read, and that is told" {
+    [ "$(id -u)" -ne 0 ] || need setpriv
+    four_files
+    mr map -q -o out a.json
+    mkdir out/shut
+    chmod 000 out/shut
+    run --separate-stderr powerless "$MR" map -o out a.json b.json c.json d.json
+    chmod 755 out/shut
+    [ "$status" -eq 0 ]
+    [[ $stderr == *"mr: note: files that were read before are not looked for, and read again: "*"'out/shut': Permission denied; check its permissions"* ]]
+    cmp "$output" whole.mrs
+    # A folder that is not there yet has nothing to tell of.
+    run --separate-stderr mr map -o new a.json
+    [ "$status" -eq 0 ]
+    [[ $stderr != *'looked for'* ]]
+}
+
 @test "a file that has changed under its name is read, and noted" {
     four_files
     mr map -q -o out a.json b.json >/dev/null
