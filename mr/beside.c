@@ -529,20 +529,10 @@ static enum mr_status sum_up(
  * is so only of files that were named, as walks skip these as well. */
 static bool is_passed_by(const struct beside *b, size_t i)
 {
-    const char *name = b->listing.inputs[i].name, *slash;
+    const struct mr_input *in = &b->listing.inputs[i];
 
-    if (b->options->output == NULL) {
-        slash = strrchr(b->listing.inputs[i].path, '/');
-        name = slash != NULL ? slash + 1 : b->listing.inputs[i].path;
-    }
-    while (name != NULL) {
-        if (name[0] == '_' ||
-            (name[0] == '.' && name[1] != '/' && name[1] != '\0'))
-            return true;
-        slash = strchr(name, '/');
-        name = slash != NULL ? slash + 1 : NULL;
-    }
-    return false;
+    return mr_text_is_hidden(
+        b->options->output == NULL ? mr_text_last(in->path) : in->name);
 }
 
 /* States that reduce would leave out without a word. */

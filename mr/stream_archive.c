@@ -420,19 +420,7 @@ static enum mr_status check_end(struct mr_archive *a, struct mr_error *err)
  * lie beside the files that they were made of. */
 static bool is_hidden(const char *path)
 {
-    if (mr_text_ends(path, MR_STATE_SUFFIX))
-        return true;
-    while (*path != '\0') {
-        size_t n = strcspn(path, "/");
-        bool dots = (n == 1 && path[0] == '.') ||
-                    (n == 2 && path[0] == '.' && path[1] == '.');
-
-        if (n > 0 && !dots && (path[0] == '.' || path[0] == '_'))
-            return true;
-        path += n;
-        path += strspn(path, "/");
-    }
-    return false;
+    return mr_text_ends(path, MR_STATE_SUFFIX) || mr_text_is_hidden(path);
 }
 
 /* The name of a member, without "." components and needless slashes. */

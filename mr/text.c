@@ -158,3 +158,18 @@ enum mr_status mr_text_printf(struct mr_buffer *out, const char *format, ...)
     out->n += (size_t)n;
     return MR_OK;
 }
+
+bool mr_text_is_hidden(const char *path)
+{
+    while (*path != '\0') {
+        size_t n = strcspn(path, "/");
+        bool dots = (n == 1 && path[0] == '.') ||
+                    (n == 2 && path[0] == '.' && path[1] == '.');
+
+        if (n > 0 && !dots && (path[0] == '.' || path[0] == '_'))
+            return true;
+        path += n;
+        path += strspn(path, "/");
+    }
+    return false;
+}

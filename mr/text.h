@@ -51,6 +51,10 @@ static inline const char *mr_text_last(const char *path)
     return slash == NULL ? path : slash + 1;
 }
 
+/** mr_text_is_hidden(path): Whether a component begins with '_' or '.', as
+ * walks over folders skip them; "." and ".." are none. */
+bool mr_text_is_hidden(const char *path);
+
 /** A span of a C string. */
 static inline struct mr_span mr_text_span(const char *s)
 {
