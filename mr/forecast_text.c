@@ -222,12 +222,12 @@ static void put_estimates(struct writer *w, const struct mr_forecast *f)
                "most for as many\n            more as there are bytes more\n");
 }
 
-static void put_days(
-    struct writer *w, const struct group *list, size_t n, bool has_days)
+static void put_days(struct writer *w, const struct group *list, size_t n)
 {
     char day[MR_DAY_TEXT];
 
-    if (!has_days)
+    /* None are listed, or no name tells one. */
+    if (n == 0 || (n == 1 && !list[0].first->has_day))
         return;
     PUT(w, "\n%-10s  %10s  %16s  %5s\n", "day", "partitions", "bytes", "types");
     for (size_t i = 0; i < n; i++) {
@@ -240,10 +240,9 @@ static void put_days(
 }
 
 /* The largest first. */
-static void put_types(
-    struct writer *w, struct group *list, size_t n, bool has_types)
+static void put_types(struct writer *w, struct group *list, size_t n)
 {
-    if (!has_types)
+    if (n == 0 || (n == 1 && list[0].first->type.p == NULL))
         return;
     qsort(list, n, sizeof(*list), by_bytes_down);
     PUT(w, "\n%10s  %16s  %s\n", "partitions", "bytes", "type");
@@ -291,9 +290,8 @@ enum mr_status mr_forecast_table(
         put_counts(&w, f, day, n_days, type, n_types);
         put_sample(&w, f);
         put_estimates(&w, f);
-        put_days(&w, day, n_days, n_days > 1 || day[0].first->has_day);
-        put_types(
-            &w, type, n_types, n_types > 1 || type[0].first->type.p != NULL);
+        put_days(&w, day, n_days);
+        put_types(&w, type, n_types);
         put_parts(&w, f);
     } else {
         w.status = MR_NOMEM;

@@ -274,6 +274,11 @@ PY
     [ "$status" -eq 2 ]
     mkdir lake
     ln -s nowhere lake/link
+    # Alone, it leaves nothing to tell but that.
+    run --separate-stderr mr plan lake
+    [ "$status" -eq 3 ]
+    [[ $output == *'partitions  0, 0 bytes'*'sample      none'* ]]
+    [[ $stderr == *"cannot read 'link': No such file or directory"*PARTIAL* ]]
     event '2024-03-01 10:00' ann >lake/a.json
     run --separate-stderr mr plan lake
     [ "$status" -eq 3 ]
