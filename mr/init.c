@@ -584,7 +584,7 @@ static enum mr_status read_by(
 
         if (block.text.n == 0)
             continue;
-        status = mr_mapper_open(&mapper, r->sample[i].name, &preface);
+        status = mr_mapper_open(&mapper, r->sample[i].name, &preface, err);
         if (status == MR_OK)
             status =
                 mr_mapper_parse(&mapper, &block, &preface, &batch, NULL, err);

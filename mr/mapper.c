@@ -39,6 +39,15 @@ void mr_mapper_release(struct mr_mapper *m)
     memset(m, 0, sizeof(*m));
 }
 
+static enum mr_status too_many_types(struct mr_error *err)
+{
+    return mr_fail(err, MR_LIMIT, MR_NOWHERE,
+        "check that the spec's type field is not an id; or lower max_groups of "
+        "its rollups",
+        "more than %u event types and groups of rollups",
+        (unsigned)MR_TYPES_MAX);
+}
+
 /* What the name tells of day and type. */
 static enum mr_status hint_place(
     struct mr_mapper *m, const char *name, struct mr_folder_hint *hint)
@@ -83,8 +92,8 @@ static enum mr_status want_folders(
     return status;
 }
 
-enum mr_status mr_mapper_open(
-    struct mr_mapper *m, const char *name, struct mr_preface *preface_out)
+enum mr_status mr_mapper_open(struct mr_mapper *m, const char *name,
+    struct mr_preface *preface_out, struct mr_error *err)
 {
     struct mr_folder_hint *hint = &preface_out->folders;
     enum mr_status status;
@@ -97,7 +106,9 @@ enum mr_status mr_mapper_open(
     status = hint_place(m, name, hint);
     if (status == MR_OK && m->plan->figures.n_folders > 0)
         status = want_folders(m, name, hint);
-    return status;
+    if (status == MR_LIMIT)
+        return too_many_types(err);
+    return status == MR_OK ? MR_OK : mr_fail_nomem(err);
 }
 
 enum mr_status mr_mapper_header(struct mr_mapper *m,
@@ -195,15 +206,6 @@ static int take_record(struct mr_mapper *m, const struct mr_record *record,
     }
     batch->blank++;
     return MR_EVENT_OK;
-}
-
-static enum mr_status too_many_types(struct mr_error *err)
-{
-    return mr_fail(err, MR_LIMIT, MR_NOWHERE,
-        "check that the spec's type field is not an id; or lower max_groups of "
-        "its rollups",
-        "more than %u event types and groups of rollups",
-        (unsigned)MR_TYPES_MAX);
 }
 
 /* A block that is one line, and no event. */

@@ -35,12 +35,12 @@ MR_MUST_CHECK enum mr_status mr_mapper_init(struct mr_mapper *m,
     struct mr_error *err);
 void mr_mapper_release(struct mr_mapper *m);
 
-/** mr_mapper_open(m, name, preface): Begin a preface: read date=, day=, dt=,
- * type=, event_type= folders of a name, and those that the plan wants; of
+/** mr_mapper_open(m, name, preface, err): Begin a preface: read date=, day=,
+ * dt=, type=, event_type= folders of a name, and those that the plan wants; of
  * several of one kind the last.  The preface has no scope of groups yet, and is
- * good as long as m opens no other. */
-MR_MUST_CHECK enum mr_status mr_mapper_open(
-    struct mr_mapper *m, const char *name, struct mr_preface *preface_out);
+ * good as long as m opens no other.  MR_LIMIT for a type too many. */
+MR_MUST_CHECK enum mr_status mr_mapper_open(struct mr_mapper *m,
+    const char *name, struct mr_preface *preface_out, struct mr_error *err);
 
 /** mr_mapper_needs_header(m, preface): Whether blocks must be shown to
  * mr_mapper_header, before they are parsed, until it has found the header. */

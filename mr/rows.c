@@ -333,11 +333,12 @@ static enum mr_status fail_input(struct run *r, struct job *job,
 }
 
 /* The preface of the partition, as the job's own. */
-static enum mr_status open_preface(struct thread *t, struct job *job)
+static enum mr_status open_preface(
+    struct thread *t, struct job *job, struct mr_error *err)
 {
     struct mr_buffer old = job->folders;
-    enum mr_status status =
-        mr_mapper_open(&t->mapper, mr_stream_name(job->stream), &job->preface);
+    enum mr_status status = mr_mapper_open(
+        &t->mapper, mr_stream_name(job->stream), &job->preface, err);
 
     job->folders = t->mapper.folders;
     t->mapper.folders = old;
@@ -366,7 +367,7 @@ static enum mr_status next_partition(
     job->start = spool_bytes(&job->rows);
     if (mr_cutter_init(&job->cutter, &r->plan, job->stream, err) != MR_OK)
         return err->status;
-    return open_preface(t, job) == MR_OK ? MR_OK : mr_fail_nomem(err);
+    return open_preface(t, job, err);
 }
 
 /* Read a block, and take the header row off it if it has that.  An error is

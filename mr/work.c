@@ -111,11 +111,9 @@ static enum mr_status map_partition(struct mr_worker *t, size_t input,
 {
     struct mr_job job;
     enum mr_status status = mr_job_begin(t, input, mr_stream_name(stream),
-        is_member ? NULL : &group->passed, &job);
+        is_member ? NULL : &group->passed, &job, err);
 
-    if (status != MR_OK) {
-        status = mr_fail_nomem(err);
-    } else {
+    if (status == MR_OK) {
         mr_job_read(t, &job, stream);
         status = mr_group_add(t, group, &job, stream, err);
     }

@@ -709,8 +709,10 @@ static void keep_sum(struct mr_batch *kept, struct mr_batch *sum)
 }
 
 enum mr_status mr_job_begin(struct mr_worker *t, size_t input, const char *name,
-    uint64_t *passed, struct mr_job *job_out)
+    uint64_t *passed, struct mr_job *job_out, struct mr_error *err)
 {
+    enum mr_status status;
+
     *job_out = (struct mr_job){.work = t->work,
         .input = input,
         .name = name,
@@ -719,10 +721,9 @@ enum mr_status mr_job_begin(struct mr_worker *t, size_t input, const char *name,
     memset(&t->job_sum, 0, sizeof(t->job_sum));
     pthread_mutex_init(&job_out->lock, NULL);
     mr_type_scope_clear(t->groups);
-    if (mr_mapper_open(&t->mapper, name, &job_out->preface) != MR_OK)
-        return MR_NOMEM;
+    status = mr_mapper_open(&t->mapper, name, &job_out->preface, err);
     job_out->preface.groups = t->groups;
-    return MR_OK;
+    return status;
 }
 
 void mr_job_end(struct mr_worker *t, struct mr_job *job)

@@ -131,11 +131,12 @@ void mr_worker_tell(struct mr_worker *t);
 
 /* ---- a partition: work_job.c ---- */
 
-/** mr_job_begin(t, input, name, passed, job): Begin a partition of an input.
- * name and passed stay the caller's, as long as the job.  MR_NOMEM; the job is
- * to be ended in any case. */
+/** mr_job_begin(t, input, name, passed, job, err): Begin a partition of an
+ * input.  name and passed stay the caller's, as long as the job.  Errors as of
+ * mr_mapper_open; the job is to be ended in any case. */
 MR_MUST_CHECK enum mr_status mr_job_begin(struct mr_worker *t, size_t input,
-    const char *name, uint64_t *passed, struct mr_job *job_out);
+    const char *name, uint64_t *passed, struct mr_job *job_out,
+    struct mr_error *err);
 
 /** mr_job_read(t, job, stream): Read it to its end, or to its failure, with
  * the help of all threads that have nothing else to do.  Then no unit of it

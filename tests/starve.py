@@ -3,9 +3,9 @@
 
 Usage: starve.py [--jobs N] [--keep FOLDER] [--only SCENARIO]...
 
-The n-th allocation fails, for all n of map, reduce and inspect (with two
-threads, where it is another one each time, and for the other ways to map, for
-every fourth); and for every fourth with all after it.  What may come of it is
+The n-th allocation fails, for all n of map, reduce, inspect, rows and init
+(with two threads, where it is another one each time, for plan and the other
+ways to map, for every fourth); and for every fourth with all after it.  What may come of it is
 
 - exit 7 with a message, and nothing under a final name that was not there
   before, but for outputs that are written one after the other;
@@ -24,7 +24,9 @@ import os
 import shutil
 import subprocess
 
-from faults import DONE, RESOURCES, Scenario, Wrong, contents, drive, is_temporary
+from faults import (
+    DONE, RESOURCES, Scenario, Wrong, contents, drive, event, is_temporary
+)  # fmt: skip
 
 SENTENCE = "out of memory; free some memory or use fewer threads, and rerun"
 OWN_ENDS = {
@@ -201,11 +203,22 @@ def scenarios(bench):
         "plan", ("plan", "-j", "1", "--manifest", "m.csv", "lake"),
         prints=False,
     )  # fmt: skip
+    yield Scenario(
+        "rows",
+        ("rows", "-j", "1", "--rejects", "rejects.gz", "-o", "rows.csv",
+         "lake"),
+    )  # fmt: skip
+    yield Scenario("rows with 2 threads", ("rows", "-j", "2", "lake"))
+    typed = os.path.join("typed", "type=click", "c.json")
+    yield Scenario(
+        "init", ("init", "-o", "spec.yaml", "lake", "typed"),
+        before={typed: event(1, "click", 1, 1709287200000).encode()},
+    )  # fmt: skip
 
 
 def trials_of(bench, scenario):
     sated = Sated(bench, scenario)
-    whole = scenario.name in ("map", "reduce", "inspect")
+    whole = scenario.name in ("map", "reduce", "inspect", "rows", "init")
     for number in range(1, sated.calls + 1, 1 if whole else 4):
         yield Trial(bench, scenario, sated, number, False)
     for number in range(1, sated.calls + 1, 4):

@@ -101,7 +101,7 @@ static void folders_hint(void **state)
     open_mapper(false);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         assert_int_equal(
-            mr_mapper_open(&mapper, table[i].name, &preface), MR_OK);
+            mr_mapper_open(&mapper, table[i].name, &preface, NULL), MR_OK);
         if (strstr(table[i].name, "1969") != NULL) {
             /* Of any year: no event is of that day. */
             assert_true(preface.folders.has_day);
@@ -123,9 +123,33 @@ static void folders_hint(void **state)
     /* As long as a type can be, and longer. */
     for (int n = 1024; n <= 1025; n++) {
         snprintf(name, sizeof name, "type=%0*d/x", n, 7);
-        assert_int_equal(mr_mapper_open(&mapper, name, &preface), MR_OK);
+        assert_int_equal(mr_mapper_open(&mapper, name, &preface, NULL), MR_OK);
         assert_int_equal(preface.folders.has_type, n == 1024);
     }
+    close_mapper();
+}
+
+static void a_folder_can_be_a_type_too_many(void **state)
+{
+    struct mr_preface preface;
+    struct mr_error err = {.status = MR_OK};
+    char text[16];
+
+    (void)state;
+    open_mapper(false);
+    for (uint32_t k = 0; k < MR_TYPES_MAX; k++) {
+        struct mr_span span = {(const uint8_t *)text,
+            (size_t)snprintf(text, sizeof text, "%x", (unsigned)k)};
+        uint32_t id;
+
+        if (mr_type_id(mapper.types, MR_TEXT_TYPE, span, &id) != MR_OK)
+            fail();
+    }
+    assert_int_equal(
+        mr_mapper_open(&mapper, "type=ff/f", &preface, &err), MR_OK);
+    assert_int_equal(
+        mr_mapper_open(&mapper, "type=more/f", &preface, &err), MR_LIMIT);
+    assert_non_null(strstr(err.cause, "more than 2097152 event types"));
     close_mapper();
 }
 
@@ -287,8 +311,8 @@ static void lines_are_counted(void **state)
         uint64_t offset = any(2) ? 0 : any(UINT64_C(1) << 40);
 
         open_mapper(want_rejects);
-        assert_int_equal(
-            mr_mapper_open(&mapper, "date=2022-01-09/type=login/f", &preface),
+        assert_int_equal(mr_mapper_open(&mapper, "date=2022-01-09/type=login/f",
+                             &preface, NULL),
             MR_OK);
         for (unsigned k = (unsigned)any(5); k > 0; k--) {
             struct mr_line_block b = {.offset = offset};
@@ -336,7 +360,8 @@ static void hints_are_not_needed(void **state)
         b.text.n = (size_t)snprintf(
             text, sizeof text, EVENT("\"user_id\":1") "\n", "login", 1ull);
         b.text.p = (const uint8_t *)text;
-        assert_int_equal(mr_mapper_open(&mapper, names[k], &preface), MR_OK);
+        assert_int_equal(
+            mr_mapper_open(&mapper, names[k], &preface, NULL), MR_OK);
         assert_int_equal(
             mr_mapper_parse(&mapper, &b, &preface, &batch, NULL, NULL), MR_OK);
         assert_int_equal(batch.lines, 1);
@@ -534,6 +559,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folders_hint),
+        cmocka_unit_test(a_folder_can_be_a_type_too_many),
         cmocka_unit_test(lines_are_counted),
         cmocka_unit_test(hints_are_not_needed),
         cmocka_unit_test(long_lines_are_cut_alike),
