@@ -53,8 +53,10 @@ static void say_summary(struct console *c, const struct mr_result *r)
     console_say(c, "state of %s: %s", state, r->path);
 }
 
-/* A signal ended the run: what there is of it. */
-static int say_stopped(struct console *c, const struct mr_result *r)
+/* A signal ended the run: what there is of it.  Rejected lines can only be
+ * had by reading (again). */
+static int say_stopped(
+    struct console *c, const struct options *options, const struct mr_result *r)
 {
     const char *path = r->path;
 
@@ -66,8 +68,10 @@ static int say_stopped(struct console *c, const struct mr_result *r)
     } else {
         console_error(c,
             "stopped by signal %d; what has been read is in '%s', and %" PRIu64
-            " file%s left: run the same command again to go on",
-            console_signal(), path, r->left, r->left == 1 ? " is" : "s are");
+            " file%s left: run the same command again%s",
+            console_signal(), path, r->left, r->left == 1 ? " is" : "s are",
+            options->rejects == NULL ? " to go on"
+                                     : ", which for --rejects reads all files");
     }
     return EXIT_SIGNAL + console_signal();
 }
@@ -191,7 +195,7 @@ int cmd_map(const struct options *options, struct console *console)
         return map_beside(options, console);
     status = mr_map(&map, &console->observer, &result, &err);
     if (status == MR_STOPPED && console->out_errno == 0) {
-        code = say_stopped(console, &result);
+        code = say_stopped(console, options, &result);
         print_states(console, &result);
         mr_result_release(&result);
         return code;
@@ -200,9 +204,10 @@ int cmd_map(const struct options *options, struct console *console)
         code = command_failed(console, status, &err);
         if (result.path[0] != '\0')
             console_say(console,
-                "what was read before is in '%s': the same command goes on "
-                "from there",
-                result.path);
+                "what was read before is in '%s': the same command %s",
+                result.path,
+                options->rejects == NULL ? "goes on from there"
+                                         : "reads it again for --rejects");
         mr_result_release(&result);
         return code;
     }

@@ -436,6 +436,16 @@ static enum mr_status publish_part(
     return status;
 }
 
+/* Give the file of rejected lines its name, before a state that is to be
+ * seen only with it. */
+static enum mr_status finish_rejects(struct mr_map_run *m, struct mr_error *err)
+{
+    struct mr_reject_file *rejects = m->w->rejects;
+
+    m->w->rejects = NULL;
+    return rejects == NULL ? MR_OK : mr_reject_file_finish(rejects, err);
+}
+
 static enum mr_status run(
     struct mr_map_run *m, struct mr_result *result, struct mr_error *err)
 {
@@ -451,6 +461,8 @@ static enum mr_status run(
         return status;
     status = read_all(m, err);
     if (status == MR_OK)
+        status = finish_rejects(m, err);
+    if (status == MR_OK)
         return publish(m, result, err);
     return status == MR_STOPPED && m->in_folder ? publish_part(m, result, err)
                                                 : status;
@@ -462,7 +474,6 @@ enum mr_status mr_map(const struct mr_map_options *options,
 {
     struct mr_map_run m = {.w = calloc(1, sizeof(*m.w)), .options = options};
     double start = mr_clock();
-    struct mr_reject_file *rejects;
     enum mr_status status;
 
     memset(result_out, 0, sizeof(*result_out));
@@ -477,12 +488,7 @@ enum mr_status mr_map(const struct mr_map_options *options,
         mr_state_writer_abort(m.writer);
     if (status != MR_OK)
         memcpy(result_out->path, m.checkpoint, sizeof(m.checkpoint));
-    rejects = m.w->rejects;
-    m.w->rejects = NULL;
-    if (status == MR_OK && rejects != NULL)
-        status = mr_reject_file_finish(rejects, err);
-    else
-        mr_reject_file_abort(rejects);
+    mr_reject_file_abort(m.w->rejects);
     if (status == MR_OK)
         mr_note_no_event(observer, &m.w->plan.spec, &result_out->totals, "",
             options->rejects);

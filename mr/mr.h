@@ -120,7 +120,7 @@ struct mr_map_options {
 /**
  * mr_map(options, observer, result, err): Partitions to one state file.
  * MR_OK even when partitions could not be read: result->totals.failures
- * counts them.  On failure nothing stands under the final names, but for the
+ * counts them.  On failure nothing stands under the output's name, but for the
  * last checkpoint, whose path is result->path then.  Release the result in
  * any case.
  *

@@ -931,7 +931,7 @@ static enum mr_status write_header(struct run *r, struct mr_error *err)
     return status;
 }
 
-/* Give the files their names. */
+/* Give the files their names, the output last: where it is, all is. */
 static enum mr_status finish(
     struct run *r, enum mr_status status, struct mr_error *err)
 {
@@ -940,14 +940,14 @@ static enum mr_status finish(
 
     r->publish = NULL;
     r->rejects = NULL;
-    if (status == MR_OK && publish != NULL)
-        status = mr_publish_commit(publish, NULL, err);
-    else
-        mr_publish_abort(publish);
     if (status == MR_OK && rejects != NULL)
         status = mr_reject_file_finish(rejects, err);
     else
         mr_reject_file_abort(rejects);
+    if (status == MR_OK && publish != NULL)
+        status = mr_publish_commit(publish, NULL, err);
+    else
+        mr_publish_abort(publish);
     return status;
 }
 

@@ -205,6 +205,7 @@ class Scenario:
         self.name, self.args = name, args
         self.before, self.merge = before or {}, merge
         self.apart, self.prints, self.step = apart, prints, step
+        self.reads = merge or args[0] == "rows"
         self.settings = {"MR_FAULT_SHARE": 1} if share else {}
         if clock:
             self.settings["MR_FAULT_CLOCK"] = 1
@@ -395,11 +396,12 @@ class Trial:
             return "exit 130"
         if done.returncode in (TRY_AGAIN, RESOURCES):
             self.check_sentence(done.stderr, struck)
+            self.check_no_rows(folder, struck)
             return "exit %d" % done.returncode
         if done.returncode == DONE:
             self.check_done(folder, done)
             return "exit 0"
-        if done.returncode == PARTIAL and self.scenario.merge:
+        if done.returncode == PARTIAL and self.scenario.reads:
             # What has been read is whole whether or not closing it fails.
             if call != "close":
                 self.check_sentence(done.stderr, struck)
@@ -434,17 +436,19 @@ class Trial:
                 self.bench.must(folder, "inspect", path)
             elif path.endswith(".claim"):
                 pass  # says nothing but who has begun with what
-            elif path == "rejects.gz":
-                self.check_rejects(data)
+            elif path in ("rejects.gz", "rows.csv"):
+                self.check_lines(path, data)
             else:
                 raise Wrong("'%s' is neither the old nor the new one" % path)
 
-    def check_rejects(self, data):
+    def check_lines(self, path, data):
         """Those of a run that could not read some partitions: no other lines
         than undisturbed, and none cut."""
-        whole = gzip.decompress(self.sound.files["rejects.gz"]).splitlines()
-        if set(gzip.decompress(data).splitlines()) - set(whole):
-            raise Wrong("'rejects.gz' has other lines")
+        whole = self.sound.files[path]
+        if path.endswith(".gz"):
+            whole, data = gzip.decompress(whole), gzip.decompress(data)
+        if set(data.splitlines()) - set(whole.splitlines()):
+            raise Wrong("'%s' has other lines" % path)
 
     def check_sentence(self, said, path):
         """Somewhere it names the file: by path, as a partition, by the
@@ -463,6 +467,13 @@ class Trial:
             if line.startswith("mr: ") and any(x in line for x in names if x):
                 return
         raise Wrong("nothing names '%s': %s" % (path, said))
+
+    def check_no_rows(self, folder, path):
+        """Rows have their name only if all has been done but to make that
+        itself sure: to see them is to have the rejected lines, too."""
+        last = "./rows.csv", ".", "(stdout)"
+        if "rows.csv" in contents(folder) and path not in last:
+            raise Wrong("'rows.csv' is there, but not '%s'" % path)
 
     def check_done(self, folder, done):
         if self.scenario.merge:
@@ -534,6 +545,9 @@ def scenarios(bench):
         "plan", ("plan", "-j", "1", "--manifest", "m.csv", "lake"),
         prints=False,
     )  # fmt: skip
+    yield Scenario(
+        "rows", ("rows", "-j", "1") + rejects + ("-o", "rows.csv", "lake")
+    )
     reduction = (
         "reduce", "-j", "1", "-o", "kpis", "--merged", "merged.mrs",
         "--format", "json", "states"

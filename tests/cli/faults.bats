@@ -313,6 +313,32 @@ share() {
     mr reduce -q -o kpis disk/states >/dev/null
 }
 
+# unnamed COMMAND...: Run with the renaming of r.jsonl refused.
+unnamed() {
+    local number
+    MR_FAULT_LOG=calls tampered "$@" 2>/dev/null
+    number=$(awk '$2 == "rename" && $3 == "./r.jsonl" { print $1 }' calls)
+    rm -rf calls r.jsonl s.mrs states rows.csv
+    MR_FAULT_AT=$number MR_FAULT_KIND=EIO run tampered "$@"
+    [ "$status" -eq 5 ]
+    [ "${lines[0]}" = "mr: cannot write 'r.jsonl': rename: Input/output error; rerun, or write elsewhere" ]
+    [ ! -e r.jsonl ]
+}
+
+@test "rejected lines that cannot be named: 5, and no output without them" {
+    need_preload
+    small_lake lake
+    unnamed "$MR" rows -o rows.csv --rejects r.jsonl lake
+    [ ! -e rows.csv ]
+    unnamed "$MR" map -o s.mrs --rejects r.jsonl lake
+    [ "${#lines[@]}" -eq 1 ]
+    [ ! -e s.mrs ]
+    # But for what had been saved by then.
+    MR_FAULT_CLOCK=1 unnamed "$MR" map -j 1 --checkpoint 1 -o states \
+        --rejects r.jsonl lake
+    [ "${lines[1]}" = "what was read before is in '$(ls states/*.mrs)': the same command reads it again for --rejects" ]
+}
+
 @test "a share where no file is renamed to a name that is taken" {
     need_preload
     small_lake lake
