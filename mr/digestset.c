@@ -13,11 +13,17 @@ void mr_digest_set_release(struct mr_digest_set *set)
     memset(set, 0, sizeof(*set));
 }
 
+static bool is_zero(const struct mr_digest *digest)
+{
+    static const struct mr_digest zero;
+
+    return memcmp(digest, &zero, sizeof(zero)) == 0;
+}
+
 /* Where a digest stands among those held, or the free place for it. */
 static struct mr_digest *place_of(
     const struct mr_digest_set *set, const struct mr_digest *digest)
 {
-    static const struct mr_digest none;
     uint64_t i;
 
     /* Its bytes are as good as random. */
@@ -25,8 +31,7 @@ static struct mr_digest *place_of(
     for (;; i++) {
         struct mr_digest *place = &set->held[i & set->mask];
 
-        if (memcmp(place, &none, sizeof(none)) == 0 ||
-            memcmp(place, digest, sizeof(*digest)) == 0)
+        if (is_zero(place) || memcmp(place, digest, sizeof(*digest)) == 0)
             return place;
     }
 }
@@ -43,7 +48,8 @@ static enum mr_status grow(struct mr_digest_set *set)
     set->held = held;
     set->mask = (n == 0 ? 64 : 2 * n) - 1;
     for (size_t i = 0; i < n; i++)
-        *place_of(set, &old[i]) = old[i];
+        if (!is_zero(&old[i]))
+            *place_of(set, &old[i]) = old[i];
     free(old);
     return MR_OK;
 }
@@ -53,6 +59,12 @@ enum mr_status mr_digest_set_add(
 {
     struct mr_digest *place;
 
+    if (is_zero(digest)) {
+        *is_new_out = !set->has_zero;
+        set->n += *is_new_out;
+        set->has_zero = true;
+        return MR_OK;
+    }
     if (set->held == NULL || 2 * set->n > set->mask)
         if (grow(set) != MR_OK)
             return MR_NOMEM;

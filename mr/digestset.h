@@ -11,6 +11,7 @@
 struct mr_digest_set {
     struct mr_digest *held; /* open-addressed; all zero is a free place */
     size_t n, mask;
+    bool has_zero; /* the digest that looks like one */
 };
 
 void mr_digest_set_release(struct mr_digest_set *set);

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "mr/digestset.h"
 #include "mr/segments_private.h"
 
 /*
@@ -32,9 +33,7 @@ struct shard {
 struct mr_segments {
     bool keeps_seen;
     pthread_mutex_t claims_lock;
-    struct mr_digest *claim; /* open-addressed; all zero is free */
-    size_t n_claims, claims_size;
-    bool claimed_zero; /* the digest that looks like a free place */
+    struct mr_digest_set claims;
     struct shard shard[SHARDS];
 };
 
@@ -125,66 +124,11 @@ void mr_segments_free(struct mr_segments *s)
         free(s->shard[i].entry);
     }
     pthread_mutex_destroy(&s->claims_lock);
-    free(s->claim);
+    mr_digest_set_release(&s->claims);
     free(s);
 }
 
 /* ---- claims ---- */
-
-static const struct mr_digest none;
-
-static struct mr_digest *claim_place(
-    const struct mr_segments *s, const struct mr_digest *digest)
-{
-    uint64_t i;
-
-    /* Its bytes are as good as random. */
-    memcpy(&i, digest->b, sizeof(i));
-    for (;; i++) {
-        struct mr_digest *place = &s->claim[i & (s->claims_size - 1)];
-
-        if (memcmp(place, &none, sizeof(none)) == 0 ||
-            memcmp(place, digest, sizeof(*digest)) == 0)
-            return place;
-    }
-}
-
-static enum mr_status grow_claims(struct mr_segments *s)
-{
-    struct mr_digest *old = s->claim;
-    size_t n = s->claims_size, size = n == 0 ? 64 : 2 * n;
-    struct mr_digest *claim = calloc(size, sizeof(*claim));
-
-    if (claim == NULL)
-        return MR_NOMEM;
-    s->claim = claim;
-    s->claims_size = size;
-    for (size_t i = 0; i < n; i++) {
-        if (memcmp(&old[i], &none, sizeof(none)) != 0)
-            *claim_place(s, &old[i]) = old[i];
-    }
-    free(old);
-    return MR_OK;
-}
-
-static enum mr_status claim(
-    struct mr_segments *s, const struct mr_digest *digest, bool *is_new_out)
-{
-    struct mr_digest *place;
-
-    if (memcmp(digest, &none, sizeof(none)) == 0) {
-        *is_new_out = !s->claimed_zero;
-        s->claimed_zero = true;
-        return MR_OK;
-    }
-    if (2 * s->n_claims >= s->claims_size && grow_claims(s) != MR_OK)
-        return MR_NOMEM;
-    place = claim_place(s, digest);
-    *is_new_out = memcmp(place, digest, sizeof(*digest)) != 0;
-    s->n_claims += *is_new_out;
-    *place = *digest;
-    return MR_OK;
-}
 
 enum mr_status mr_segments_claim(
     struct mr_segments *s, const struct mr_digest *digest, bool *is_new_out)
@@ -192,7 +136,7 @@ enum mr_status mr_segments_claim(
     enum mr_status status;
 
     pthread_mutex_lock(&s->claims_lock);
-    status = claim(s, digest, is_new_out);
+    status = mr_digest_set_add(&s->claims, digest, is_new_out);
     pthread_mutex_unlock(&s->claims_lock);
     return status;
 }

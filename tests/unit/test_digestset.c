@@ -51,11 +51,35 @@ static void whole_digests_count(void **state)
     mr_digest_set_release(&set);
 }
 
+/* It is what a free place looks like, too. */
+static void the_digest_of_zeros_is_one(void **state)
+{
+    static const struct mr_digest zero;
+    struct mr_digest_set set = {.n = 0};
+    bool is_new;
+
+    (void)state;
+    for (uint32_t i = 0; i < 300; i++) {
+        struct mr_digest d = mr_digest_bytes(&i, sizeof(i));
+
+        assert_int_equal(mr_digest_set_add(&set, &zero, &is_new), MR_OK);
+        assert_int_equal(is_new, i == 0);
+        assert_int_equal(mr_digest_set_add(&set, &d, &is_new), MR_OK);
+        assert_true(is_new);
+    }
+    assert_int_equal(set.n, 301);
+    mr_digest_set_release(&set);
+    assert_int_equal(mr_digest_set_add(&set, &zero, &is_new), MR_OK);
+    assert_true(is_new);
+    mr_digest_set_release(&set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_digest_is_new_once),
         cmocka_unit_test(whole_digests_count),
+        cmocka_unit_test(the_digest_of_zeros_is_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
