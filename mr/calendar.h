@@ -16,12 +16,6 @@
 #define MR_TIME_END_MS INT64_C(7258118400000)
 #define MR_DAY_END ((int32_t)(MR_TIME_END_MS / MR_MS_PER_DAY))
 
-/** mr_day_of(time_ms): The UTC day of a time in [0, MR_TIME_END_MS). */
-static inline int32_t mr_day_of(int64_t time_ms)
-{
-    return (int32_t)(time_ms / MR_MS_PER_DAY);
-}
-
 #define MR_DAY_TEXT 11
 /** Write YYYY-MM-DD and a NUL for a day that mr_day_to_civil knows. */
 void mr_day_format(int32_t day, char out[MR_DAY_TEXT]);

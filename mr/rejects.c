@@ -101,13 +101,6 @@ struct mr_reject_file {
     uint8_t out[OUT_BYTES];
 };
 
-static bool ends_in(const char *path, const char *ending)
-{
-    size_t n = strlen(path), m = strlen(ending);
-
-    return n >= m && strcmp(path + n - m, ending) == 0;
-}
-
 static void file_free(struct mr_reject_file *file)
 {
     if (file->gzip != NULL)
@@ -122,11 +115,11 @@ static void file_free(struct mr_reject_file *file)
 static enum mr_status open_packer(
     struct mr_reject_file *file, struct mr_error *err)
 {
-    if (ends_in(file->path, ".zst")) {
+    if (mr_text_ends(file->path, ".zst")) {
         file->zstd = ZSTD_createCCtx();
         return file->zstd == NULL ? mr_fail_nomem(err) : MR_OK;
     }
-    if (!ends_in(file->path, ".gz"))
+    if (!mr_text_ends(file->path, ".gz"))
         return MR_OK;
     file->gzip = calloc(1, sizeof(*file->gzip));
     /* 15 + 16: the largest window, a gzip header. */

@@ -77,15 +77,6 @@ static void test_all_days(void **state)
     }
 }
 
-static void test_day_of(void **state)
-{
-    (void)state;
-    assert_int_equal(mr_day_of(0), 0);
-    assert_int_equal(mr_day_of(86399999), 0);
-    assert_int_equal(mr_day_of(86400000), 1);
-    assert_int_equal(mr_day_of(MR_TIME_END_MS - 1), MR_DAY_END - 1);
-}
-
 static void test_no_such_day(void **state)
 {
     static const char *const bad[] = {"", "2024-02-30", "2023-02-29",
@@ -251,7 +242,6 @@ int main(void)
         cmocka_unit_test(test_known_days),
         cmocka_unit_test(test_day_before_the_first),
         cmocka_unit_test(test_all_days),
-        cmocka_unit_test(test_day_of),
         cmocka_unit_test(test_no_such_day),
         cmocka_unit_test(test_far_days),
         cmocka_unit_test(test_times),
