@@ -9,7 +9,7 @@
  * How much of what a manifest lists a coverage covers.  A partition of the
  * manifest is covered when its name has been read with as many stored bytes.
  * Of an archive only the name is compared: the archive itself is a partition
- * of no bytes.  (One without any member cannot be told from an empty file.)
+ * of no bytes, and mr_partition_is_archive tells it from an empty file.
  *
  * What is not covered is a failure, so that all that looks at failures marks
  * the result as partial and names it: that of the coverage if it has one of

@@ -162,7 +162,8 @@ static inline bool needs_room(
            value[MR_FIELD_TIME].escaped | value[MR_FIELD_USER].escaped;
 }
 
-/* A text that must be there and not be empty: NULL if it is, or why not. */
+/* A text that must be there and not be empty: MR_EVENT_OK if it is, or why
+ * not. */
 static int decode_text(const struct mr_event_plan *plan, enum mr_field field,
     const struct mr_record *record, struct mr_buffer *scratch,
     struct mr_span *text_out)

@@ -57,7 +57,7 @@ MR_MUST_CHECK enum mr_status mr_guess_new(
     bool is_csv, struct mr_guess **guess_out, struct mr_error *err);
 void mr_guess_free(struct mr_guess *guess);
 
-/** mr_guess_field(guess, name, field): The field of a name, new or known; NULL
+/** mr_guess_find(guess, name, field): The field of a name, new or known; NULL
  * if there are too many. */
 MR_MUST_CHECK enum mr_status mr_guess_find(struct mr_guess *guess,
     struct mr_span name, struct mr_guess_field **field_out);

@@ -5,7 +5,8 @@
 
 /*
  * What the sources of idset share: idset.c (the collector), idset_merge.c
- * (many ascending sequences to one), idset_block.c (a state's blocks).
+ * (many ascending sequences to one), idset_block.c (a state's blocks),
+ * idset_figures.c (the figures that come of it).
  */
 
 struct mr_id_stream {

@@ -5,8 +5,9 @@
 
 /*
  * What the units of merging share: merge.c (a merge, and its two ways),
- * merge_head.c (the heads), merge_write.c (users for a merged file) and
- * merge_count.c (users where only KPIs are wanted).
+ * merge_head.c (the heads), merge_write.c (users for a merged file),
+ * merge_count.c (users where only KPIs are wanted) and merge_kept.c (what
+ * is kept besides users).
  */
 
 struct mr_merge {

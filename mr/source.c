@@ -287,13 +287,6 @@ struct mr_span mr_source_whole(const struct mr_source *source)
     return source->in_place ? all : none;
 }
 
-/*
- * Pages of a mapping count as this process's memory until they are given back.
- * Whoever still looks at some that lie behind (a helper that is late) gets
- * them from the file again.
- */
-#define KEEP_BYTES ((size_t)16 << 20)
-
 enum mr_status mr_source_load(
     const char *path, size_t most, struct mr_buffer *text, struct mr_error *err)
 {
@@ -317,6 +310,13 @@ enum mr_status mr_source_load(
     closed = mr_source_close(source, status == MR_OK ? err : NULL);
     return status != MR_OK ? status : closed;
 }
+
+/*
+ * Pages of a mapping count as this process's memory until they are given back.
+ * Whoever still looks at some that lie behind (a helper that is late) gets
+ * them from the file again.
+ */
+#define KEEP_BYTES ((size_t)16 << 20)
 
 void mr_source_let_go(struct mr_source *source, size_t at)
 {

@@ -194,10 +194,10 @@ MR_MUST_CHECK enum mr_status mr_spec_builtin(
  * of a YAML file (at most 1 MiB).  Keys and defaults are those of
  * mr/spec_keys.def.  Unknown keys, wrong types, numbers out of range and
  * settings that contradict one another are MR_USAGE with the line and
- * column, what was expected and, of names, the nearest known one; a file
- * that cannot be read is MR_USAGE too, and so is a zone that this system does
- * not know; of others the errors of mr_zone_load.  That the users table is
- * there is not looked at.
+ * column, what was expected and, of names, the nearest known one.  So are a
+ * path that cannot be opened as it stands (MR_IO where the disk or the share
+ * is at fault) and a zone that this system does not know; of others the errors
+ * of mr_zone_load.  That the users table is there is not looked at.
  */
 MR_MUST_CHECK enum mr_status mr_spec_load(
     const char *name_or_path, struct mr_spec *spec_out, struct mr_error *err);

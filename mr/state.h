@@ -11,7 +11,7 @@
 #include "mr/userblock.h"
 
 /*
- * State files, version 1; docs/state-format.md describes every byte.  A state
+ * State files; docs/state-format.md describes every byte.  A state
  * in memory is a head (spec, types, cells, coverage, sketches) and a source
  * of user blocks in ascending order.  The head is small and held whole; the
  * blocks are written and read one at a time.
@@ -153,7 +153,8 @@ const char *mr_state_path(const struct mr_state *state);
 /** Of the spec's text: states of one spec have the same. */
 struct mr_digest mr_state_spec_digest(const struct mr_state *state);
 /** mr_state_take_coverage(state, coverage): Move the head's coverage to the
- * caller; the state can then only be closed. */
+ * caller.  What the state holds of events cannot be used then; its spec, path
+ * and digests still can. */
 void mr_state_take_coverage(
     struct mr_state *state, struct mr_coverage *coverage_out);
 /** The head stays the state's. */

@@ -26,7 +26,7 @@
  * what a scope is for.  Once a quarter of all numbers is taken, there is a
  * third, as they would run out else: that there are enough among all that were
  * met.  Then a group can be missing that partitions which came to nothing have
- * kept out (mr_head_odd_rollup, mr/state_head.h, tells).
+ * kept out (mr_head_odd_rollup, mr/state.h, tells).
  */
 
 /* Kinds: the first byte of a text. */
