@@ -186,9 +186,8 @@ static enum mr_status put_zstd(struct mr_reject_file *file, struct mr_span text,
 
         left = ZSTD_compressStream2(
             file->zstd, &out, &in, end ? ZSTD_e_end : ZSTD_e_continue);
-        if (ZSTD_isError(left))
-            return mr_fail(err, MR_NOMEM, MR_NOWHERE, NULL,
-                "cannot pack rejected lines: %s", ZSTD_getErrorName(left));
+        if (ZSTD_isError(left)) /* it makes its tables when it begins */
+            return mr_fail_nomem(err);
         status = mr_publish_write(file->publish, out.dst, out.pos, err);
     }
     return status;

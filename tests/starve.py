@@ -205,7 +205,7 @@ def scenarios(bench):
     )  # fmt: skip
     yield Scenario(
         "rows",
-        ("rows", "-j", "1", "--rejects", "rejects.gz", "-o", "rows.csv",
+        ("rows", "-j", "1", "--rejects", "rejects.zst", "-o", "rows.csv",
          "lake"),
     )  # fmt: skip
     yield Scenario("rows with 2 threads", ("rows", "-j", "2", "lake"))
