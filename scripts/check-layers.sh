@@ -32,7 +32,8 @@ ranks=(
     "kpi merge merge_private merge_head merge_write merge_count merge_kept gather covered claimed report
      report_private report_coverage report_figures report_kept report_grid report_retention"
     "mr outputs result spool rejects figures plan cutter kept found rows_format mapper resume
-     sharing work work_private work_job work_group map map_private map_state beside rows reduce inspect init_text init forecast forecast_text"
+     sharing work work_private work_job work_group map map_private map_state beside
+     rows rows_private rows_job reduce inspect init_text init forecast forecast_text"
 )
 declare -A rank place
 n=0
@@ -97,7 +98,7 @@ check_faces() {
     # The public header is for those who use or make what it declares.
     for file in mr/*.[ch]; do
         case $file in
-        mr/result.[ch] | mr/resume.[ch] | mr/sharing.[ch] | mr/work.[ch] | mr/plan.c | mr/map.[ch] | mr/map_private.h | mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c | mr/forecast.c | mr/init_text.h | mr/mr.h) continue ;;
+        mr/result.[ch] | mr/resume.[ch] | mr/sharing.[ch] | mr/work.[ch] | mr/plan.c | mr/map.[ch] | mr/map_private.h | mr/beside.c | mr/rows_private.h | mr/reduce.c | mr/inspect.c | mr/init.c | mr/forecast.c | mr/init_text.h | mr/mr.h) continue ;;
         esac
         ! includes "$file" | grep -qx 'mr/mr\.h' ||
             complain "$file: includes the public header"
@@ -126,7 +127,8 @@ check_faces() {
         mr/merge.c | mr/merge_*.c) included=mr/merge_private.h ;;
         mr/work.c | mr/work_*.c) included=mr/work_private.h ;;
         mr/map.c | mr/map_state.c) included=mr/map_private.h ;;
-        mr/beside.c | mr/rows.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
+        mr/rows.c | mr/rows_job.c) included=mr/rows_private.h ;;
+        mr/beside.c | mr/reduce.c | mr/inspect.c | mr/init.c) included=mr/mr.h ;;
         cmd/main.c | cmd/cmd_*.c) continue ;;
         *) included=${file%.c}.h ;;
         esac
