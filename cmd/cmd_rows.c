@@ -27,7 +27,7 @@ static void say_summary(struct console *c, const struct mr_result *r)
 
 /* Where what does not fit into memory goes: beside the output, where there
  * must be room anyway; else as other tools have it. */
-static char *spill_folder(const char *output)
+static char *temporary_folder(const char *output)
 {
     const char *slash = output != NULL ? strrchr(output, '/') : NULL;
 
@@ -39,7 +39,7 @@ static char *spill_folder(const char *output)
 
 int cmd_rows(const struct options *options, struct console *console)
 {
-    char *spill = spill_folder(options->output);
+    char *temporary = temporary_folder(options->output);
     const struct mr_rows_options rows = {
         .spec = options->spec,
         .input = options->operand,
@@ -48,7 +48,7 @@ int cmd_rows(const struct options *options, struct console *console)
         .kind = (enum mr_rows_kind)options->rows_kind,
         .threads = options->threads,
         .rejects = options->rejects,
-        .spill = spill,
+        .temporary = temporary,
     };
     struct mr_result result = {0};
     struct mr_error err = {0};
@@ -67,6 +67,6 @@ int cmd_rows(const struct options *options, struct console *console)
             code = EXIT_BAD_LINES;
     }
     mr_result_release(&result);
-    free(spill);
+    free(temporary);
     return code;
 }

@@ -60,7 +60,7 @@ enum mr_status mr_found_add(struct mr_found *f, const struct mr_batch *batch,
     }
     if (status != MR_OK)
         return mr_aggregate_fail(status, err);
-    return plan->keeps ? mr_kept_add(&f->kept, batch, err) : MR_OK;
+    return plan->keeps ? mr_kept_add(&f->kept, batch, plan, err) : MR_OK;
 }
 
 enum mr_status mr_found_stage(struct mr_found *f, struct mr_batch *over,
@@ -97,7 +97,8 @@ enum mr_status mr_found_take(struct mr_found *into, struct mr_found *from,
     }
     if (status != MR_OK)
         return mr_aggregate_fail(status, err);
-    status = mr_spool_append(&into->rejects, &from->rejects, err);
+    status =
+        mr_spool_append(&into->rejects, &from->rejects, plan->temporary, err);
     return status != MR_OK ? status
-                           : mr_kept_take(&into->kept, &from->kept, err);
+                           : mr_kept_take(&into->kept, &from->kept, plan, err);
 }

@@ -33,35 +33,42 @@ enum mr_status mr_kept_note(const struct mr_plan *plan,
     return status;
 }
 
-enum mr_status mr_kept_add(
-    struct mr_kept *kept, const struct mr_batch *batch, struct mr_error *err)
+enum mr_status mr_kept_add(struct mr_kept *kept, const struct mr_batch *batch,
+    const struct mr_plan *plan, struct mr_error *err)
 {
+    const char *folder = plan->temporary;
     struct mr_span ids = {batch->ids.p, batch->ids.n};
     struct mr_span events = {batch->events.p, batch->events.n};
-    enum mr_status status = mr_spool_add(&kept->ids, ids, err);
-
-    return status != MR_OK ? status : mr_spool_add(&kept->events, events, err);
-}
-
-enum mr_status mr_kept_take(
-    struct mr_kept *into, struct mr_kept *from, struct mr_error *err)
-{
-    enum mr_status status = mr_spool_append(&into->ids, &from->ids, err);
+    enum mr_status status = mr_spool_add(&kept->ids, ids, folder, err);
 
     return status != MR_OK ? status
-                           : mr_spool_append(&into->events, &from->events, err);
+                           : mr_spool_add(&kept->events, events, folder, err);
 }
 
-enum mr_status mr_keeper_open(struct mr_keeper *k, const struct mr_spec *spec,
-    const char *folder, struct mr_error *err)
+enum mr_status mr_kept_take(struct mr_kept *into, struct mr_kept *from,
+    const struct mr_plan *plan, struct mr_error *err)
 {
+    const char *folder = plan->temporary;
+    enum mr_status status =
+        mr_spool_append(&into->ids, &from->ids, folder, err);
+
+    return status != MR_OK
+               ? status
+               : mr_spool_append(&into->events, &from->events, folder, err);
+}
+
+enum mr_status mr_keeper_open(
+    struct mr_keeper *k, const struct mr_plan *plan, struct mr_error *err)
+{
+    const struct mr_spec *spec = &plan->spec;
     struct mr_idset_rule rule = {spec->max_ids, spec->exact_ids};
     struct mr_segment_types types;
     enum mr_status status = MR_OK;
 
     *k = (struct mr_keeper){.ids = NULL};
     if (spec->max_ids > 0)
-        status = mr_idset_new(&rule, folder, MR_IDSET_MEMORY, &k->ids, err);
+        status =
+            mr_idset_new(&rule, plan->temporary, MR_IDSET_MEMORY, &k->ids, err);
     if (status != MR_OK || spec->n_segments == 0)
         return status;
     mr_segment_types_of(spec, &types);
@@ -77,7 +84,8 @@ void mr_keeper_release(struct mr_keeper *k)
     *k = (struct mr_keeper){.ids = NULL};
 }
 
-/* Bytes come in stretches of 64 KiB, which both kinds of record divide. */
+/* Bytes come in stretches that both kinds of record divide. */
+_Static_assert(MR_SPOOL_PIECE % 16 == 0, "a record is not cut");
 _Static_assert(sizeof(struct mr_kept_id) == 16, "a record is not cut");
 _Static_assert(sizeof(struct mr_segment_event) == 16, "a record is not cut");
 

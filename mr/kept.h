@@ -31,14 +31,15 @@ void mr_kept_release(struct mr_kept *kept);
 MR_MUST_CHECK enum mr_status mr_kept_note(const struct mr_plan *plan,
     const struct mr_event *event, int32_t day, struct mr_batch *batch);
 
-/** mr_kept_add(kept, batch, err): Add what a batch's buffers have; the batch
- * stays as it is. */
-MR_MUST_CHECK enum mr_status mr_kept_add(
-    struct mr_kept *kept, const struct mr_batch *batch, struct mr_error *err);
+/** mr_kept_add(kept, batch, plan, err): Add what a batch's buffers have; the
+ * batch stays as it is. */
+MR_MUST_CHECK enum mr_status mr_kept_add(struct mr_kept *kept,
+    const struct mr_batch *batch, const struct mr_plan *plan,
+    struct mr_error *err);
 
-/** mr_kept_take(into, from, err): Move all of from to the end of into. */
-MR_MUST_CHECK enum mr_status mr_kept_take(
-    struct mr_kept *into, struct mr_kept *from, struct mr_error *err);
+/** mr_kept_take(into, from, plan, err): Move all of from to the end of into. */
+MR_MUST_CHECK enum mr_status mr_kept_take(struct mr_kept *into,
+    struct mr_kept *from, const struct mr_plan *plan, struct mr_error *err);
 
 /** What the threads of a map share; all zero keeps nothing. */
 struct mr_keeper {
@@ -46,10 +47,10 @@ struct mr_keeper {
     struct mr_segments *segments; /* the same */
 };
 
-/** mr_keeper_open(k, spec, folder, err): Begin; ids that do not fit into
- * memory wait in a file in the folder.  Release it in any case. */
-MR_MUST_CHECK enum mr_status mr_keeper_open(struct mr_keeper *k,
-    const struct mr_spec *spec, const char *folder, struct mr_error *err);
+/** mr_keeper_open(k, plan, err): Begin; ids that do not fit into memory wait
+ * in a file in the plan's folder for that.  Release it in any case. */
+MR_MUST_CHECK enum mr_status mr_keeper_open(
+    struct mr_keeper *k, const struct mr_plan *plan, struct mr_error *err);
 void mr_keeper_release(struct mr_keeper *k);
 
 /** How much of the events in a mr_kept is of one partition. */

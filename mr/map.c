@@ -273,23 +273,21 @@ static enum mr_status read_all(struct mr_map_run *m, struct mr_error *err)
     return status;
 }
 
-/* Begin to keep what the spec wants kept; what does not fit into memory waits
- * beside the output, which is there by now. */
+/* Begin to keep what the spec wants kept.  What does not fit into memory waits
+ * beside the output, which is there by now, and for which there must be room
+ * anyway. */
 static enum mr_status open_keeper(struct mr_map_run *m, struct mr_error *err)
 {
     const char *slash = strrchr(m->output, '/');
     size_t n = strlen(m->output);
-    char *folder;
-    enum mr_status status;
 
     if (!m->in_folder)
         n = slash == NULL ? 0 : (size_t)(slash - m->output) + 1;
-    folder = n == 0 ? strdup(".") : strndup(m->output, n);
-    if (folder == NULL)
+    m->temporary = n == 0 ? strdup(".") : strndup(m->output, n);
+    if (m->temporary == NULL)
         return mr_fail_nomem(err);
-    status = mr_keeper_open(&m->w->keeper, &m->w->plan.spec, folder, err);
-    free(folder);
-    return status;
+    m->w->plan.temporary = m->temporary;
+    return mr_keeper_open(&m->w->keeper, &m->w->plan, err);
 }
 
 static enum mr_status open_sharing(struct mr_map_run *m, struct mr_error *err)
@@ -495,6 +493,7 @@ enum mr_status mr_map(const struct mr_map_options *options,
     mr_coverage_release(&m.veiled);
     mr_work_release(m.w);
     free(m.w);
+    free(m.temporary);
     mr_stream_release_spares();
     result_out->seconds = mr_clock() - start;
     return status;
@@ -563,6 +562,7 @@ enum mr_status mr_map_one(const struct mr_map_one *one, struct mr_error *err)
     mr_coverage_release(&m.veiled);
     mr_work_release(m.w);
     free(m.w);
+    free(m.temporary);
     mr_result_release(&result);
     return status;
 }

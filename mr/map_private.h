@@ -18,6 +18,7 @@ struct mr_map_run {
     const struct mr_map_options *options;
     const char *output;
     bool in_folder;                 /* and so with checkpoints */
+    char *temporary;                /* the plan's */
     struct mr_state_writer *writer; /* NULL: none is open */
     bool has_batch;                 /* the first one has been given out */
     struct mr_sharing *sharing;     /* NULL: batches are not shared out */

@@ -182,7 +182,9 @@ struct mr_rows_options {
     enum mr_rows_kind kind;
     unsigned threads;    /* 0: as for a map */
     const char *rejects; /* file for rejected lines, or NULL */
-    const char *spill;   /* folder for what does not fit into memory */
+    /* Folder for a file without a name, for what does not fit into memory;
+     * NULL is the working folder. */
+    const char *temporary;
 };
 
 /**

@@ -27,6 +27,8 @@ struct mr_plan {
     /* What is wanted of a record, by index. */
     const char *path[MR_FIELDS_MAX];
     unsigned n_paths;
+    /* Folder for what does not fit into memory; the verb's, which sets it. */
+    const char *temporary;
     struct mr_fields_plan *fields; /* of JSON */
     struct mr_csv_plan csv;        /* of CSV without a header row */
 };

@@ -310,7 +310,7 @@ static enum mr_status step_read(
 static enum mr_status step_end(
     struct mr_rows_run *r, struct mr_rows_job *job, struct mr_error *err)
 {
-    enum mr_status status = mr_rows_end_partition(job, err);
+    enum mr_status status = mr_rows_end_partition(r, job, err);
 
     pthread_mutex_lock(&r->lock);
     job->at_end = job->busy = false;
@@ -411,12 +411,13 @@ static enum mr_status run_threads(struct mr_rows_run *r, struct mr_error *err)
 
 static enum mr_status open_plan(struct mr_rows_run *r, struct mr_error *err)
 {
-    const char *spec = r->options->spec;
+    const char *spec = r->options->spec, *temporary = r->options->temporary;
     enum mr_status status =
         mr_plan_open_rows(spec == NULL ? "lake" : spec, &r->plan, err);
 
     if (status != MR_OK)
         return status;
+    r->plan.temporary = temporary == NULL ? "." : temporary;
     mr_note_table(r->observer, &r->plan.spec, r->plan.table);
     return mr_types_new(&r->types) != MR_OK ? mr_fail_nomem(err) : MR_OK;
 }
@@ -557,7 +558,6 @@ enum mr_status mr_rows(const struct mr_rows_options *options,
     r->options = options;
     r->observer = observer;
     r->sink = sink;
-    r->spill = options->spill == NULL ? "." : options->spill;
     r->threads = mr_threads(options->threads);
     if (pthread_mutex_init(&r->lock, NULL) != 0 ||
         pthread_cond_init(&r->changed, NULL) != 0) {

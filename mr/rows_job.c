@@ -3,7 +3,7 @@
 #endif
 
 /*
- * An input in work.  Its rows wait in memory, and beyond SPOOL_BYTES in a
+ * An input in work.  Its rows wait in memory, and beyond MR_SPOOL_BYTES in a
  * temporary file.  Only when a partition has been read to its end, checksums
  * and all, and its file has been closed, unchanged, are its rows passed on,
  * unless its bytes have come before.
@@ -13,47 +13,6 @@
 
 #include <stdlib.h>
 
-/* Rows of an input that wait in memory. */
-#define SPOOL_BYTES ((size_t)4 << 20)
-#define PIECE_BYTES ((size_t)256 << 10)
-
-/* ---- text that waits ---- */
-
-static void spool_clear(struct mr_rows_spool *s)
-{
-    mr_spill_free(s->spill);
-    s->spill = NULL;
-    s->spilled = 0;
-    s->text.n = 0;
-}
-
-static enum mr_status spool_add(struct mr_rows_spool *s, struct mr_span text,
-    const char *folder, struct mr_error *err)
-{
-    enum mr_status status = MR_OK;
-
-    if (s->text.n + text.n < SPOOL_BYTES)
-        return mr_buffer_add(&s->text, text.p, text.n) != MR_OK
-                   ? mr_fail_nomem(err)
-                   : MR_OK;
-    if (s->spill == NULL)
-        status = mr_spill_new(folder, &s->spill, err);
-    if (status == MR_OK)
-        status = mr_spill_add(s->spill, s->text.p, s->text.n, err);
-    if (status == MR_OK)
-        status = mr_spill_add(s->spill, text.p, text.n, err);
-    if (status != MR_OK)
-        return status;
-    s->spilled = mr_spill_bytes(s->spill);
-    s->text.n = 0;
-    return MR_OK;
-}
-
-static uint64_t spool_bytes(const struct mr_rows_spool *s)
-{
-    return s->spilled + s->text.n;
-}
-
 enum mr_status mr_rows_settle(struct mr_rows_run *r, struct mr_rows_job *job,
     const struct mr_rows_unit *u, struct mr_error *err)
 {
@@ -62,14 +21,14 @@ enum mr_status mr_rows_settle(struct mr_rows_run *r, struct mr_rows_job *job,
     enum mr_status status;
 
     job->line += u->lines;
-    status = spool_add(
-        &job->rows, (struct mr_span){u->rows.p, u->rows.n}, r->spill, err);
+    status = mr_spool_add(&job->rows, (struct mr_span){u->rows.p, u->rows.n},
+        r->plan.temporary, err);
     if (status != MR_OK || packed.n == 0)
         return status;
     if (mr_reject_format(&r->plan.spec, mr_stream_name(job->stream), packed,
             line, &job->part_rejects.text) != MR_OK)
         return mr_fail_nomem(err);
-    return mr_spool_settle(&job->part_rejects, err);
+    return mr_spool_settle(&job->part_rejects, r->plan.temporary, err);
 }
 
 /* ---- reading ---- */
@@ -136,7 +95,7 @@ enum mr_status mr_rows_next_partition(
         return MR_OK;
     job->line = 0;
     job->failed = false;
-    job->start = spool_bytes(&job->rows);
+    job->start = mr_spool_bytes(&job->rows);
     if (mr_cutter_init(&job->cutter, &r->plan, job->stream, err) != MR_OK)
         return err->status;
     return open_preface(t, job, err);
@@ -207,7 +166,7 @@ static enum mr_status grow_stretches(struct mr_rows_job *job)
 
 /* A partition has been read to its end: keep what it has left. */
 static enum mr_status keep_partition(
-    struct mr_rows_job *job, struct mr_error *err)
+    const struct mr_rows_run *r, struct mr_rows_job *job, struct mr_error *err)
 {
     uint64_t rejects = mr_spool_bytes(&job->part_rejects);
     struct mr_partition p = {.n_names = 0};
@@ -221,10 +180,11 @@ static enum mr_status keep_partition(
         return mr_fail_nomem(err);
     }
     job->stretch[job->n_stretches++] = (struct mr_rows_stretch){
-        digest, spool_bytes(&job->rows) - job->start, true};
+        digest, mr_spool_bytes(&job->rows) - job->start, true};
     if (rejects > 0)
         job->share[job->n_shares++] = (struct mr_reject_share){digest, rejects};
-    return mr_spool_append(&job->rejects, &job->part_rejects, err);
+    return mr_spool_append(
+        &job->rejects, &job->part_rejects, r->plan.temporary, err);
 }
 
 /* A partition could not be read: what it has left is nobody's. */
@@ -235,20 +195,18 @@ static enum mr_status drop_partition(
         mr_coverage_fail(
             &job->coverage, mr_stream_name(job->stream), &job->why) != MR_OK)
         return mr_fail_nomem(err);
-    if (job->start >= job->rows.spilled)
-        job->rows.text.n = (size_t)(job->start - job->rows.spilled);
-    else
+    if (!mr_spool_cut(&job->rows, job->start))
         job->stretch[job->n_stretches++] = (struct mr_rows_stretch){
-            .bytes = spool_bytes(&job->rows) - job->start};
+            .bytes = mr_spool_bytes(&job->rows) - job->start};
     mr_spool_release(&job->part_rejects);
     return MR_OK;
 }
 
 enum mr_status mr_rows_end_partition(
-    struct mr_rows_job *job, struct mr_error *err)
+    const struct mr_rows_run *r, struct mr_rows_job *job, struct mr_error *err)
 {
     enum mr_status status =
-        job->failed ? drop_partition(job, err) : keep_partition(job, err);
+        job->failed ? drop_partition(job, err) : keep_partition(r, job, err);
 
     mr_cutter_release(&job->cutter);
     mr_stream_close(job->stream);
@@ -276,51 +234,16 @@ enum mr_status mr_rows_write(
                      "cannot write the rows");
 }
 
-/* A spool that is being read from its start. */
-struct cursor {
-    const struct mr_rows_spool *spool;
-    uint64_t at;
-    uint8_t *piece; /* PIECE_BYTES, once there is need of it */
-};
-
-/* Write, or leave out, the next n bytes. */
-static enum mr_status pass_stretch(struct mr_rows_run *r, struct cursor *c,
-    uint64_t n, bool wanted, struct mr_error *err)
+static enum mr_status take_rows(
+    void *context, struct mr_span text, struct mr_error *err)
 {
-    const struct mr_rows_spool *s = c->spool;
-    uint64_t end = c->at + n;
-    enum mr_status status = MR_OK;
-
-    if (!wanted)
-        c->at = end;
-    while (c->at < end && status == MR_OK) {
-        struct mr_span text;
-
-        if (c->at >= s->spilled) {
-            text.p = s->text.p + (size_t)(c->at - s->spilled);
-            text.n = (size_t)(end - c->at);
-        } else {
-            uint64_t most = (end < s->spilled ? end : s->spilled) - c->at;
-
-            if (c->piece == NULL)
-                c->piece = malloc(PIECE_BYTES);
-            if (c->piece == NULL)
-                return mr_fail_nomem(err);
-            text.p = c->piece;
-            text.n = most < PIECE_BYTES ? (size_t)most : PIECE_BYTES;
-            status = mr_spill_read(s->spill, c->at, c->piece, text.n, err);
-        }
-        if (status == MR_OK)
-            status = mr_rows_write(r, text, err);
-        c->at += text.n;
-    }
-    return status;
+    return mr_rows_write(context, text, err);
 }
 
 enum mr_status mr_rows_pass_on(
     struct mr_rows_run *r, struct mr_rows_job *job, struct mr_error *err)
 {
-    struct cursor c = {.spool = &job->rows};
+    uint64_t at = 0;
     enum mr_status status = MR_OK;
 
     for (size_t i = 0; i < job->n_stretches && status == MR_OK; i++) {
@@ -330,10 +253,10 @@ enum mr_status mr_rows_pass_on(
         if (wanted &&
             mr_digest_set_add(&r->passed_on, &s->digest, &wanted) != MR_OK)
             status = mr_fail_nomem(err);
-        if (status == MR_OK)
-            status = pass_stretch(r, &c, s->bytes, wanted, err);
+        if (status == MR_OK && wanted)
+            status = mr_spool_pass(&job->rows, at, s->bytes, take_rows, r, err);
+        at += s->bytes;
     }
-    free(c.piece);
     if (status == MR_OK && r->rejects != NULL)
         status = mr_reject_file_add(
             r->rejects, &job->rejects, job->share, job->n_shares, err);
@@ -345,7 +268,7 @@ enum mr_status mr_rows_pass_on(
 
 void mr_rows_job_clear(struct mr_rows_job *job)
 {
-    spool_clear(&job->rows);
+    mr_spool_clear(&job->rows);
     mr_spool_release(&job->rejects);
     mr_spool_release(&job->part_rejects);
     mr_coverage_release(&job->coverage);
@@ -365,7 +288,7 @@ void mr_rows_job_release(struct mr_rows_job *job)
     mr_rows_job_clear(job);
     mr_batch_release(&job->sum);
     mr_buffer_release(&job->folders);
-    mr_buffer_release(&job->rows.text);
+    mr_spool_release(&job->rows);
     free(job->stretch);
     free(job->share);
 }

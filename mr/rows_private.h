@@ -10,7 +10,6 @@
 #include "mr/mr.h"
 #include "mr/publish.h"
 #include "mr/rejects.h"
-#include "mr/spill.h"
 #include "mr/stream.h"
 
 /*
@@ -21,13 +20,6 @@
  * The functions are called without the lock, by the one thread that has set
  * the job busy or settling, or the run passing.
  */
-
-/** Text that waits. */
-struct mr_rows_spool {
-    struct mr_buffer text;
-    struct mr_spill *spill; /* what was there before text, or NULL */
-    uint64_t spilled;
-};
 
 /** A block's rows, on their way from the thread that parses it. */
 struct mr_rows_unit {
@@ -71,7 +63,7 @@ struct mr_rows_job {
     /* Of who settles, or is busy once all is settled: */
     uint64_t line; /* of the next unit */
     struct mr_spool part_rejects;
-    struct mr_rows_spool rows;
+    struct mr_spool rows;
     uint64_t start; /* of the partition in rows */
 };
 
@@ -80,7 +72,6 @@ struct mr_rows_run {
     const struct mr_rows_options *options;
     const struct mr_observer *observer;
     const struct mr_sink *sink;
-    const char *spill;
     struct mr_publish *publish; /* NULL: the sink */
     struct mr_plan plan;
     struct mr_types *types; /* of what folders say */
@@ -142,10 +133,10 @@ MR_MUST_CHECK enum mr_status mr_rows_settle(struct mr_rows_run *r,
     struct mr_rows_job *job, const struct mr_rows_unit *u,
     struct mr_error *err);
 
-/** mr_rows_end_partition(job, err): All of the partition has been settled:
+/** mr_rows_end_partition(r, job, err): All of the partition has been settled:
  * keep what it has left, or nothing of it if it has failed. */
 MR_MUST_CHECK enum mr_status mr_rows_end_partition(
-    struct mr_rows_job *job, struct mr_error *err);
+    const struct mr_rows_run *r, struct mr_rows_job *job, struct mr_error *err);
 
 /** mr_rows_close(job, err): Close the input; nothing of it counts if it has
  * changed meanwhile. */

@@ -470,7 +470,7 @@ static enum mr_status settle_rejects(struct mr_worker *t, struct mr_job *job,
     if (mr_reject_format(&t->work->plan.spec, job->name, packed, line,
             &job->found.rejects.text) != MR_OK)
         return mr_fail_nomem(err);
-    return mr_spool_settle(&job->found.rejects, err);
+    return mr_spool_settle(&job->found.rejects, t->work->plan.temporary, err);
 }
 
 /* The line that ran on has ended: parse it. */

@@ -501,20 +501,20 @@ static void add_spool(
     memset(share.digest.b, ++number, sizeof share.digest.b);
     assert_int_equal(mr_reject_file_add(file, spool, &share, 1, NULL), MR_OK);
     assert_int_equal(spool->text.n, 0);
-    assert_null(spool->overflow);
+    assert_null(spool->spill);
 }
 
 static void write_file(
     const char *name, const size_t *words, size_t n, const char *reader)
 {
     struct mr_reject_file *file = file_new(name);
-    struct mr_spool spool = {.overflow = NULL};
+    struct mr_spool spool = {.spill = NULL};
     uint64_t next = 0, written = 0;
 
     for (size_t i = 0; i < n; i++) {
         fill(&spool.text, &next, words[i]);
         if (i % 2 == 0) {
-            assert_int_equal(mr_spool_settle(&spool, NULL), MR_OK);
+            assert_int_equal(mr_spool_settle(&spool, folder, NULL), MR_OK);
             assert_true(spool.text.n < MR_SPOOL_BYTES);
         }
         assert_false(exists(path_of(name)));
@@ -562,7 +562,7 @@ static void noise_is_written_whole(void **state)
         noise[i] = (uint8_t)any(256);
     for (unsigned k = 0; k < 3; k++) {
         struct mr_reject_file *file = file_new(kinds[k][0]);
-        struct mr_spool spool = {.overflow = NULL};
+        struct mr_spool spool = {.spill = NULL};
         char command[700];
         FILE *f;
 
@@ -591,7 +591,7 @@ static void given_up_files_leave_nothing(void **state)
 
     (void)state;
     for (unsigned k = 0; k < 3; k++) {
-        struct mr_spool spool = {.overflow = NULL};
+        struct mr_spool spool = {.spill = NULL};
         uint64_t next = 0;
 
         file = file_new(names[k]);
@@ -614,22 +614,22 @@ static void spools_keep_their_order(void **state)
 
     (void)state;
     for (unsigned form = 0; form < 64; form += 3) {
-        struct mr_spool a = {.overflow = NULL}, b = a;
+        struct mr_spool a = {.spill = NULL}, b = a;
         struct mr_reject_file *file;
         uint64_t next = 0;
 
         fill(&a.text, &next, size[form & 3]);
-        assert_int_equal(mr_spool_settle(&a, NULL), MR_OK);
+        assert_int_equal(mr_spool_settle(&a, folder, NULL), MR_OK);
         fill(&a.text, &next, 3); /* behind what overflowed */
         fill(&b.text, &next, size[form >> 2 & 3]);
-        assert_int_equal(mr_spool_settle(&b, NULL), MR_OK);
+        assert_int_equal(mr_spool_settle(&b, folder, NULL), MR_OK);
         fill(&b.text, &next, 2);
-        assert_int_equal(mr_spool_append(&a, &b, NULL), MR_OK);
+        assert_int_equal(mr_spool_append(&a, &b, folder, NULL), MR_OK);
         assert_true(a.text.n < MR_SPOOL_BYTES);
         assert_int_equal(b.text.n, 0);
-        assert_null(b.overflow);
+        assert_null(b.spill);
         fill(&b.text, &next, size[form >> 4]); /* used again */
-        assert_int_equal(mr_spool_append(&a, &b, NULL), MR_OK);
+        assert_int_equal(mr_spool_append(&a, &b, folder, NULL), MR_OK);
         assert_int_equal(mr_spool_bytes(&a), 8 * next);
         file = file_new("spooled");
         add_spool(file, &a, next * 8);
@@ -655,7 +655,7 @@ static void repeated_partitions_are_left_out(void **state)
         memset(known, 0, sizeof known);
         for (unsigned k = 0; k < 40; k++) {
             struct mr_reject_share share[10];
-            struct mr_spool spool = {.overflow = NULL};
+            struct mr_spool spool = {.spill = NULL};
             size_t n = any(11);
 
             for (size_t i = 0; i < n; i++) {
@@ -669,7 +669,7 @@ static void repeated_partitions_are_left_out(void **state)
                 share[i].bytes = 8 * words;
                 fill(&spool.text, known[d] ? &wrong : &next, words);
                 known[d] = true;
-                assert_int_equal(mr_spool_settle(&spool, NULL), MR_OK);
+                assert_int_equal(mr_spool_settle(&spool, folder, NULL), MR_OK);
             }
             assert_int_equal(
                 mr_reject_file_add(file, &spool, share, n, NULL), MR_OK);
