@@ -231,7 +231,8 @@ static enum mr_status map_sample(const struct mr_forecast_options *o,
         .input = path,
         .n_inputs = n,
         .output = file,
-        .threads = o->threads};
+        .threads = o->threads,
+        .is_sample = true};
     const struct mr_observer observer = {.progress = on_progress,
         .note = t->is_second ? NULL : on_note,
         .context = t,

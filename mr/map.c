@@ -487,7 +487,7 @@ enum mr_status mr_map(const struct mr_map_options *options,
     if (status != MR_OK)
         memcpy(result_out->path, m.checkpoint, sizeof(m.checkpoint));
     mr_reject_file_abort(m.w->rejects);
-    if (status == MR_OK)
+    if (status == MR_OK && !options->is_sample)
         mr_note_no_event(observer, &m.w->plan.spec, &result_out->totals, "",
             options->rejects);
     mr_coverage_release(&m.veiled);

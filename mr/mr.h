@@ -115,6 +115,9 @@ struct mr_map_options {
     /* Who this run is to those it shares the input out with, by claims in the
      * folder (mr/sharing.h); NULL: with nobody. */
     const struct mr_claimant *claimant;
+    /* The input is a part of what the caller wants to know of: that no line of
+     * it is an event is not noted here. */
+    bool is_sample;
 };
 
 /**

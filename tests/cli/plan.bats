@@ -295,6 +295,7 @@ PY
     run --separate-stderr mr plan lake
     [ "$status" -eq 0 ]
     [[ $stderr == *"note: no line of the sample is an event: is it the right --spec? The reason of 2 of 2 rejected lines is 'json'; map --rejects FILE shows the lines"* ]]
+    [ "$(grep -c 'is an event' <<<"$stderr")" -eq 1 ]
     # Empty files: there is nothing to sample.
     : >lake/a.json
     mr plan lake | grep -q '^sample      none'
