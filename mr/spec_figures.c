@@ -164,6 +164,21 @@ enum mr_status mr_spec_load_table(struct mr_spec_loader *l)
 
 /* --- fields and columns ------------------------------------------------ */
 
+/* Whether a column has the users' ids as they stand in events, or in the
+ * users table.  What groups are told by stands in states, which have none. */
+static bool has_ids(const struct mr_spec *spec, const struct mr_column *column)
+{
+    const char *path = column->text;
+
+    if (column->from == MR_FROM_TABLE)
+        return strcmp(path, spec->users_table.id) == 0;
+    if (column->from == MR_FROM_HOST || column->from == MR_FROM_STEP)
+        path = spec->url;
+    else if (column->from != MR_FROM_PATH)
+        return false;
+    return mr_spec_is_user(spec, path);
+}
+
 /* Whether the spec has what a column comes from. */
 static enum mr_status check_source(struct mr_spec_loader *l,
     enum mr_spec_key key, const struct mr_yaml_node *node,
@@ -204,6 +219,9 @@ static enum mr_status check_source(struct mr_spec_loader *l,
     }
     if (!problem && key == MR_KEY_SEGMENTS_BY && column->from != MR_FROM_TABLE)
         problem = "no column of the users table";
+    if (!problem && key != MR_KEY_ROWS && !l->is_canonical &&
+        has_ids(spec, column))
+        problem = "it is the user's id, which no state may hold";
     return problem ? mr_spec_refuse(l, key, node, "%s", problem) : MR_OK;
 }
 

@@ -164,6 +164,28 @@ static enum mr_status load_users(struct mr_spec_loader *l)
     return status;
 }
 
+bool mr_spec_is_user(const struct mr_spec *spec, const char *path)
+{
+    for (unsigned i = 0; i < spec->n_users; i++)
+        if (strcmp(spec->user[i], path) == 0)
+            return true;
+    return false;
+}
+
+/* Types stand in states, which have no id of a user. */
+static enum mr_status check_type(struct mr_spec_loader *l)
+{
+    const struct mr_yaml_node *node = l->value[MR_KEY_TYPE];
+    const struct mr_spec *spec = l->spec;
+
+    if (l->is_canonical || !mr_spec_is_user(spec, spec->field[MR_FIELD_TYPE]))
+        return MR_OK;
+    return mr_yaml_fail(l->err, node ? node : l->value[MR_KEY_USER],
+        "name another field for one of the two",
+        "'%s' is the type and the user's id, which no state may hold",
+        spec->field[MR_FIELD_TYPE]);
+}
+
 static enum mr_status load_paths(struct mr_spec_loader *l)
 {
     struct mr_spec *spec = l->spec;
@@ -181,6 +203,8 @@ static enum mr_status load_paths(struct mr_spec_loader *l)
             spec->field[MR_FIELD_TIME]);
     if (status == MR_OK)
         status = load_users(l);
+    if (status == MR_OK)
+        status = check_type(l);
     if (status == MR_OK && l->value[MR_KEY_URL])
         status = mr_spec_take_path(
             l, MR_KEY_URL, l->value[MR_KEY_URL], MR_TEXT_EMPTY, spec->url);

@@ -111,6 +111,9 @@ static inline bool mr_spec_has_columns(const struct mr_spec *spec)
     return spec->format == MR_INPUT_CSV || spec->format == MR_INPUT_TSV;
 }
 
+/** mr_spec_is_user(spec, path): Whether a user's id may stand there. */
+bool mr_spec_is_user(const struct mr_spec *spec, const char *path);
+
 /* --- reading ----------------------------------------------------------- */
 
 /** A spec as it is being read. */

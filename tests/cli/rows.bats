@@ -29,14 +29,14 @@ END
     [ "$(sed -n 2p rows)" = 'e-1709287200000-ann,2024-03-01T10:00:00.000Z,click,ann' ]
     cat >two.yaml <<'END'
 rollups:
-  - {name: a, by: [hour, {time: data.attributes.user_id}, type]}
+  - {name: a, by: [hour, {time: data.id}, type]}
   - {name: b, by: [hour, day, {time: path.shop}]}
 END
     mkdir shop=7
     mv a.json shop=7
     mr rows -q --spec two.yaml shop=7 >rows
     [ "$(sed -n 1p rows)" = 'id,time,type,user,hour,time_2,day,time_3' ]
-    [[ $(sed -n 2p rows) == *',2024030110,ann,2024-03-01,7' ]]
+    [[ $(sed -n 2p rows) == *',2024030110,e-1709287200000-ann,2024-03-01,7' ]]
 }
 
 @test "no value and an empty one are told apart" {

@@ -734,6 +734,36 @@ static void test_refused_figures(void **state)
     ASSERT_ALL_REFUSED(list);
 }
 
+static void test_refused_ids(void **state)
+{
+    static const struct refusal list[] = {
+        {"rollups: [{name: a, by: [data.attributes.user_id]}]\n",
+            "column 26: 'data.attributes.user_id': it is the user's id, which "
+            "no state may hold",
+            ""},
+        {"user: [a, b.c]\nrollups: [{name: a, by: [day, {who: b.c}]}]\n",
+            "line 2, column 37: 'b.c': it is the user's id", ""},
+        {"user: a\nrollups: [{name: a, by: [.a]}]\n", "'.a': it is the user's",
+            ""},
+        {"user: [a, b]\nurl: b\nrollups: [{name: a, by: [url.path1]}]\n",
+            "'url.path1': it is the user's id", ""},
+        {"users_table: {file: f}\nrollups: [{name: a, by: [users.user_id]}]\n",
+            "'users.user_id': it is the user's id", ""},
+        {"users_table: {file: a, id: u}\nsegments: {a: {V: '>1'}}\n"
+         "segments_by: [users.u]\n",
+            "line 3, column 15: 'users.u': it is the user's id", ""},
+        {"type: a\nuser: [b, a]\n",
+            "line 1, column 7: 'a' is the type and the user's id, which no "
+            "state may hold",
+            "another field"},
+        {"user: data.type\n",
+            "line 1, column 7: 'data.type' is the type and the user's id", ""},
+    };
+
+    (void)state;
+    ASSERT_ALL_REFUSED(list);
+}
+
 static void test_refused_yaml(void **state)
 {
     struct mr_spec spec;
@@ -1284,6 +1314,7 @@ int main(void)
         cmocka_unit_test(test_refused_table),
         cmocka_unit_test(test_refused_rollups),
         cmocka_unit_test(test_refused_figures),
+        cmocka_unit_test(test_refused_ids),
         cmocka_unit_test(test_refused_yaml),
         cmocka_unit_test(test_refused_files),
         cmocka_unit_test(test_round_trip),
