@@ -174,17 +174,38 @@ static int compare_unknown(const void *a, const void *b)
     return mr_span_compare(x->type, y->type);
 }
 
-static uint64_t events_of_type(const struct mr_report *r, struct mr_span type)
+static int compare_spans(const void *a, const void *b)
 {
-    uint64_t events = 0;
+    const struct mr_span *x = a, *y = b;
 
-    for (size_t i = 0; i < r->kpis->n_day_types; i++) {
-        const struct mr_kpi_day_type *k = &r->kpis->day_type[i];
+    return mr_span_compare(*x, *y);
+}
 
-        if (mr_span_compare(r->cells->type[k->type], type) == 0)
-            events += k->events;
+/* The figures of a kind, each with the type that it is called by and that
+ * type's events; NULL without memory. */
+static struct unknown *list_unknown(const struct mr_report *r, struct stretch s)
+{
+    const struct mr_cells *cells = r->cells;
+    struct unknown *list = calloc(s.end - s.first + 1, sizeof(*list));
+    uint64_t *events = calloc(cells->n_types + 1, sizeof(*events));
+
+    if (list == NULL || events == NULL) {
+        free(list);
+        free(events);
+        return NULL;
     }
-    return events;
+    for (size_t i = 0; i < r->kpis->n_day_types; i++)
+        events[r->kpis->day_type[i].type] += r->kpis->day_type[i].events;
+    for (size_t i = s.first; i < s.end; i++) {
+        struct mr_span text = text_of(r, i);
+        const struct mr_span *type = bsearch(
+            &text, cells->type, cells->n_types, sizeof(text), compare_spans);
+
+        list[i - s.first] = (struct unknown){text, &r->kpis->figure[i],
+            type != NULL ? events[type - cells->type] : 0};
+    }
+    free(events);
+    return list;
 }
 
 enum mr_status mr_report_unknown_users_csv(
@@ -192,15 +213,11 @@ enum mr_status mr_report_unknown_users_csv(
 {
     struct stretch s = figures_of(r, MR_TEXT_UNKNOWN);
     size_t n = s.end - s.first;
-    struct unknown *list = calloc(n + 1, sizeof(*list));
+    struct unknown *list = list_unknown(r, s);
     struct writer w = begin(out);
 
     if (list == NULL)
         return MR_NOMEM;
-    for (size_t i = 0; i < n; i++)
-        list[i] = (struct unknown){text_of(r, s.first + i),
-            &r->kpis->figure[s.first + i],
-            events_of_type(r, text_of(r, s.first + i))};
     if (n > 0)
         qsort(list, n, sizeof(*list), compare_unknown);
     PUT(&w, "rank,type,unknown_events,events,share,unknown_users,status\n");

@@ -158,6 +158,12 @@ for line in open(sys.argv[1], encoding="utf-8"):
     [ "$status" -eq 0 ]
     cmp m.mrs s.mrs
     [ "$(wc -l <kpis/daily_by_type.csv)" -eq 100001 ]
+    # All by users whom a table does not know.
+    printf 'user_id\nnobody\n' >users.csv
+    echo 'users_table: {file: users.csv}' >s.yaml
+    mr map -q --spec s.yaml -o unknown.mrs types
+    timeout 10 "$MR" reduce -q -o kpis unknown.mrs >/dev/null
+    [ "$(grep -c ',1,1,1.000000,1,' kpis/unknown_users.csv)" -eq 100000 ]
     [ $((SECONDS - begin)) -lt 60 ]
 }
 
