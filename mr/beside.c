@@ -455,6 +455,8 @@ static enum mr_status prepare(struct beside *b, struct mr_error *err)
         status = mr_listing_build(
             o->input, o->n_inputs, b->threads, &b->listing, err);
     if (status == MR_OK)
+        mr_note_links(&b->listing, b->observer);
+    if (status == MR_OK)
         status = check_places(b, err);
     if (status == MR_OK && o->shards > 1)
         status = mr_listing_shard(

@@ -540,6 +540,8 @@ enum mr_status mr_forecast(const struct mr_forecast_options *options,
     status = mr_listing_build(
         options->input, options->n_inputs, f.threads, &listing, err);
     if (status == MR_OK)
+        mr_note_links(&listing, observer);
+    if (status == MR_OK)
         status = make_forecast(&f, options, &listing, observer, err);
     if (status == MR_OK && fill_result(result_out, &listing) != MR_OK)
         status = mr_fail_nomem(err);

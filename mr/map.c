@@ -327,6 +327,8 @@ static enum mr_status prepare(struct mr_map_run *m, struct mr_error *err)
         status = mr_listing_build(
             o->input, o->n_inputs, w->threads, &w->listing, err);
     if (status == MR_OK)
+        mr_note_links(&w->listing, w->observer);
+    if (status == MR_OK)
         mr_note_names(&w->listing, w->observer);
     if (status == MR_OK) /* of all shards */
         status = mr_outputs_check(m->in_folder ? NULL : m->output, o->rejects,

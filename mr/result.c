@@ -171,6 +171,21 @@ enum mr_status mr_result_unveil(struct mr_result *result,
     return MR_OK;
 }
 
+void mr_note_links(
+    const struct mr_listing *listing, const struct mr_observer *observer)
+{
+    if (listing->n_links == 1)
+        mr_note(observer,
+            "'%s' is a link to a folder and was not followed: name it, too, if "
+            "what it leads to is to be counted",
+            listing->link);
+    else if (listing->n_links > 1)
+        mr_note(observer,
+            "%zu links to folders, '%s' first, were not followed: name them, "
+            "too, if what they lead to is to be counted",
+            listing->n_links, listing->link);
+}
+
 void mr_note_names(
     const struct mr_listing *listing, const struct mr_observer *observer)
 {

@@ -24,6 +24,11 @@ MR_MUST_CHECK enum mr_status mr_result_count(
 MR_MUST_CHECK enum mr_status mr_result_unveil(struct mr_result *result,
     const struct mr_coverage *veiled, const struct mr_listing *listing);
 
+/** mr_note_links(listing, observer): Remark on links to folders: what they
+ * lead to was not listed. */
+void mr_note_links(
+    const struct mr_listing *listing, const struct mr_observer *observer);
+
 /** mr_note_names(listing, observer): Remark on files that have one partition
  * name: a failure of one does not stand beside the other. */
 void mr_note_names(

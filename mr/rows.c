@@ -445,6 +445,8 @@ static enum mr_status prepare(struct mr_rows_run *r, struct mr_error *err)
         status = mr_listing_build(
             o->input, o->n_inputs, r->threads, &r->listing, err);
     if (status == MR_OK)
+        mr_note_links(&r->listing, r->observer);
+    if (status == MR_OK)
         mr_note_names(&r->listing, r->observer);
     if (status == MR_OK)
         status = mr_outputs_check(

@@ -38,6 +38,9 @@ struct mr_listing {
     size_t n;
     struct mr_unlisted *unlisted; /* ascending by name */
     size_t n_unlisted;
+    char *link;     /* path of a link to a folder that was not followed: the
+                     * first in byte order; NULL: there is none */
+    size_t n_links; /* how many there are, one that was come to twice as two */
 };
 
 /**

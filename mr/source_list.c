@@ -271,6 +271,20 @@ static enum mr_status add_entry_unlisted(
     return status;
 }
 
+/* A link to a folder is not followed.  Takes over the path. */
+static enum mr_status pass_link(struct builder *b, char *path)
+{
+    struct mr_listing *listing = b->listing;
+
+    if (listing->n_links++ == 0 || strcmp(path, listing->link) < 0) {
+        free(listing->link);
+        listing->link = path;
+    } else {
+        free(path);
+    }
+    return MR_OK;
+}
+
 static enum mr_status look_at_entry(struct builder *b, int folder_fd,
     const char *folder, const struct entry *entry)
 {
@@ -292,8 +306,8 @@ static enum mr_status look_at_entry(struct builder *b, int folder_fd,
         return add_entry_unlisted(b, path, errno);
     if (S_ISREG(info.st_mode))
         return add_file(b, path, b->below, (uint64_t)info.st_size);
-    if (S_ISDIR(info.st_mode) && !link)
-        return push_folder(b, path);
+    if (S_ISDIR(info.st_mode))
+        return link ? pass_link(b, path) : push_folder(b, path);
     free(path);
     return MR_OK;
 }
@@ -741,6 +755,12 @@ enum mr_status mr_listing_build(char *const *args, size_t n, unsigned threads,
             "no input: what was named %s (" MR_STATE_SUFFIX ")",
             states == 1 ? "is a state, or holds nothing but one"
                         : "has nothing but states");
+    if (listing_out->n_links > 0)
+        return mr_fail(err, MR_USAGE, MR_NOWHERE,
+            "links to folders are not followed: name what they lead to",
+            "no input: there is no file under what was named, but '%.200s' is "
+            "a link to a folder",
+            listing_out->link);
     return mr_fail(err, MR_USAGE, MR_NOWHERE,
         "name files, or folders that hold event files "
         "(names that begin with '_' or '.' are skipped)",
@@ -756,6 +776,7 @@ void mr_listing_release(struct mr_listing *listing)
         free(listing->unlisted[i].name);
     free(listing->inputs);
     free(listing->unlisted);
+    free(listing->link);
     memset(listing, 0, sizeof *listing);
 }
 

@@ -165,6 +165,36 @@ again='fetch it again and rerun'
     figures s.mrs | cut -d, -f1-10 | cmp - "$BATS_FILE_TMPDIR/good.csv"
 }
 
+@test "links to folders are not followed, and told of" {
+    mkdir -p lake disk
+    cp "$BATS_FILE_TMPDIR/good.json" lake
+    events 5 >disk/more.json
+    ln -s ../disk lake/b
+    local one="note: 'lake/b' is a link to a folder and was not followed"
+    run mr map -o s.mrs lake
+    [ "$status" -eq 0 ]
+    [[ $output == *"$one: name it, too, if what it leads to is to be counted"* ]]
+    figures s.mrs | cut -d, -f1-10 | cmp - "$BATS_FILE_TMPDIR/good.csv"
+    local command
+    for command in plan rows 'map --beside -o tree'; do
+        # shellcheck disable=SC2086 # words
+        run mr $command lake
+        [ "$status" -eq 0 ]
+        [[ $output == *"$one"* ]]
+    done
+    # Named, it is walked; and of several the first is told.
+    ln -s ../disk lake/a
+    run mr map -o s.mrs lake lake/b
+    [[ $output == *"note: 2 links to folders, 'lake/a' first, were not followed"* ]]
+    [[ $output == *'2 partitions, '* ]]
+    run mr map -q -o s.mrs lake
+    [ "$output" = s.mrs ]
+    rm lake/good.json
+    run mr map -o none.mrs lake
+    [ "$status" -eq 2 ]
+    [[ $output == *"but 'lake/a' is a link to a folder; links to folders are not followed: name what they lead to" ]]
+}
+
 @test "without permission: 3, each file or folder named" {
     [ "$(id -u)" -ne 0 ] || need setpriv
     mkdir -p lake/shut lake/open
