@@ -365,7 +365,7 @@ static enum mr_status tell_found(
 
     if (r == NULL)
         return MR_OK;
-    status = mr_resume_end(r, m->w->observer, err);
+    status = mr_resume_end(r, m->w->done, m->w->failed, m->w->observer, err);
     if (status != MR_OK)
         return status;
     result->found = mr_resume_found(r);

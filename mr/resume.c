@@ -642,15 +642,15 @@ static enum mr_status renew(struct mr_resume *r, const struct had **gone,
 }
 
 /* Inputs that a state has with other bytes. */
-static void note_changed(
-    const struct mr_resume *r, const struct mr_observer *observer)
+static void note_changed(const struct mr_resume *r, const bool *done,
+    const bool *failed, const struct mr_observer *observer)
 {
     const char *first = NULL;
     size_t n = 0;
 
     for (size_t i = 0; i < r->listing->n; i++)
         if ((r->named[i] & HAS_BYTES) != 0 && r->found[i].state == NULL &&
-            n++ == 0)
+            done[i] && !failed[i] && n++ == 0)
             first = r->listing->inputs[i].name;
     if (n > 0)
         mr_note(observer,
@@ -660,8 +660,28 @@ static void note_changed(
             n, n == 1 ? "" : "s", first, n == 1 ? "is" : "are", r->folder);
 }
 
-enum mr_status mr_resume_end(struct mr_resume *r,
-    const struct mr_observer *observer, struct mr_error *err)
+/* Inputs that could not be read and that a state has, as they were once: by
+ * the contract their failures are made good by that. */
+static void note_failed(const struct mr_resume *r, const bool *failed,
+    const struct mr_observer *observer)
+{
+    const char *first = NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->listing->n; i++)
+        if (r->named[i] != 0 && failed[i] && n++ == 0)
+            first = r->listing->inputs[i].name;
+    if (n > 0)
+        mr_note(observer,
+            "%zu partition%s, '%s' first, could not be read, but '%s' has what "
+            "was read under the same name before: reduce counts that, and is "
+            "not PARTIAL for %s",
+            n, n == 1 ? "" : "s", first, r->folder, n == 1 ? "it" : "them");
+}
+
+enum mr_status mr_resume_end(struct mr_resume *r, const bool *done,
+    const bool *failed, const struct mr_observer *observer,
+    struct mr_error *err)
 {
     enum mr_status status = MR_OK;
     const struct had **state;
@@ -675,9 +695,11 @@ enum mr_status mr_resume_end(struct mr_resume *r,
             status = renew(r, state, n, observer, err);
         free(state);
     }
-    if (status == MR_OK)
-        note_changed(r, observer);
-    return status;
+    if (status != MR_OK)
+        return status;
+    note_changed(r, done, failed, observer);
+    note_failed(r, failed, observer);
+    return MR_OK;
 }
 
 bool mr_resume_has_found(const struct mr_resume *r, size_t i)

@@ -69,12 +69,15 @@ MR_MUST_CHECK enum mr_status mr_resume_overlaps(
 void mr_resume_forget(struct mr_resume *r);
 
 /**
- * mr_resume_end(r, observer, err): After the last call of mr_resume_has: see
- * to it that all that was found is still there, in other states if need be.
- * MR_IO where it is not.
+ * mr_resume_end(r, done, failed, observer, err): After the last call of
+ * mr_resume_has: see to it that all that was found is still there, in other
+ * states if need be.  MR_IO where it is not.  Notes which of the other inputs
+ * have the name of something that is there: of those that are done and have
+ * been read both contents count; a failure is hidden by what was read before.
  */
 MR_MUST_CHECK enum mr_status mr_resume_end(struct mr_resume *r,
-    const struct mr_observer *observer, struct mr_error *err);
+    const bool *done, const bool *failed, const struct mr_observer *observer,
+    struct mr_error *err);
 
 /** mr_resume_found(r): How many inputs were there already. */
 uint64_t mr_resume_found(const struct mr_resume *r);

@@ -152,6 +152,15 @@ static enum mr_status map_container(struct mr_worker *t, size_t input,
     return status;
 }
 
+/* Whether an input's own name is one of what could not be read. */
+static bool has_failed(const struct mr_group *group, const char *name)
+{
+    for (size_t i = 0; i < group->coverage.n_failures; i++)
+        if (strcmp(group->coverage.failure[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 /* Read an input and share what it has. */
 static enum mr_status read_input(struct mr_worker *t, size_t input,
     struct mr_group *group, struct mr_error *err)
@@ -168,6 +177,7 @@ static enum mr_status read_input(struct mr_worker *t, size_t input,
     if (status != MR_OK || mr_work_is_stopping(t->work))
         return status;
     t->work->done[input] = true;
+    t->work->failed[input] = has_failed(group, in->name);
     return mr_group_commit(t, group, err);
 }
 
@@ -293,7 +303,9 @@ enum mr_status mr_work_batch(
 {
     if (w->done == NULL)
         w->done = calloc(w->listing.n + 1, sizeof(*w->done));
-    if (w->done == NULL ||
+    if (w->failed == NULL)
+        w->failed = calloc(w->listing.n + 1, sizeof(*w->failed));
+    if (w->done == NULL || w->failed == NULL ||
         order_inputs(w, input, input == NULL ? w->listing.n : n) != MR_OK)
         return mr_fail_nomem(err);
     return MR_OK;
@@ -325,6 +337,7 @@ void mr_work_release(struct mr_work *w)
     mr_resume_free(w->resume);
     free(w->order);
     free(w->done);
+    free(w->failed);
     pthread_cond_destroy(&w->queued);
     pthread_cond_destroy(&w->settled);
     pthread_mutex_destroy(&w->lock);

@@ -35,6 +35,7 @@ struct mr_work {
     size_t *order;  /* inputs of the batch: largest first */
     size_t n_order; /* how many */
     bool *done;     /* by input: read, failed for good, or there already */
+    bool *failed;   /* by input: it could not be read to its end */
     struct mr_resume *resume; /* what is there already, or NULL */
     double deadline; /* no thread takes another input from then on (mr_clock);
                       * 0: none */

@@ -256,6 +256,34 @@ begin() {
     [[ $stderr != *'read before'* ]]
 }
 
+@test "a file that cannot be read now is no changed one, and is noted" {
+    four_files
+    gzip a.json b.json
+    mr map -q -o out a.json.gz b.json.gz c.json d.json >/dev/null
+    truncate -s -5 b.json.gz
+    run --separate-stderr mr map -o out a.json.gz b.json.gz
+    [ "$status" -eq 3 ]
+    [[ $stderr == *"mr: note: 1 partition, 'b.json.gz' first, could not be read, but 'out' has what was read under the same name before: reduce counts that, and is not PARTIAL for it"* ]]
+    [[ $stderr != *'other bytes'* ]]
+    mr reduce -q out >/dev/null
+}
+
+@test "a signal before anything was compared calls nothing changed" {
+    four_files
+    mr map -q -o out a.json b.json c.json d.json >/dev/null
+    mkfifo A.json
+    "$MR" map -j 1 -o out A.json a.json b.json c.json d.json \
+        >stdout 2>stderr &
+    local pid=$! status=0
+    exec 5>A.json
+    deliver TERM "$pid"
+    exec 5>&-
+    wait "$pid" || status=$?
+    [ "$status" -eq 143 ]
+    grep -q 'stopped by signal 15' stderr
+    absent grep -q 'other bytes' stderr
+}
+
 @test "a file that could not be read is tried again, and made good" {
     four_files
     gzip b.json
