@@ -123,6 +123,17 @@ static bool drop_empty(struct run *r)
     return kept > 0 && (r->n = kept) > 0;
 }
 
+/* Nothing that was named could be listed. */
+static enum mr_status fail_unlisted(
+    const struct mr_unlisted *unlisted, struct mr_error *err)
+{
+    (void)mr_fail(err, MR_USAGE, MR_NOWHERE,
+        "name a file that can be read and has events in it", "%s",
+        unlisted->cause);
+    mr_error_subject(err, "cannot read", unlisted->name);
+    return MR_USAGE;
+}
+
 static enum mr_status read_samples(struct run *r, struct mr_error *err)
 {
     size_t n;
@@ -134,6 +145,8 @@ static enum mr_status read_samples(struct run *r, struct mr_error *err)
             r->options->output, "--output", NULL, NULL, &r->listing, err);
     if (status != MR_OK)
         return status;
+    if (r->listing.n == 0)
+        return fail_unlisted(&r->listing.unlisted[0], err);
     n = r->listing.n < SAMPLES ? r->listing.n : SAMPLES;
     for (size_t i = 0; i < n && status == MR_OK; i++)
         status = read_input(r, &r->listing.inputs[i], SAMPLE_BYTES / n, err);

@@ -267,6 +267,11 @@ END
     run mr init empty
     [ "$status" -eq 2 ]
     [[ $output == *'there is nothing in'* ]]
+    mkdir links
+    ln -s nowhere links/a.json
+    run mr init links
+    [ "$status" -eq 2 ]
+    [ "$output" = "mr: cannot read 'a.json': No such file or directory; name a file that can be read and has events in it" ]
 }
 
 @test "text of a file ends no comment and steers no terminal" {
