@@ -389,11 +389,13 @@ static enum mr_status check_members(struct mr_spec_loader *l,
         const char *name = r->by[i].name;
 
         if (strcmp(name, "events") == 0 ||
+            strcmp(name, "further_groups") == 0 ||
             (strcmp(name, "users") == 0 && (r->users & MR_USERS_EXACT)) ||
             (strcmp(name, "users_estimate") == 0 &&
                 (r->users & MR_USERS_ESTIMATE)))
             return mr_yaml_fail(l->err, node, "give the column another name",
-                "kpis.json has a figure of the name '%s'", name);
+                "kpis.json has a key of the name '%s' beside the groups'",
+                name);
     }
     return MR_OK;
 }

@@ -630,10 +630,10 @@ static void test_refused_rollups(void **state)
         {"rollups: [{name: a, by: [{events: type}]}]\n",
             "two columns of the name 'events'", "another name"},
         {"rollups:\n  - {name: r, by: [{events: type}], events_as: hits}\n",
-            "kpis.json has a figure of the name 'events'", "another name"},
+            "kpis.json has a key of the name 'events'", "another name"},
         {"rollups:\n  - {name: r, by: [{users_estimate: type}], users: both, "
          "users_as: visitors}\n",
-            "kpis.json has a figure of the name 'users_estimate'", ""},
+            "kpis.json has a key of the name 'users_estimate'", ""},
         {"rollups: [{name: a, by: [{u: day}], users_as: u}]\n",
             "two columns of the name 'u'", ""},
         {"rollups: [{name: a, by: [u_estimate], users_as: u, users: both}]\n",
@@ -679,6 +679,8 @@ static void test_refused_rollups(void **state)
 static void test_refused_figures(void **state)
 {
     static const struct refusal list[] = {
+        {"rollups: [{name: r, by: [{further_groups: type}]}]\n",
+            "kpis.json has a key of the name 'further_groups'", ""},
         {"duplicates: true\n", "no mapping", "or null"},
         {"duplicates:\n", "no mapping", ""},
         {"duplicates: {max_id: 5}\n", "line 1, column 14: unknown key 'max_id'",
