@@ -454,6 +454,9 @@ static enum mr_status prepare(struct beside *b, struct mr_error *err)
     if (status == MR_OK)
         status = mr_listing_build(
             o->input, o->n_inputs, b->threads, &b->listing, err);
+    /* Beside a file there is one place, whatever names it has. */
+    if (status == MR_OK && o->output == NULL)
+        mr_listing_unite_paths(&b->listing);
     if (status == MR_OK)
         mr_note_links(&b->listing, b->observer);
     if (status == MR_OK)

@@ -145,6 +145,7 @@ static enum mr_status read_samples(struct run *r, struct mr_error *err)
             r->options->output, "--output", NULL, NULL, &r->listing, err);
     if (status != MR_OK)
         return status;
+    mr_listing_unite_paths(&r->listing);
     if (r->listing.n == 0)
         return fail_unlisted(&r->listing.unlisted[0], err);
     n = r->listing.n < SAMPLES ? r->listing.n : SAMPLES;

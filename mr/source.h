@@ -34,7 +34,7 @@ struct mr_unlisted {
 };
 
 struct mr_listing {
-    struct mr_input *inputs; /* ascending by name, then path; no path twice */
+    struct mr_input *inputs; /* ascending by name, then path; no two alike */
     size_t n;
     struct mr_unlisted *unlisted; /* ascending by name */
     size_t n_unlisted;
@@ -59,12 +59,17 @@ struct mr_listing {
  * without permission, a link to nowhere) becomes an unlisted entry.  Where
  * looking fails for the moment (a disk, a share) it is MR_IO: the list would
  * lack nobody knows what, and be cut into other parts than on other machines.
- * Of a path that is reached with two names the first in byte order is kept.
+ * A path that is reached with two names, as by a folder and by one in it, is
+ * two inputs, so that a state has both names whoever maps what.
  * Release the listing with mr_listing_release, also after a failure.
  */
 MR_MUST_CHECK enum mr_status mr_listing_build(char *const *args, size_t n,
     unsigned threads, struct mr_listing *listing_out, struct mr_error *err);
 void mr_listing_release(struct mr_listing *listing);
+
+/** mr_listing_unite_paths(listing): Of the inputs of one path keep that whose
+ * name is the first in byte order.  O(n log n). */
+void mr_listing_unite_paths(struct mr_listing *listing);
 
 /** mr_listing_find(listing, name, after): The number of the first input whose
  * name is not before name; with after, that is after it.  O(log n). */

@@ -627,7 +627,7 @@ static size_t settle(struct mr_listing *listing)
 
         states += is_state;
         if (is_state ||
-            (n > 0 && strcmp(listing->inputs[n - 1].path, input->path) == 0)) {
+            (n > 0 && by_path(&listing->inputs[n - 1], input) == 0)) {
             free(input->path);
         } else {
             listing->inputs[n++] = *input;
@@ -649,6 +649,22 @@ static size_t settle(struct mr_listing *listing)
     }
     listing->n_unlisted = n;
     return states;
+}
+
+void mr_listing_unite_paths(struct mr_listing *listing)
+{
+    struct mr_input *inputs = listing->inputs;
+    size_t n = 0;
+
+    sort_inputs(inputs, listing->n, by_path);
+    for (size_t i = 0; i < listing->n; i++) {
+        if (n > 0 && strcmp(inputs[n - 1].path, inputs[i].path) == 0)
+            free(inputs[i].path);
+        else
+            inputs[n++] = inputs[i];
+    }
+    listing->n = n;
+    sort_inputs(inputs, n, by_name);
 }
 
 /* ---- sizes ---- */

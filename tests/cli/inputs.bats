@@ -527,6 +527,21 @@ PY
     [[ $output == *'1 partition, 50 lines = 50 events'* ]]
     [[ $output == *'1 partition left out: the same bytes were counted already'* ]]
     [ "$(figures s.mrs)" = "$(figures one.mrs)" ]
+    # One path under two names is in a state under both, as it is in the
+    # merged ones of machines of which each has named it in one way.
+    mkdir -p lake/sub
+    mv b.json lake/sub
+    mr map -q -o 1.mrs lake
+    mr map -q -o 2.mrs lake/sub
+    mr reduce -q --merged m.mrs 1.mrs 2.mrs
+    run mr map -o s.mrs lake lake/sub
+    [[ $output == *'1 partition left out: the same bytes were counted already'* ]]
+    cmp s.mrs m.mrs
+    # But beside it there is one place.
+    run mr map --beside lake lake/sub
+    [ "$status" -eq 0 ]
+    [ "${lines[0]}" = lake/sub/b.json.mrs ]
+    [[ $output == *', 1 made, '* ]]
     # Packed, the bytes are others: two partitions.
     gzip -k a.json
     run mr map -o s.mrs a.json a.json.gz

@@ -511,9 +511,29 @@ static void test_direct(void **state)
     /* A hidden name that is named is meant. */
     ASSERT_LIST(
         "lake/sub/_SUCCESS < lake/sub/_SUCCESS 2\n", "lake/sub/_SUCCESS");
-    /* One path, two names: the first in byte order. */
-    ASSERT_LIST(
-        "lake/sub/y.gz < lake/sub/y.gz 3\n", "lake/sub", "lake/sub/y.gz");
+    /* One path, two names. */
+    ASSERT_LIST("lake/sub/y.gz < lake/sub/y.gz 3\n"
+                "y.gz < lake/sub/y.gz 3\n",
+        "lake/sub/y.gz", "lake/sub", "./lake/sub/", "lake/sub/y.gz");
+}
+
+static void test_one_path(void **state)
+{
+    char lake[] = "lake", sub[] = "lake/sub", file[] = "lake/sub/y.gz";
+    char *args[] = {lake, sub, file};
+    struct mr_listing listing;
+
+    (void)state;
+    make_lake();
+    assert_int_equal(mr_listing_build(args, 3, 1, &listing, NULL), MR_OK);
+    assert_int_equal(listing.n, 6);
+    mr_listing_unite_paths(&listing);
+    assert_int_equal(listing.n, 4);
+    for (size_t i = 1; i < listing.n; i++)
+        assert_true(
+            strcmp(listing.inputs[i - 1].name, listing.inputs[i].name) < 0);
+    assert_string_equal(listing.inputs[2].name, "lake/sub/y.gz");
+    mr_listing_release(&listing);
 }
 
 static void test_odd_names(void **state)
@@ -885,6 +905,7 @@ int main(int argc, char **argv)
         IN_FOLDER(test_walk),
         IN_FOLDER(test_walk_of_many),
         IN_FOLDER(test_direct),
+        IN_FOLDER(test_one_path),
         IN_FOLDER(test_odd_names),
         IN_FOLDER(test_glob),
         IN_FOLDER(test_lists),
