@@ -7,6 +7,7 @@
 #include "mr/report_private.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "mr/groupkey.h"
@@ -99,6 +100,17 @@ static void put_value(struct writer *w, const struct row *row, unsigned i)
         put_csv(w, row->value[i]);
 }
 
+/* The head of a column of users. */
+static void put_head(
+    struct writer *w, const struct mr_rollup *roll, const char *behind)
+{
+    char text[MR_NAME_MAX_BYTES + sizeof("_estimate")];
+
+    snprintf(text, sizeof(text), "%s%s", roll->users_as, behind);
+    PUT(w, ",");
+    put_csv(w, mr_text_span(text));
+}
+
 enum mr_status mr_report_rollup_csv(
     const struct mr_report *r, unsigned rollup, struct mr_buffer *out)
 {
@@ -115,9 +127,9 @@ enum mr_status mr_report_rollup_csv(
     }
     put_csv(&w, mr_text_span(roll->events_as));
     if ((roll->users & MR_USERS_EXACT) != 0)
-        PUT(&w, ",%s", roll->users_as);
+        put_head(&w, roll, "");
     if ((roll->users & MR_USERS_ESTIMATE) != 0)
-        PUT(&w, ",%s_estimate", roll->users_as);
+        put_head(&w, roll, "_estimate");
     PUT(&w, is_partial(r) ? ",status\n" : "\n");
     for (size_t i = 0; i < n; i++) {
         for (unsigned k = 0; k < roll->n_by; k++) {

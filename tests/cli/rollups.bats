@@ -34,6 +34,17 @@ END
     [ "$(wc -l <out/small.csv)" -eq 4 ]
 }
 
+@test "the head of a column is one, whatever it is called" {
+    cat >s.yaml <<'END'
+rollups:
+  - {name: r, by: [{'a,b': type}], users: both, events_as: 'c,d', users_as: 'e,"f'}
+END
+    echo 'a 1000 u' | lines >one.json
+    mr map -q --spec s.yaml -o s.mrs one.json
+    mr reduce -q -o out s.mrs >/dev/null
+    [ "$(head -n 1 out/r.csv)" = '"a,b","c,d","e,""f","e,""f_estimate"' ]
+}
+
 @test "groups of a partition that was not read to its end decide nothing" {
     local i kept=
     printf 'rollups:\n  - {name: small, by: [type], max_groups: 1}\n' >s.yaml
