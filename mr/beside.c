@@ -171,6 +171,23 @@ static enum mr_status add_coverage(struct beside *b, struct mr_coverage *c)
     return status;
 }
 
+/* Whether an open state is the one that is wanted, and sound to the last byte:
+ * what reduce would refuse must be made again. */
+static enum mr_status judge_state(const struct beside *b, size_t i,
+    const struct mr_state *state, uint64_t size, bool *current_out)
+{
+    const struct mr_digest spec = mr_state_spec_digest(state);
+    enum mr_status status = MR_OK;
+
+    *current_out = memcmp(spec.b, b->spec.b, sizeof(spec.b)) == 0 &&
+                   tells_of(&mr_state_get_head(state)->coverage,
+                       &b->listing.inputs[i], size);
+    if (*current_out)
+        status = mr_state_check(state, b->observer->stop, NULL);
+    *current_out = *current_out && status == MR_OK;
+    return status == MR_NOMEM ? status : MR_OK;
+}
+
 /* Whether an input has a state that is up to date, whose coverage is then
  * added.  One that cannot be used is as none; only want of memory fails. */
 static enum mr_status look_at_state(struct beside *b, size_t i,
@@ -178,7 +195,6 @@ static enum mr_status look_at_state(struct beside *b, size_t i,
 {
     struct mr_state *state = NULL;
     struct mr_coverage coverage = {0};
-    struct mr_digest spec;
     struct stat info;
     enum mr_status status;
 
@@ -189,11 +205,9 @@ static enum mr_status look_at_state(struct beside *b, size_t i,
     status = mr_state_open(path, &state, NULL);
     if (status != MR_OK)
         return status == MR_NOMEM ? status : MR_OK;
-    spec = mr_state_spec_digest(state);
+    status = judge_state(b, i, state, size, current_out);
     mr_state_take_coverage(state, &coverage);
     mr_state_close(state);
-    *current_out = memcmp(spec.b, b->spec.b, sizeof(spec.b)) == 0 &&
-                   tells_of(&coverage, &b->listing.inputs[i], size);
     if (*current_out)
         status = add_coverage(b, &coverage);
     mr_coverage_release(&coverage);

@@ -124,68 +124,6 @@ void mr_resume_note_temporary(
             n == 1 ? "it" : "they");
 }
 
-/* ---- checking a state ---- */
-
-static enum mr_status check_users(const struct mr_state *state,
-    const volatile int *stop, struct mr_error *err)
-{
-    struct mr_unpacker *u;
-    struct mr_user_block block;
-    enum mr_status status = MR_OK;
-
-    if (mr_unpacker_new(&u) != MR_OK)
-        return mr_fail_nomem(err);
-    for (size_t i = 0; i < mr_state_n_blocks(state) && status == MR_OK; i++) {
-        if (stop != NULL && *stop != 0)
-            status = mr_fail(err, MR_STOPPED, MR_NOWHERE, NULL, "stopped");
-        else
-            status = mr_state_block(state, i, u, &block, err);
-    }
-    mr_unpacker_free(u);
-    return status;
-}
-
-static enum mr_status check_ids(
-    const struct mr_state *state, struct mr_error *err)
-{
-    struct mr_id_stream *ids = NULL;
-    struct mr_id_piece piece = {.day = 0};
-    enum mr_status status = mr_state_ids(state, &ids, err);
-
-    while (status == MR_OK && piece.day != MR_ID_END)
-        status = mr_id_stream_next(ids, &piece, err);
-    mr_id_stream_free(ids);
-    return status;
-}
-
-static enum mr_status check_segments(
-    const struct mr_state *state, struct mr_error *err)
-{
-    struct mr_segment_stream *segments = NULL;
-    const struct mr_segment_entry *entry;
-    enum mr_status status = mr_state_segments(state, &segments, err);
-    size_t n = 1;
-
-    while (status == MR_OK && n > 0)
-        status = mr_segment_stream_next(segments, &entry, &n, err);
-    mr_segment_stream_free(segments);
-    return status;
-}
-
-/* What mr_state_open leaves unread: it is checked by being read. */
-static enum mr_status check_rest(const struct mr_state *state,
-    const volatile int *stop, struct mr_error *err)
-{
-    const struct mr_spec *spec = mr_state_get_head(state)->spec;
-    enum mr_status status = check_users(state, stop, err);
-
-    if (status == MR_OK && spec->max_ids > 0)
-        status = check_ids(state, err);
-    if (status == MR_OK && spec->n_segments > 0)
-        status = check_segments(state, err);
-    return status;
-}
-
 /* ---- matches ---- */
 
 static enum mr_status add_match(struct mr_resume *r, const struct match *match)
@@ -266,7 +204,7 @@ static enum mr_status take_state(struct mr_resume *r, size_t i,
         return mr_fail_nomem(err);
     if (r->n_matches == before)
         return MR_OK;
-    status = check_rest(state, stop, err);
+    status = mr_state_check(state, stop, err);
     r->state[i].path = strdup(mr_state_path(state));
     if (status == MR_OK && r->state[i].path == NULL)
         status = mr_fail_nomem(err);

@@ -135,11 +135,12 @@ void mr_state_writer_abort(struct mr_state_writer *w);
 
 /**
  * mr_state_open(path, state, err): Open a file and read and check all of it
- * but the user blocks.  Nothing in the file is trusted, and no allocation
- * exceeds what its stored bytes can justify (MR_STATE_MAX_RATIO).  MR_IO: it
- * cannot be opened or read; MR_USAGE: it is no regular file; MR_FORMAT: no
- * state file, cut short, or inconsistent; MR_VERSION: another version;
- * MR_CHECKSUM: changed bytes; the error names the section.
+ * but the blocks of users, ids and segments.  Nothing in the file is trusted,
+ * and no allocation exceeds what its stored bytes can justify
+ * (MR_STATE_MAX_RATIO).  MR_IO: it cannot be opened or read; MR_USAGE: it is no
+ * regular file; MR_FORMAT: no state file, cut short, or inconsistent;
+ * MR_VERSION: another version; MR_CHECKSUM: changed bytes; the error names the
+ * section.
  */
 #define MR_STATE_MAX_RATIO 200
 MR_MUST_CHECK enum mr_status mr_state_open(
@@ -216,5 +217,11 @@ void mr_unpacker_keep(struct mr_unpacker *u, struct mr_block_memory *memory);
 MR_MUST_CHECK enum mr_status mr_state_block(const struct mr_state *state,
     size_t i, struct mr_unpacker *u, struct mr_user_block *block_out,
     struct mr_error *err);
+
+/** mr_state_check(state, stop, err): Read all that mr_state_open has left
+ * unread: blocks of users, ids and segments.  MR_STOPPED when *stop (or NULL)
+ * says so; else its errors.  Memory: that of a block. */
+MR_MUST_CHECK enum mr_status mr_state_check(const struct mr_state *state,
+    const volatile int *stop, struct mr_error *err);
 
 #endif

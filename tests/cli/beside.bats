@@ -116,8 +116,10 @@ same_as_map() {
 @test "a damaged, cut or foreign state is replaced" {
     landing
     beside lake
-    for damage in 'flip $f 300' 'flip $f -1' 'truncate -s -1 $f' ': >$f' \
-        'echo no state >$f' 'rm $f' 'cp other.mrs $f'; do
+    # In the table, among users, in the last section.
+    for damage in 'flip $f 300' 'flip $f 400' 'flip $f -1' \
+        'truncate -s -1 $f' ': >$f' 'echo no state >$f' 'rm $f' \
+        'cp other.mrs $f'; do
         cp -p "$first.mrs" f.mrs
         cp lake/date=2024-03-01/hour=11/type=view/a.json.gz.mrs other.mrs
         f=$first.mrs
