@@ -47,6 +47,8 @@
 #define TUPLES_PER_LINE (64 / sizeof(struct mr_tuple))
 /* Users whose memory is fetched ahead together. */
 #define GROUP 32
+/* Tuples of a user, in a row, that are many. */
+#define MANY 64
 /* Sorting by user takes at most so many bits; by time, pieces of 2^19 ms,
  * about nine minutes, as many as there are in a day and a half. */
 #define SORT_BITS_MAX 12
@@ -191,12 +193,29 @@ static void fetch_users(const struct mr_shard *s, struct run *run, size_t n)
                 &s->sessions, s->users.user[run[i].number].slot);
 }
 
+/* Stretches of a user with many tuples, which are added together: one who has
+ * them at any times would have a long list moved for each else. */
+struct stretches {
+    uint64_t *piece; /* room for a run's; of few tuples NULL */
+    size_t n;
+};
+
+static enum mr_status add_stretch(struct mr_shard *s, uint64_t *slot,
+    uint64_t start, uint64_t end, struct stretches *many)
+{
+    if (many->piece == NULL)
+        return mr_sessions_add(&s->sessions, slot, start, end);
+    many->piece[many->n++] = mr_sessions_pack(start, end);
+    return MR_OK;
+}
+
 /* Add one user's tuples.  Those that are near to each other in time, as most
  * in order of time are, reach the user's sessions as one stretch.  What is
  * only counted has no time. */
-static enum mr_status add_run(
-    struct mr_shard *s, const struct run *run, uint32_t number)
+static enum mr_status add_run(struct mr_shard *s, const struct run *run,
+    uint32_t number, struct mr_tuple *spare)
 {
+    struct stretches many = {run->n < MANY ? NULL : (uint64_t *)spare, 0};
     const uint64_t gap_ms = s->sessions.gap_ms;
     uint64_t *slot = s->users.user[number].slot;
     uint64_t start = MR_TIME_END_MS, end = start;
@@ -222,7 +241,7 @@ static enum mr_status add_run(
         } else if (time_ms + gap_ms - start > end - start + 2 * gap_ms ||
                    last - first > MR_SESSIONS_LENGTH_MAX) {
             if (status == MR_OK)
-                status = mr_sessions_add(&s->sessions, slot, start, end);
+                status = add_stretch(s, slot, start, end, &many);
             start = end = time_ms;
         } else {
             start = first;
@@ -230,12 +249,15 @@ static enum mr_status add_run(
         }
     }
     if (status == MR_OK && start != MR_TIME_END_MS)
-        status = mr_sessions_add(&s->sessions, slot, start, end);
+        status = add_stretch(s, slot, start, end, &many);
+    if (status == MR_OK && many.n > 0)
+        status = mr_sessions_add_many(&s->sessions, slot, many.piece, many.n);
     return status;
 }
 
-static enum mr_status add_sorted(
-    struct mr_shard *s, const struct mr_tuple *tuple, size_t n)
+/* Spare has room for as many. */
+static enum mr_status add_sorted(struct mr_shard *s,
+    const struct mr_tuple *tuple, size_t n, struct mr_tuple *spare)
 {
     enum mr_status status = MR_OK;
     struct run run[GROUP];
@@ -254,7 +276,7 @@ static enum mr_status add_sorted(
             if (number == MR_USERS_NONE ||
                 s->users.user[number].hash != run[k].tuple->user)
                 number = mr_users_add(&s->users, run[k].tuple->user);
-            status = add_run(s, &run[k], number);
+            status = add_run(s, &run[k], number, spare);
             i += run[k].n;
         }
     }
@@ -310,7 +332,7 @@ static enum mr_status add_waiting(struct mr_shard *s, struct mr_tuple *sorting)
     while (bits < SORT_BITS_MAX && UINT32_C(1) << bits < 2 * n)
         bits++;
     sort_roughly(s->waiting, sorting, n, bits);
-    status = add_sorted(s, s->waiting, n);
+    status = add_sorted(s, s->waiting, n, sorting);
     if (status == MR_OK)
         s->n_waiting = 0;
     return status;

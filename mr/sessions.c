@@ -4,16 +4,15 @@
 
 #include "mr/sessions.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "mr/userblock.h"
 
 #define CLASS_SHIFT 53
-
-static uint64_t pack(uint64_t start, uint64_t end)
-{
-    return start << MR_SESSIONS_LENGTH_BITS | (end - start);
-}
+/* From so many pieces on a list is made anew of itself and these, rather than
+ * moved on for each. */
+#define MANY 32
 
 static uint64_t start_of(uint64_t piece)
 {
@@ -59,8 +58,8 @@ static size_t count_begun(const uint64_t *piece, size_t cap, uint64_t key)
 
 static size_t begun_at(const uint64_t *piece, size_t cap, uint64_t time_ms)
 {
-    return count_begun(
-        piece, cap, pack(time_ms, time_ms) | MR_SESSIONS_LENGTH_MAX);
+    return count_begun(piece, cap,
+        mr_sessions_pack(time_ms, time_ms) | MR_SESSIONS_LENGTH_MAX);
 }
 
 static size_t count_pieces(const uint64_t *piece, size_t cap)
@@ -160,7 +159,21 @@ static enum mr_status add_to_list(
         end = joined;
         high++;
     }
-    return replace(s, slot, low, high, pack(start, end));
+    return replace(s, slot, low, high, mr_sessions_pack(start, end));
+}
+
+/* Whether a piece that begins no earlier makes one with another, which is that
+ * one then. */
+static bool join(const struct mr_sessions *s, uint64_t *piece, uint64_t next)
+{
+    uint64_t start = start_of(*piece), end = end_of(*piece);
+    uint64_t last = end_of(next) > end ? end_of(next) : end;
+
+    if (start_of(next) > end + s->gap_ms ||
+        last - start > MR_SESSIONS_LENGTH_MAX)
+        return false;
+    *piece = mr_sessions_pack(start, last);
+    return true;
 }
 
 /* Sort and join the pieces of a slot without a list. */
@@ -175,19 +188,9 @@ static void tidy(const struct mr_sessions *s, uint64_t *slot)
             slot[k] = slot[k - 1];
             slot[k - 1] = piece;
         }
-    for (size_t i = 0; i < MR_SESSIONS_SLOT; i++) {
-        uint64_t start = n > 0 ? start_of(slot[n - 1]) : 0;
-        uint64_t end = n > 0 ? end_of(slot[n - 1]) : 0;
-        uint64_t last = end_of(slot[i]) > end ? end_of(slot[i]) : end;
-
-        if (slot[i] == MR_SESSIONS_NONE)
-            break;
-        if (n > 0 && start_of(slot[i]) <= end + s->gap_ms &&
-            last - start <= MR_SESSIONS_LENGTH_MAX)
-            slot[n - 1] = pack(start, last);
-        else
+    for (size_t i = 0; i < MR_SESSIONS_SLOT && slot[i] != MR_SESSIONS_NONE; i++)
+        if (n == 0 || !join(s, &slot[n - 1], slot[i]))
             slot[n++] = slot[i];
-    }
     while (n < MR_SESSIONS_SLOT)
         slot[n++] = MR_SESSIONS_NONE;
 }
@@ -206,7 +209,7 @@ static bool put(uint64_t *slot, uint64_t piece)
 enum mr_status mr_sessions_insert(
     struct mr_sessions *s, uint64_t *slot, uint64_t start_ms, uint64_t end_ms)
 {
-    uint64_t piece = pack(start_ms, end_ms), reference;
+    uint64_t piece = mr_sessions_pack(start_ms, end_ms), reference;
 
     if (put(slot, piece))
         return MR_OK;
@@ -291,17 +294,81 @@ size_t mr_sessions_read(
     return n_out;
 }
 
-/* Add the pieces of n words, some of which may be none. */
+/* Pieces, ascending. */
+struct pieces {
+    const uint64_t *p;
+    size_t n;
+};
+
+/* Make one list of two; only count where out is NULL. */
+static size_t merge(const struct mr_sessions *s, struct pieces a,
+    struct pieces b, uint64_t *out)
+{
+    uint64_t last = 0;
+    size_t n = 0;
+
+    while (a.n + b.n > 0) {
+        struct pieces *from = b.n == 0 || (a.n > 0 && *a.p <= *b.p) ? &a : &b;
+        uint64_t next = *from->p++;
+
+        from->n--;
+        if (n == 0 || !join(s, &last, next)) {
+            last = next;
+            n++;
+        }
+        if (out != NULL)
+            out[n - 1] = last;
+    }
+    return n;
+}
+
+/* Add many pieces, of another pool or none, to the slot's list. */
+static enum mr_status merge_list(
+    struct mr_sessions *s, uint64_t *slot, struct pieces many)
+{
+    size_t cap = mr_pool_words(class_of(slot));
+    struct pieces own = {list_of(s, slot), count_pieces(list_of(s, slot), cap)};
+    uint64_t reference;
+
+    if (new_list(s, merge(s, own, many, NULL), &reference) != MR_OK)
+        return MR_NOMEM;
+    own.p = list_of(s, slot); /* it may have moved */
+    (void)merge(s, own, many, list_of(s, &reference));
+    give_list(s, slot);
+    slot[0] = reference;
+    return MR_OK;
+}
+
+/* Add the pieces of n words, some of which may be none; they ascend where they
+ * are many. */
 static enum mr_status add_pieces(
     struct mr_sessions *s, uint64_t *slot, const uint64_t *piece, size_t n)
 {
     enum mr_status status = MR_OK;
 
+    if (n >= MANY && has_list(slot))
+        return merge_list(
+            s, slot, (struct pieces){piece, count_pieces(piece, n)});
     for (size_t i = 0; i < n && status == MR_OK; i++)
         if (piece[i] != MR_SESSIONS_NONE)
             status =
                 mr_sessions_add(s, slot, start_of(piece[i]), end_of(piece[i]));
     return status;
+}
+
+static int compare_pieces(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
+enum mr_status mr_sessions_add_many(
+    struct mr_sessions *s, uint64_t *slot, uint64_t *piece, size_t n)
+{
+    if (n >= MANY)
+        qsort(piece, n, sizeof(*piece), compare_pieces);
+    return add_pieces(s, slot, piece, n);
 }
 
 enum mr_status mr_sessions_move(struct mr_sessions *s, uint64_t *slot,

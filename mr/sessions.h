@@ -75,6 +75,19 @@ MR_MUST_CHECK static inline enum mr_status mr_sessions_add(
     return MR_OK;
 }
 
+/** mr_sessions_pack(start, end): A stretch as one number. */
+static inline uint64_t mr_sessions_pack(uint64_t start_ms, uint64_t end_ms)
+{
+    return start_ms << MR_SESSIONS_LENGTH_BITS | (end_ms - start_ms);
+}
+
+/** mr_sessions_add_many(s, slot, piece, n): As mr_sessions_add of n stretches,
+ * packed, which are put in order.  Time goes with n log n and the pieces that
+ * the user has; of many it could go with their product else.  MR_NOMEM leaves
+ * some added. */
+MR_MUST_CHECK enum mr_status mr_sessions_add_many(
+    struct mr_sessions *s, uint64_t *slot, uint64_t *piece, size_t n);
+
 /** Make a slot one of no events. */
 static inline void mr_sessions_init(uint64_t *slot)
 {

@@ -628,6 +628,21 @@ static void heavy_users_stand_alone(void **state)
     free(t);
 }
 
+/* Users with very many intervals, which come in any order: to move what comes
+ * later for each of them would take minutes. */
+static void intervals_come_in_any_order(void **state)
+{
+    const size_t each = rounds(300000);
+    struct mr_tuple *t = room(2 * each, sizeof *t);
+    size_t n = add_intervals(t, 1000, each, 1000);
+
+    (void)state;
+    n += add_intervals(t + n, 2000, each, 1000);
+    shuffle(t, n);
+    assert_int_equal(compare(t, n, 2, 1, 1000), 1);
+    free(t);
+}
+
 /* Many users with thousands of intervals, in disorder. */
 static void busy_users_share_blocks(void **state)
 {
@@ -1042,6 +1057,7 @@ int main(void)
         cmocka_unit_test(blocks_are_cut_by_users),
         cmocka_unit_test(blocks_are_cut_by_weight),
         cmocka_unit_test(heavy_users_stand_alone),
+        cmocka_unit_test(intervals_come_in_any_order),
         cmocka_unit_test(busy_users_share_blocks),
         cmocka_unit_test(empty_aggregates),
         cmocka_unit_test(full_shards_keep_what_waits),

@@ -201,6 +201,47 @@ static void stretches_are_their_events(void **state)
     }
 }
 
+/* All of a user's from one event up to another at once. */
+static void add_together(struct mr_sessions *s, uint64_t *slot, unsigned user,
+    size_t from, size_t to)
+{
+    static uint64_t piece[EVENTS_MAX];
+    size_t n = 0;
+
+    for (size_t i = from; i < to; i++)
+        if (event[i].user == user)
+            piece[n++] = mr_sessions_pack(event[i].time, event[i].time);
+    assert_int_equal(mr_sessions_add_many(s, slot, piece, n), MR_OK);
+}
+
+static void many_are_as_one_by_one(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 160; round++) {
+        uint64_t gap = gaps[round % GAPS];
+        struct mr_pool pool = {.n = 0};
+        struct mr_sessions s = {gap, &pool};
+        user_slot slot[USERS];
+
+        clear_slots(slot);
+        make_events(gap, 5000, (unsigned)any(2) * EVENTS_MAX);
+        for (size_t from = 0, to; from < n_events; from = to) {
+            to = from + 1 + any(n_events - from);
+            for (unsigned u = 0; u < USERS; u++)
+                if (any(4) == 0)
+                    for (size_t i = from; i < to; i++) {
+                        if (event[i].user == u)
+                            add_events(&s, slot, i, i + 1);
+                    }
+                else
+                    add_together(&s, slot[u], u, from, to);
+        }
+        for (unsigned u = 0; u < USERS; u++)
+            check_user(&s, slot[u], u, false);
+        mr_pool_release(&pool);
+    }
+}
+
 static void moved_pools_add_up(void **state)
 {
     (void)state;
@@ -306,6 +347,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sessions_are_those_of_sorted_times),
         cmocka_unit_test(stretches_are_their_events),
+        cmocka_unit_test(many_are_as_one_by_one),
         cmocka_unit_test(moved_pools_add_up),
         cmocka_unit_test(pools_do_not_leak),
         cmocka_unit_test(limits_of_time),
