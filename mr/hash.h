@@ -26,6 +26,19 @@ uint64_t mr_hash64(const void *p, size_t n);
  * XXH3 with 64 bits. */
 uint64_t mr_hash_fast(const void *p, size_t n);
 
+/** mr_hash_place(table, hash, n): Which of n places, at most 2^32, a hash has
+ * in the table that lies there.  Nobody can make hashes up that meet, since
+ * where a table lies is not known before; so places differ from run to run,
+ * and when the table moves. */
+static inline uint64_t mr_hash_place(
+    const void *table, uint64_t hash, uint64_t n)
+{
+    uint64_t at = (uint64_t)(uintptr_t)table >> 4;
+    uint64_t mixed = hash * (at * UINT64_C(0x9e3779b97f4a7c15) | 1);
+
+    return (mixed >> 32) * n >> 32;
+}
+
 /** mr_digest_bytes(p, n): XXH3-128, seed 0, of one piece of memory. */
 struct mr_digest mr_digest_bytes(const void *p, size_t n);
 

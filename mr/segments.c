@@ -147,9 +147,9 @@ enum mr_status mr_segments_claim(
 static struct mr_segment_entry *entry_place(
     const struct shard *shard, uint64_t user, uint32_t day_type)
 {
-    size_t i = (size_t)((user ^ (uint64_t)day_type << 20) *
-                            UINT64_C(0x9E3779B97F4A7C15) >>
-                        24);
+    uint64_t of_user = mr_hash_place(shard->entry, user, UINT64_C(1) << 32);
+    size_t i = (size_t)mr_hash_place(
+        shard->entry, of_user << 32 | day_type, shard->size);
 
     for (;; i++) {
         struct mr_segment_entry *e = &shard->entry[i & (shard->size - 1)];

@@ -126,7 +126,9 @@ static enum mr_status index_init(struct index *x, size_t entries)
 static struct entry *index_find(
     const struct index *x, const struct mr_types *types, const struct wanted *w)
 {
-    for (size_t i = w->hash & x->mask;; i = (i + 1) & x->mask) {
+    size_t i = (size_t)mr_hash_place(x->entry, w->hash, x->mask + 1);
+
+    for (;; i = (i + 1) & x->mask) {
         struct entry *e = &x->entry[i];
 
         if (e->id1 == 0)

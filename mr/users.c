@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mr/hash.h"
+
 #define FILL_SHIFT 32 /* in tags[1] */
 /* Groups, the home included, that are looked at before the search goes on
  * elsewhere.  With ids as they come few users in a million are beyond. */
@@ -40,23 +42,14 @@ static void put(struct mr_users_group *g, uint64_t hash, uint32_t number)
     g->tags[1] += UINT64_C(1) << FILL_SHIFT;
 }
 
-/* Where users go on whose home is full, and what is near it.  Nobody can make
- * ids up that meet there, too: where the table lies is not known before. */
-static struct mr_users_group *far_of(const struct mr_users *u, uint64_t hash)
-{
-    uint64_t place = (uint64_t)(uintptr_t)u->group / sizeof(*u->group);
-    uint64_t mixed = hash * (place * UINT64_C(0x9e3779b97f4a7c15) | 1);
-
-    return &u->group[(mixed >> 32) * u->n_groups >> 32];
-}
-
 /* The group to look at after g, which is full and was the step-th, from 1 on:
- * the one behind it, the first after the last. */
+ * the one behind it, the first after the last; but where users go on whose
+ * home is full, and what is near it, nobody can make ids up that meet, too. */
 static struct mr_users_group *next_of(const struct mr_users *u,
     struct mr_users_group *g, uint64_t hash, uint64_t step)
 {
     if (step == NEAR)
-        return far_of(u, hash);
+        return &u->group[mr_hash_place(u->group, hash, u->n_groups)];
     return ++g == u->group + u->n_groups ? u->group : g;
 }
 

@@ -598,6 +598,43 @@ struct part {
     unsigned n_claimed;
 };
 
+/* Users, of one shard, whose products with a number that tables often multiply
+ * by are alike where a table would look: to go past all that are there for each
+ * of them would take a minute. */
+static void users_made_to_collide_are_found(void **state)
+{
+    const size_t most = rounds(200000);
+    struct mr_segment_event *event = calloc(most + 1, sizeof(*event));
+    size_t n = 0, n_users = 0;
+    struct mr_segments *s;
+    struct stored stored;
+    struct opened o;
+
+    (void)state;
+    assert_non_null(event);
+    clear_spec();
+    segment("s");
+    condition("a", MR_AT_LEAST, 1);
+    for (uint64_t k = 0; n < most; k++) {
+        uint64_t product = k << 44 | k >> 20;
+        uint64_t user = product * UINT64_C(0xf1de83e19937733d);
+
+        if (user >> 56 == 0)
+            event[n++] = (struct mr_segment_event){user, 0, 0};
+    }
+    s = new_segments();
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(mr_segments_add(s, event, n), MR_OK);
+    stored = store_segments(s);
+    o = open_stored(&stored);
+    for (size_t i = 0; i < o.index.n_blocks; i++)
+        n_users += o.index.block[i].n_users;
+    assert_int_equal(n_users, n);
+    mr_segment_index_release(&o.index);
+    stored_release(&stored);
+    free(event);
+}
+
 static void *add_part(void *context)
 {
     struct part *part = context;
@@ -845,6 +882,7 @@ int main(void)
         cmocka_unit_test(merging_adds),
         cmocka_unit_test(reading_leaves_all_as_it_was),
         cmocka_unit_test(blocks_end_where_they_must),
+        cmocka_unit_test(users_made_to_collide_are_found),
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(counts_end_at_their_largest),
         cmocka_unit_test(every_changed_bit_is_noticed),

@@ -314,6 +314,54 @@ static void types_are_told_apart(void **state)
     free(huge);
 }
 
+static uint64_t rotate_back(uint64_t x, unsigned by)
+{
+    return x >> by | x << (64 - by);
+}
+
+/* The eight bytes that XXH64 makes a hash of, which can be worked out: its
+ * steps one by one, the last first. */
+static void text_of_hash(uint64_t hash, uint8_t text[8])
+{
+    const uint64_t less = UINT64_C(0x27d4eb2f165667c5) + 8;
+    const uint64_t of_p1 = UINT64_C(0x0887493432badb37),
+                   of_p2 = UINT64_C(0x0ba79078168d4baf),
+                   of_p3 = UINT64_C(0xe9e9f4c41d6df849);
+    uint64_t h = (hash ^ hash >> 32) * of_p3;
+
+    h = (h ^ h >> 29 ^ h >> 58) * of_p2;
+    h ^= h >> 33;
+    h = rotate_back((h - UINT64_C(0x85ebca77c2b2ae63)) * of_p1, 27) ^ less;
+    mr_put_u64(text, rotate_back(h * of_p1, 31) * of_p2);
+}
+
+/* Alike in the bits that a table would look at first: to go past all that are
+ * there for each of them would take a minute. */
+static void types_made_to_collide_are_found(void **state)
+{
+    const uint32_t n = rounds(200000);
+    struct mr_type_cache *cache;
+    struct mr_types *types;
+
+    (void)state;
+    assert_int_equal(mr_types_new(&types), MR_OK);
+    assert_int_equal(mr_type_cache_new(types, &cache), MR_OK);
+    for (uint32_t k = 0; k < 2 * n; k++) {
+        uint64_t hash = (uint64_t)(k % n) << 32 | 0xabcdef12;
+        uint8_t text[8];
+        uint32_t id;
+
+        text_of_hash(hash, text);
+        assert_true(mr_hash64(text, 8) == hash);
+        assert_int_equal(mr_type_id(cache, MR_TEXT_TYPE,
+                             (struct mr_span){text, sizeof text}, &id),
+            MR_OK);
+        assert_int_equal(id, k % n);
+    }
+    mr_type_cache_free(cache);
+    mr_types_free(types);
+}
+
 static void types_have_a_limit(void **state)
 {
     struct mr_type_cache *cache;
@@ -895,6 +943,7 @@ int main(void)
         cmocka_unit_test(users_have_a_limit),
         cmocka_unit_test(threads_agree_on_types),
         cmocka_unit_test(types_are_told_apart),
+        cmocka_unit_test(types_made_to_collide_are_found),
         cmocka_unit_test(types_have_a_limit),
         cmocka_unit_test(kept_groups_depend_on_the_set),
         cmocka_unit_test(numbers_of_groups_do_not_run_out),
