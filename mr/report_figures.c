@@ -186,52 +186,57 @@ static int compare_unknown(const void *a, const void *b)
     return mr_span_compare(x->type, y->type);
 }
 
-static int compare_spans(const void *a, const void *b)
+/* The events of each type, of all days; NULL without memory. */
+static uint64_t *events_of_types(const struct mr_report *r)
 {
-    const struct mr_span *x = a, *y = b;
+    uint64_t *events = calloc(r->cells->n_types + 1, sizeof(*events));
 
-    return mr_span_compare(*x, *y);
+    for (size_t i = 0; events != NULL && i < r->kpis->n_day_types; i++)
+        events[r->kpis->day_type[i].type] += r->kpis->day_type[i].events;
+    return events;
 }
 
-/* The figures of a kind, each with the type that it is called by and that
- * type's events; NULL without memory. */
-static struct unknown *list_unknown(const struct mr_report *r, struct stretch s)
+/* The types of users who are not in the table, ranked; NULL without memory. */
+static struct unknown *list_unknown(const struct mr_report *r, size_t *n_out)
 {
-    const struct mr_cells *cells = r->cells;
+    struct stretch s = figures_of(r, MR_TEXT_UNKNOWN);
     struct unknown *list = calloc(s.end - s.first + 1, sizeof(*list));
-    uint64_t *events = calloc(cells->n_types + 1, sizeof(*events));
+    uint64_t *events = events_of_types(r);
+    size_t n = 0, type = 0;
 
     if (list == NULL || events == NULL) {
         free(list);
         free(events);
         return NULL;
     }
-    for (size_t i = 0; i < r->kpis->n_day_types; i++)
-        events[r->kpis->day_type[i].type] += r->kpis->day_type[i].events;
+    /* Both ascend. */
     for (size_t i = s.first; i < s.end; i++) {
-        struct mr_span text = text_of(r, i);
-        const struct mr_span *type = bsearch(
-            &text, cells->type, cells->n_types, sizeof(text), compare_spans);
+        struct unknown *u = &list[n++];
 
-        list[i - s.first] = (struct unknown){text, &r->kpis->figure[i],
-            type != NULL ? events[type - cells->type] : 0};
+        *u = (struct unknown){text_of(r, i), &r->kpis->figure[i], 0};
+        while (type < r->cells->n_types &&
+               mr_span_compare(r->cells->type[type], u->type) < 0)
+            type++;
+        if (type < r->cells->n_types &&
+            mr_span_compare(r->cells->type[type], u->type) == 0)
+            u->events = events[type];
     }
+    if (n > 0)
+        qsort(list, n, sizeof(*list), compare_unknown);
     free(events);
+    *n_out = n;
     return list;
 }
 
 enum mr_status mr_report_unknown_users_csv(
     const struct mr_report *r, struct mr_buffer *out)
 {
-    struct stretch s = figures_of(r, MR_TEXT_UNKNOWN);
-    size_t n = s.end - s.first;
-    struct unknown *list = list_unknown(r, s);
+    size_t n = 0;
+    struct unknown *list = list_unknown(r, &n);
     struct writer w = begin(out);
 
     if (list == NULL)
         return MR_NOMEM;
-    if (n > 0)
-        qsort(list, n, sizeof(*list), compare_unknown);
     PUT(&w, "rank,type,unknown_events,events,share,unknown_users,status\n");
     for (size_t i = 0; i < n; i++) {
         const struct unknown *u = &list[i];

@@ -29,25 +29,29 @@ static int compare_repeated(const void *a, const void *b)
     return x->day < y->day ? -1 : x->day > y->day;
 }
 
-static uint64_t events_of_day(const struct mr_report *r, int32_t day)
+/* Days are asked for in ascending order; *row is where the one before was. */
+static uint64_t events_of_day(
+    const struct mr_report *r, int32_t day, size_t *row)
 {
-    for (size_t i = 0; i < r->kpis->n_days; i++)
-        if (r->kpis->day[i].day == day)
-            return r->kpis->day[i].events;
-    return 0;
+    const struct mr_kpis *k = r->kpis;
+
+    while (*row < k->n_days && k->day[*row].day < day)
+        ++*row;
+    return *row < k->n_days && k->day[*row].day == day ? k->day[*row].events
+                                                       : 0;
 }
 
 /* The days that are shown, ranked; NULL without memory. */
 static struct repeated *list_repeated(const struct mr_report *r, size_t *n_out)
 {
     struct repeated *list = calloc(r->ids->n_days + 1, sizeof(*list));
-    size_t n = 0;
+    size_t n = 0, row = 0;
 
     if (list == NULL)
         return NULL;
     for (size_t i = 0; i < r->ids->n_days; i++) {
         const struct mr_idset_day *day = &r->ids->day[i];
-        uint64_t events = events_of_day(r, day->day);
+        uint64_t events = events_of_day(r, day->day, &row);
 
         if (!is_shown(r, day->day))
             continue;

@@ -649,6 +649,42 @@ static void test_coverage_table(void **state)
     free(text);
 }
 
+#define TYPES 100000
+
+/* To go through all types for each would take a minute. */
+static void test_many_types(void **state)
+{
+    static char text[TYPES][8];
+    static struct mr_span type[TYPES], figure[TYPES];
+    static struct mr_kpi_day_type rows[2 * TYPES];
+    static struct mr_kpi_figure figures[TYPES];
+    struct mr_cells many = {
+        .type = type, .n_types = TYPES, .figure = figure, .n_figures = TYPES};
+    char *csv, *end;
+
+    (void)state;
+    for (uint32_t i = 0; i < TYPES; i++) {
+        snprintf(text[i], sizeof(text[i]), "\x02%06u", (unsigned)i);
+        figure[i] = (struct mr_span){(const uint8_t *)text[i], 7};
+        type[i] = (struct mr_span){(const uint8_t *)text[i] + 1, 6};
+        figures[i].events = figures[i].users = 1;
+        rows[2 * i] = (struct mr_kpi_day_type){.type = i, .events = i + 1};
+        rows[2 * i + 1] = (struct mr_kpi_day_type){.type = i, .events = 2};
+    }
+    kpis.day_type = rows;
+    kpis.n_day_types = 2 * TYPES;
+    kpis.figure = figures;
+    kpis.n_figures = TYPES;
+    report.cells = &many;
+    csv = text_of(mr_report_unknown_users_csv);
+    assert_holds(csv, "\n1,000000,1,3,0.333333,1,complete\n");
+    end = strrchr(csv, 'c');
+    while (end > csv && end[-1] != '\n')
+        end--;
+    assert_string_equal(end, "100000,099999,1,100002,0.000010,1,complete\n");
+    free(csv);
+}
+
 static void test_nothing(void **state)
 {
     char *text;
@@ -686,6 +722,7 @@ int main(void)
         TEST(test_partial_table),
         TEST(test_coverage),
         TEST(test_coverage_table),
+        TEST(test_many_types),
         TEST(test_nothing),
     };
 
