@@ -51,7 +51,7 @@ struct mr_listing {
  * with *, ? or [ that is not itself a file is a glob; "@FILE" is a list, one
  * path a line ("@-": the list comes from standard input), each line as if
  * given as an argument, except that one that does not exist becomes an
- * unlisted entry (lists in lists go 8 deep); "-" is standard input.  An
+ * unlisted entry (lists in lists go 8 deep, each is read once); "-" is standard input.  An
  * argument that exists nowhere, a glob that matches nothing, standard input
  * twice, and arguments with no file under them at all and nothing unlisted
  * are MR_USAGE.  Files whose names end in MR_STATE_SUFFIX are states, left

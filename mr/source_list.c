@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "mr/digestset.h"
 #include "mr/text.h"
 
 /*
@@ -49,6 +50,12 @@ struct entry {
     bool is_file;    /* certainly; else anything */
 };
 
+/* A list that is being read, and the one that names it. */
+struct open_list {
+    struct mr_digest id;
+    const struct open_list *namer;
+};
+
 /* A listing in the making. */
 struct builder {
     struct mr_listing *listing;
@@ -60,7 +67,9 @@ struct builder {
     struct mr_buffer names; /* theirs, each with its NUL */
     size_t below;           /* of the folder INPUT at hand: where names begin */
     unsigned list_depth;
-    bool has_stdin; /* standard input has been named */
+    const struct open_list *list; /* being read */
+    struct mr_digest_set lists;   /* that have been, or are being, read */
+    bool has_stdin;               /* standard input has been named */
     struct mr_error *err;
 };
 
@@ -523,22 +532,14 @@ static enum mr_status add_list_line(
     return status;
 }
 
-static enum mr_status add_list(struct builder *b, const char *path)
+static enum mr_status add_lines(
+    struct builder *b, struct mr_span text, struct open_list *own)
 {
-    struct mr_buffer text = {0};
-    enum mr_status status;
+    enum mr_status status = MR_OK;
     size_t begin = 0;
 
-    if (b->list_depth == LIST_DEPTH_MAX)
-        return mr_fail(b->err, MR_USAGE, MR_NOWHERE, "does a list name itself?",
-            "lists nested more than %d deep", LIST_DEPTH_MAX);
-    status = strcmp(path, "-") == 0 ? use_stdin(b) : MR_OK;
-    if (status == MR_OK) {
-        status = mr_source_load(path, LIST_MAX_BYTES, &text, b->err);
-        /* A list that is not there, or is none, is the caller's mistake. */
-        if (status == MR_IO || status == MR_LIMIT)
-            status = b->err != NULL ? (b->err->status = MR_USAGE) : MR_USAGE;
-    }
+    own->namer = b->list;
+    b->list = own;
     b->list_depth++;
     while (status == MR_OK && begin < text.n) {
         const uint8_t *p = text.p + begin;
@@ -549,6 +550,56 @@ static enum mr_status add_list(struct builder *b, const char *path)
         begin += n + 1;
     }
     b->list_depth--;
+    b->list = own->namer;
+    return status;
+}
+
+/* Whether a list has been read: what it names is there already, and a few
+ * lists that name others many times could name them without end. */
+static enum mr_status was_read(
+    struct builder *b, const char *path, struct mr_digest *id, bool *was_out)
+{
+    bool is_new = true;
+    uint64_t file[2];
+    struct stat info;
+
+    *was_out = false;
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode))
+        return MR_OK;
+    file[0] = (uint64_t)info.st_dev;
+    file[1] = (uint64_t)info.st_ino;
+    *id = mr_digest_bytes(file, sizeof(file));
+    if (mr_digest_set_add(&b->lists, id, &is_new) != MR_OK)
+        return mr_fail_nomem(b->err);
+    *was_out = !is_new;
+    /* One that names itself has not been; that will be found out. */
+    for (const struct open_list *l = b->list; l != NULL; l = l->namer)
+        *was_out = *was_out && memcmp(&l->id, id, sizeof(*id)) != 0;
+    return MR_OK;
+}
+
+static enum mr_status add_list(struct builder *b, const char *path)
+{
+    struct mr_buffer text = {0};
+    struct open_list own = {.namer = NULL};
+    enum mr_status status;
+    bool was = false;
+
+    if (b->list_depth == LIST_DEPTH_MAX)
+        return mr_fail(b->err, MR_USAGE, MR_NOWHERE, "does a list name itself?",
+            "lists nested more than %d deep", LIST_DEPTH_MAX);
+    status = strcmp(path, "-") == 0 ? use_stdin(b)
+                                    : was_read(b, path, &own.id, &was);
+    if (was)
+        return MR_OK;
+    if (status == MR_OK) {
+        status = mr_source_load(path, LIST_MAX_BYTES, &text, b->err);
+        /* A list that is not there, or is none, is the caller's mistake. */
+        if (status == MR_IO || status == MR_LIMIT)
+            status = b->err != NULL ? (b->err->status = MR_USAGE) : MR_USAGE;
+    }
+    if (status == MR_OK)
+        status = add_lines(b, (struct mr_span){text.p, text.n}, &own);
     mr_buffer_release(&text);
     if (status != MR_OK)
         mr_error_subject(
@@ -757,6 +808,7 @@ enum mr_status mr_listing_build(char *const *args, size_t n, unsigned threads,
     free(b.folders);
     free(b.entries);
     mr_buffer_release(&b.names);
+    mr_digest_set_release(&b.lists);
     if (status == MR_OK)
         status = find_sizes(&b, threads);
     if (status != MR_OK)

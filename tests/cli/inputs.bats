@@ -482,6 +482,19 @@ PY
     [[ $stderr == *"mr: cannot read 'lake/gone.json': No such file or directory; "* ]]
 }
 
+@test "lists that name one another many times are read once each" {
+    local i
+    events 1 >one.json
+    # A thousand to the sixth times, if each were read wherever it is named.
+    for i in 1 2 3 4 5 6; do
+        yes "@list$((i + 1))" | head -n 1000 >"list$i"
+    done
+    echo one.json >list7
+    timeout 60 "$MR" map -q -o list.mrs @list1
+    mr map -q -o one.mrs one.json
+    cmp list.mrs one.mrs
+}
+
 @test "lists that cannot be used: 2" {
     run mr map @nowhere
     [ "$status" -eq 2 ]
