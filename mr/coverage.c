@@ -640,6 +640,22 @@ enum mr_status mr_coverage_settle(struct mr_coverage *c)
 
 /* Adding up. */
 
+bool mr_coverage_fits(const struct mr_coverage *c)
+{
+    uint64_t lines = 0, stored = 0, text = 0;
+
+    /* All else that is counted is a part of the lines. */
+    for (size_t i = 0; i < c->n_partitions; i++) {
+        const struct mr_partition *p = &c->partition[i];
+
+        if (__builtin_add_overflow(lines, p->lines, &lines) ||
+            __builtin_add_overflow(stored, p->stored_bytes, &stored) ||
+            __builtin_add_overflow(text, p->text_bytes, &text))
+            return false;
+    }
+    return true;
+}
+
 /* How many of the names, which all have the same hash, are there more than
  * once.  Sorts them. */
 static uint64_t count_repeated(char **name, size_t n)

@@ -176,6 +176,10 @@ MR_MUST_CHECK enum mr_status mr_coverage_veiled(
  */
 MR_MUST_CHECK enum mr_status mr_coverage_settle(struct mr_coverage *c);
 
+/** mr_coverage_fits(c): Whether the sums over all partitions are below 2^64,
+ * as they are unless somebody made a state up. */
+bool mr_coverage_fits(const struct mr_coverage *c);
+
 struct mr_coverage_totals {
     uint64_t partitions, failures, stored_bytes, text_bytes;
     uint64_t lines, events, rejected, blank;

@@ -31,6 +31,10 @@ enum mr_status mr_merge_new(struct mr_state *const *state, size_t n,
         status = mr_merge_check_spec(state[0], state[i], err);
     if (status == MR_OK && mr_merge_join_heads(m) != MR_OK)
         status = mr_fail_nomem(err);
+    if (status == MR_OK && !mr_coverage_fits(&m->head.coverage))
+        status =
+            mr_fail(err, MR_MISMATCH, MR_NOWHERE, "leave out the wrong one",
+                "the counts of the states' partitions together are too large");
     if (status == MR_OK)
         status = mr_head_check_folders(&m->head, err);
     if (status == MR_OK)

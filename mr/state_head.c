@@ -379,7 +379,8 @@ static enum mr_status decode_partitions(
             return MR_FORMAT;
         }
     }
-    return MR_OK;
+    *why = "the counts of its partitions are too large";
+    return mr_coverage_fits(c) ? MR_OK : MR_FORMAT;
 }
 
 /* FAIL. */
@@ -561,23 +562,50 @@ static bool are_of_spec(const struct mr_state_head *head)
     return mr_head_odd_rollup(head) == head->spec->n_rollups;
 }
 
-/* No partition has more of a figure than of all its events. */
+/* Whether an event is counted by one of the two figures at most. */
+static bool are_apart(struct mr_span a, struct mr_span b)
+{
+    return a.p[0] == b.p[0] &&
+           (a.p[0] != MR_TEXT_ATTRIBUTE || a.p[1] == b.p[1]);
+}
+
+/* Whether a partition has no more of figures that are apart, which follow one
+ * another, than of all its events. */
+static bool counts_fit(
+    const struct mr_state_head *head, const struct mr_partition *p)
+{
+    const struct mr_cell_count *count = p->cell + p->n_cells;
+    uint64_t all = 0, left = 0;
+
+    for (size_t k = 0; k < p->n_cells; k++)
+        all += p->cell[k].events;
+    for (size_t k = 0; k < p->n_figures; k++) {
+        size_t figure = count[k].cell - head->n_cells;
+
+        if (k == 0 ||
+            !are_apart(head->figure[count[k - 1].cell - head->n_cells],
+                head->figure[figure]))
+            left = all;
+        if (count[k].events > left)
+            return false;
+        left -= count[k].events;
+    }
+    return true;
+}
+
 static enum mr_status decode_figure_counts(
     struct mr_state_head *head, struct mr_reader *r)
 {
     for (size_t i = 0; i < head->coverage.n_partitions; i++) {
         struct mr_partition *p = &head->coverage.partition[i];
-        uint64_t events = 0, all = 0;
+        uint64_t events = 0;
         enum mr_status status = decode_cell_counts(
             p, r, head->n_cells, mr_head_numbers(head), &p->n_figures, &events);
 
         if (status != MR_OK)
             return status;
-        for (size_t k = 0; k < p->n_cells; k++)
-            all += p->cell[k].events;
-        for (size_t k = p->n_cells; k < p->n_cells + p->n_figures; k++)
-            if (p->cell[k].events > all)
-                return MR_FORMAT;
+        if (!counts_fit(head, p))
+            return MR_FORMAT;
     }
     return MR_OK;
 }

@@ -901,6 +901,35 @@ static void unlike_specs_are_refused(void **state)
     content_free(&c);
 }
 
+/* Two states whose partitions together have more bytes than can be told. */
+static void sums_that_are_too_large_are_refused(void **state)
+{
+    struct mr_state *s[2];
+    struct content c;
+    struct outcome o;
+    uint64_t user = 5;
+    char path[512];
+
+    (void)state;
+    make_world(1, 1);
+    make_content(&c, &user, 1, 1, 1, 50);
+    path_of(path, "large", 0);
+    (void)write_content(path, &c, &spec, NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct mr_coverage *coverage;
+
+        assert_int_equal(mr_state_open(path, &s[i], NULL), MR_OK);
+        coverage = &mr_state_get_head(s[i])->coverage;
+        coverage->partition[0].digest.b[0] = (uint8_t)i;
+        coverage->partition[0].stored_bytes = UINT64_C(1) << 63;
+    }
+    o = run_merge(s, 2, 1, NULL, NULL);
+    assert_int_equal(o.status, MR_MISMATCH);
+    for (unsigned i = 0; i < 2; i++)
+        mr_state_close(s[i]);
+    content_free(&c);
+}
+
 static void flip(const char *path, long at)
 {
     FILE *f = fopen(path, "r+b");
@@ -1022,6 +1051,7 @@ int main(void)
         cmocka_unit_test(members_of_many_cells_merge),
         cmocka_unit_test(exact_weights_merge),
         cmocka_unit_test(unlike_specs_are_refused),
+        cmocka_unit_test(sums_that_are_too_large_are_refused),
         cmocka_unit_test(damaged_blocks_are_reported),
         cmocka_unit_test(merges_stop),
     };

@@ -1020,6 +1020,10 @@ static void made_by_hand_is_written(void **state)
 #define HUGE_COUNT "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01"
 #define HUGE_64 "\0\0\0\0\0\0\0\x10"
 #define A_TYPE(t) "\x01" t
+/* A partition of 2^63 stored bytes. */
+#define LARGE_PART(digest)                                                     \
+    digest "\x01\x01p\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"                 \
+           "\x09\x04\x01\0\0\x01\0\x01\x01\0\x02\0"
 
 static const struct hostile {
     enum mr_chunk chunk;
@@ -1053,6 +1057,9 @@ static const struct hostile {
     {MR_CHUNK_PART, 17, 3, {BYTES("\x02\x01p\x01o")}},
     {MR_CHUNK_PART, 18, 2, {BYTES("\0")}},
     {MR_CHUNK_PART, 19, 1, {BYTES("\0")}},
+    {MR_CHUNK_PART, 0, 33,
+        {BYTES("\x02" LARGE_PART("0123456789abcdef")
+                LARGE_PART("0123456789abcdeg"))}},
     {MR_CHUNK_PART, 22, 1, {BYTES("\x05")}},
     {MR_CHUNK_PART, 22, 1, {BYTES(HUGE_COUNT)}},
     {MR_CHUNK_PART, 23, 1, {BYTES("\x02")}},
@@ -1326,6 +1333,7 @@ static void hostile_figures_are_refused(void **state)
         {16, 1, {BYTES(HUGE_COUNT)}},
         {17, 1, {BYTES("\0")}},
         {17, 1, {BYTES("\x03")}}, /* more than all events */
+        {20, 1, {BYTES("\x02")}}, /* more than these, with the other group */
         {18, 1, {BYTES("\x02")}},
         {18, 1, {BYTES("\x01")}}, /* nobody is left for the sketch */
         {25, 5, {BYTES("\0")}},
