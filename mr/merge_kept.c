@@ -108,13 +108,12 @@ enum mr_status mr_merge_choose_segments(const struct mr_merge_source *source,
 
     for (size_t i = 0; i < n && status == MR_OK; i++)
         status = list_parts(source[i].coverage, &parts[i]);
-    if (status != MR_OK) {
-        status = mr_fail_nomem(err);
-    } else {
+    if (status == MR_OK)
         status = mr_segments_choose(parts, n, wanted_out, &a, &b);
-        if (status == MR_MISMATCH)
-            status = refuse_overlap(source, a, b, parts, err);
-    }
+    if (status == MR_MISMATCH)
+        status = refuse_overlap(source, a, b, parts, err);
+    else if (status != MR_OK)
+        status = mr_fail_nomem(err);
     for (size_t i = 0; parts != NULL && i < n; i++)
         free((void *)(uintptr_t)parts[i].digest);
     free(parts);

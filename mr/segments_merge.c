@@ -165,56 +165,110 @@ enum mr_status mr_segment_stream_merge(struct mr_segment_stream *const *stream,
 
 /* ---- which states can be merged ---- */
 
-struct relation {
-    bool a_has_more, b_has_more, have_common;
+/* Whose a partition is: of the states that were taken so far. */
+struct owner {
+    const struct mr_digest *digest; /* NULL: free */
+    size_t state;
 };
 
-static struct relation relate(
-    const struct mr_segment_parts *a, const struct mr_segment_parts *b)
+struct choice {
+    const struct mr_segment_parts *parts;
+    struct owner *owner; /* open-addressed, at most half full */
+    size_t size;
+};
+
+static struct owner *owner_of(
+    const struct choice *c, const struct mr_digest *digest)
 {
-    struct relation r = {false, false, false};
-    size_t i = 0, k = 0;
+    uint64_t key;
+    size_t i;
 
-    while (i < a->n && k < b->n) {
-        int order = memcmp(&a->digest[i], &b->digest[k], MR_DIGEST_BYTES);
+    memcpy(&key, digest->b, sizeof(key));
+    for (i = (size_t)mr_hash_place(c->owner, key, c->size);;
+         i = i + 1 == c->size ? 0 : i + 1) {
+        struct owner *o = &c->owner[i];
 
-        r.a_has_more |= order < 0;
-        r.b_has_more |= order > 0;
-        r.have_common |= order == 0;
-        i += order <= 0;
-        k += order >= 0;
+        if (o->digest == NULL ||
+            memcmp(o->digest->b, digest->b, MR_DIGEST_BYTES) == 0)
+            return o;
     }
-    r.a_has_more |= i < a->n;
-    r.b_has_more |= k < b->n;
-    return r;
+}
+
+/* Take a state, unless all that it has is in another.  Of two that have only
+ * something in common, that is: its number. */
+static bool take(
+    struct choice *c, size_t state, bool *wanted_out, size_t *other_out)
+{
+    const struct mr_segment_parts *p = &c->parts[state];
+    size_t n_owned = 0, n_other = 0;
+
+    for (size_t i = 0; i < p->n; i++) {
+        const struct owner *o = owner_of(c, &p->digest[i]);
+
+        if (o->digest == NULL)
+            continue;
+        if (n_owned++ == 0)
+            *other_out = o->state;
+        n_other += o->state == *other_out;
+    }
+    *wanted_out = n_owned == 0;
+    for (size_t i = 0; i < p->n && n_owned == 0; i++)
+        *owner_of(c, &p->digest[i]) = (struct owner){&p->digest[i], state};
+    return n_owned == 0 || n_other == p->n;
+}
+
+struct sized {
+    size_t n, state;
+};
+
+static int by_size_down(const void *a, const void *b)
+{
+    const struct sized *x = a, *y = b;
+
+    if (x->n != y->n)
+        return x->n > y->n ? -1 : 1;
+    return x->state < y->state ? -1 : x->state > y->state;
+}
+
+/* The states, those of most partitions first: what has all of another one comes
+ * before it. */
+static struct sized *order(const struct mr_segment_parts *parts, size_t n)
+{
+    struct sized *sized = malloc((n + 1) * sizeof(*sized));
+
+    for (size_t i = 0; sized != NULL && i < n; i++)
+        sized[i] = (struct sized){parts[i].n, i};
+    if (sized != NULL && n > 1)
+        qsort(sized, n, sizeof(*sized), by_size_down);
+    return sized;
 }
 
 enum mr_status mr_segments_choose(const struct mr_segment_parts *parts,
     size_t n, bool *wanted_out, size_t *a_out, size_t *b_out)
 {
-    for (size_t i = 0; i < n; i++)
-        wanted_out[i] = true;
-    for (size_t i = 0; i < n; i++) {
-        for (size_t k = i + 1; k < n && wanted_out[i]; k++) {
-            struct relation r;
+    struct choice c = {.parts = parts, .size = 1};
+    struct sized *sized = order(parts, n);
+    enum mr_status status = MR_OK;
+    size_t other = 0;
 
-            if (!wanted_out[k])
-                continue;
-            r = relate(&parts[i], &parts[k]);
-            wanted_out[k] = r.b_has_more;
-            wanted_out[i] = r.a_has_more || !r.b_has_more;
+    for (size_t i = 0; i < n; i++)
+        c.size += 2 * parts[i].n;
+    c.owner = calloc(c.size, sizeof(*c.owner));
+    if (sized == NULL || c.owner == NULL)
+        status = MR_NOMEM;
+    for (size_t i = 0; i < n && status == MR_OK; i++) {
+        size_t state = sized[i].state;
+
+        if (take(&c, state, &wanted_out[state], &other)) {
+            /* All have what has nothing. */
+            wanted_out[state] &= i == 0 || parts[state].n > 0;
+            continue;
         }
+        *a_out = state < other ? state : other;
+        *b_out = state < other ? other : state;
+        status = MR_MISMATCH;
     }
-    /* Only now: two may overlap that are both in a third. */
-    for (size_t i = 0; i < n; i++) {
-        for (size_t k = i + 1; k < n; k++) {
-            if (wanted_out[i] && wanted_out[k] &&
-                relate(&parts[i], &parts[k]).have_common) {
-                *a_out = i;
-                *b_out = k;
-                return MR_MISMATCH;
-            }
-        }
-    }
-    return MR_OK;
+    free(c.owner);
+    free(sized);
+    return status;
 }

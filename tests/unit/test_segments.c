@@ -873,6 +873,34 @@ static void states_are_chosen_by_their_partitions(void **state)
     }
 }
 
+/* As of a month of files with a state each: to compare each with each would
+ * take minutes. */
+static void many_states_are_chosen_from(void **state)
+{
+    const size_t n = rounds(150000);
+    struct mr_digest *digest = calloc(n, sizeof(*digest));
+    struct mr_segment_parts *parts = calloc(n + 1, sizeof(*parts));
+    bool *wanted = calloc(n + 1, sizeof(*wanted));
+    size_t a = 0, b = 0;
+
+    (void)state;
+    assert_non_null(digest);
+    assert_non_null(parts);
+    assert_non_null(wanted);
+    for (size_t i = 0; i < n; i++) {
+        for (unsigned k = 0; k < 8; k++)
+            digest[i].b[k] = (uint8_t)(i >> (56 - 8 * k));
+        parts[i] = (struct mr_segment_parts){&digest[i], 1};
+    }
+    parts[n] = (struct mr_segment_parts){digest, 2};
+    assert_int_equal(mr_segments_choose(parts, n + 1, wanted, &a, &b), MR_OK);
+    for (size_t i = 0; i <= n; i++)
+        assert_int_equal(wanted[i], i > 1);
+    free(digest);
+    free(parts);
+    free(wanted);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -888,6 +916,7 @@ int main(void)
         cmocka_unit_test(every_changed_bit_is_noticed),
         cmocka_unit_test(there_is_one_form),
         cmocka_unit_test(states_are_chosen_by_their_partitions),
+        cmocka_unit_test(many_states_are_chosen_from),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
