@@ -475,6 +475,21 @@ static const char *entry_path(struct archive_entry *entry)
     return path != NULL ? path : archive_entry_pathname_utf8(entry);
 }
 
+/* Whether a member would have a name other than the archive's own, under which
+ * it would stand for all of it. */
+static bool has_name(const char *path)
+{
+    while (path != NULL && *path != '\0') {
+        size_t n = strcspn(path, "/");
+
+        if (n > 0 && !(n == 1 && path[0] == '.'))
+            return true;
+        path += n;
+        path += strspn(path, "/");
+    }
+    return false;
+}
+
 /* Whether the member that was come to begins before the end of the one before:
  * of a few bytes that all have a zip could unpack to any number. */
 static bool overlaps(const struct mr_archive *a)
@@ -504,7 +519,7 @@ static enum mr_status next_entry(struct mr_archive *a, struct mr_error *err)
         if (archive_entry_filetype(a->entry) != AE_IFREG ||
             archive_entry_hardlink(a->entry) != NULL)
             continue;
-        if (entry_path(a->entry) == NULL)
+        if (!has_name(entry_path(a->entry)))
             return mr_fail(err, MR_FORMAT, file_offset(a),
                 "unpack it, and pack it again",
                 "a member of the archive has no name, or not the UTF-8 one "

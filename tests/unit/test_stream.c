@@ -105,6 +105,10 @@ static const struct sample {
         "!3 2048 data after the end mark of the tar archive\n"},
     {"bad-tar-pax-cut.tar",
         "!3 520 truncated tar archive: its end mark is missing\n"},
+    {"bad-tar-name.tar",
+        "memory/a.jsonl=" ONE
+        "!3 1536 a member of the archive has no name, or not the UTF-8 one "
+        "that it says\n"},
     {"bad-tar-header.tar", "memory/a.jsonl=" ALL "!3 1536 tar archive: \n"},
     {"bad-tar-truncated.tar.gz", "memory/a.jsonl!3 170 truncated gzip member\n"
                                  "!3 170 truncated gzip member\n"},
