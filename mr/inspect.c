@@ -302,15 +302,12 @@ static void table_failures(struct writer *w, const struct subject *s)
 
 static void table_rejects(struct writer *w, const struct subject *s)
 {
-    char reason[MR_PATH_MAX_BYTES + 32];
-    unsigned i;
+    struct mr_reason reason[MR_REASON_COUNT];
+    size_t n = mr_spec_reasons(s->head->spec, s->totals.reason, reason);
 
-    for (i = 0; i < MR_REASON_COUNT; i++) {
-        if (s->totals.reason[i] == 0)
-            continue;
-        mr_spec_reason(s->head->spec, i, reason, sizeof(reason));
-        PUT(w, "  rejected    %" PRIu64 " ", s->totals.reason[i]);
-        put_masked(w, mr_text_span(reason));
+    for (size_t i = 0; i < n; i++) {
+        PUT(w, "  rejected    %" PRIu64 " ", reason[i].lines);
+        put_masked(w, mr_text_span(reason[i].text));
         PUT(w, "\n");
     }
 }
@@ -420,19 +417,14 @@ static void json_totals(struct writer *w, const struct subject *s)
 
 static void json_rejects(struct writer *w, const struct subject *s)
 {
-    char reason[MR_PATH_MAX_BYTES + 32];
-    const char *comma = "";
-    unsigned i;
+    struct mr_reason reason[MR_REASON_COUNT];
+    size_t n = mr_spec_reasons(s->head->spec, s->totals.reason, reason);
 
     PUT(w, ",\n   \"rejected\": {");
-    for (i = 0; i < MR_REASON_COUNT; i++) {
-        if (s->totals.reason[i] == 0)
-            continue;
-        mr_spec_reason(s->head->spec, i, reason, sizeof(reason));
-        PUT(w, "%s", comma);
-        put_json(w, mr_text_span(reason));
-        PUT(w, ": %" PRIu64, s->totals.reason[i]);
-        comma = ", ";
+    for (size_t i = 0; i < n; i++) {
+        PUT(w, "%s", i == 0 ? "" : ", ");
+        put_json(w, mr_text_span(reason[i].text));
+        PUT(w, ": %" PRIu64, reason[i].lines);
     }
     PUT(w, "}");
 }

@@ -239,50 +239,11 @@ enum mr_status mr_report_partitions_csv(
     return finish(&w);
 }
 
-/* "malformed:" and a path. */
-#define REASON_TEXT (MR_PATH_MAX_BYTES + 16)
-
-struct reason {
-    char text[REASON_TEXT];
-    uint64_t lines;
-};
-
-static int compare_reasons(const void *a, const void *b)
-{
-    const struct reason *x = a, *y = b;
-
-    return strcmp(x->text, y->text);
-}
-
-/* The reasons that occurred, ascending by text; return their number.  Two
- * fields of a spec may share a path and with it their reasons' text. */
-static size_t list_reasons(
-    const struct mr_report *r, struct reason list[MR_REASON_COUNT])
-{
-    size_t n = 0, kept = 0, i;
-    unsigned reason;
-
-    for (reason = 0; reason < MR_REASON_COUNT; reason++) {
-        if (r->totals->reason[reason] == 0)
-            continue;
-        mr_spec_reason(r->spec, reason, list[n].text, REASON_TEXT);
-        list[n++].lines = r->totals->reason[reason];
-    }
-    qsort(list, n, sizeof(*list), compare_reasons);
-    for (i = 0; i < n; i++) {
-        if (kept > 0 && strcmp(list[kept - 1].text, list[i].text) == 0)
-            list[kept - 1].lines += list[i].lines;
-        else
-            list[kept++] = list[i];
-    }
-    return kept;
-}
-
 enum mr_status mr_report_rejects_csv(
     const struct mr_report *r, struct mr_buffer *out)
 {
-    struct reason reasons[MR_REASON_COUNT];
-    size_t i, n = list_reasons(r, reasons);
+    struct mr_reason reasons[MR_REASON_COUNT];
+    size_t i, n = mr_spec_reasons(r->spec, r->totals->reason, reasons);
     struct writer w = begin(out);
 
     PUT(&w, "reason,lines%s\n", is_partial(r) ? ",status" : "");
@@ -398,8 +359,8 @@ static void put_json_failures(struct writer *w, const struct mr_report *r)
 static void put_json_coverage(struct writer *w, const struct mr_report *r)
 {
     const struct mr_coverage_totals *t = r->totals;
-    struct reason reasons[MR_REASON_COUNT];
-    size_t i, n = list_reasons(r, reasons);
+    struct mr_reason reasons[MR_REASON_COUNT];
+    size_t i, n = mr_spec_reasons(r->spec, r->totals->reason, reasons);
 
     PUT(w, "\"coverage\": {\n  \"partitions\": %" PRIu64 ",\n", t->partitions);
     put_json_failures(w, r);
@@ -494,8 +455,8 @@ static uint64_t count_changed(const struct mr_report *r)
 static void put_coverage(struct writer *w, const struct mr_report *r)
 {
     const struct mr_coverage_totals *t = r->totals;
-    struct reason reasons[MR_REASON_COUNT];
-    size_t i, n = list_reasons(r, reasons);
+    struct mr_reason reasons[MR_REASON_COUNT];
+    size_t i, n = mr_spec_reasons(r->spec, r->totals->reason, reasons);
 
     PUT(w, "\nusers       %" PRIu64 " on all days together\n", r->users);
     PUT(w,

@@ -531,6 +531,36 @@ void mr_spec_reason(
         snprintf(out, size, "unknown");
 }
 
+static int compare_reasons(const void *a, const void *b)
+{
+    const struct mr_reason *x = a, *y = b;
+
+    return strcmp(x->text, y->text);
+}
+
+size_t mr_spec_reasons(const struct mr_spec *spec,
+    const uint64_t lines[MR_REASON_COUNT],
+    struct mr_reason list[MR_REASON_COUNT])
+{
+    size_t n = 0, kept = 0, i;
+    unsigned reason;
+
+    for (reason = 0; reason < MR_REASON_COUNT; reason++) {
+        if (lines[reason] == 0)
+            continue;
+        mr_spec_reason(spec, reason, list[n].text, MR_REASON_TEXT);
+        list[n++].lines = lines[reason];
+    }
+    qsort(list, n, sizeof(*list), compare_reasons);
+    for (i = 0; i < n; i++) {
+        if (kept > 0 && strcmp(list[kept - 1].text, list[i].text) == 0)
+            list[kept - 1].lines += list[i].lines;
+        else
+            list[kept++] = list[i];
+    }
+    return kept;
+}
+
 bool mr_spec_has_figures(const struct mr_spec *spec)
 {
     return spec->n_rollups > 0 || spec->n_users > 1 || spec->users_table.given;

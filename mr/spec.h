@@ -240,4 +240,20 @@ bool mr_spec_has_figures(const struct mr_spec *spec);
 void mr_spec_reason(
     const struct mr_spec *spec, unsigned reason, char *out, size_t size);
 
+/* "malformed:" and a path. */
+#define MR_REASON_TEXT (MR_PATH_MAX_BYTES + 16)
+
+struct mr_reason {
+    char text[MR_REASON_TEXT];
+    uint64_t lines;
+};
+
+/** mr_spec_reasons(spec, lines, list): Of the lines that were rejected, by
+ * reason, list those reasons that occurred, ascending by text, no two alike:
+ * two fields of a spec may share a path, and with it their reasons' text.
+ * Return their number. */
+size_t mr_spec_reasons(const struct mr_spec *spec,
+    const uint64_t lines[MR_REASON_COUNT],
+    struct mr_reason list[MR_REASON_COUNT]);
+
 #endif

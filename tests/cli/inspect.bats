@@ -49,6 +49,22 @@ sys.exit(not ($expression))"
         x["stored_bytes"] for x in d["states"][0]["sections"])' s.mrs
 }
 
+@test "fields of one path have one reason, as reduce has it" {
+    printf 'id: kind\ntype: kind\nattributes: ""\ntime: t\n' >s.yaml
+    # The id is empty; the type is too long for one.
+    {
+        echo '{"kind":"","t":1}'
+        printf '{"kind":"%01025d","t":1}\n' 0
+    } >e.json
+    mr map -q --spec s.yaml -o s.mrs e.json
+    mr inspect --format json s.mrs >s.json
+    [ "$(grep -o '"malformed:kind": [0-9]*' s.json)" = '"malformed:kind": 2' ]
+    run mr inspect s.mrs
+    [ "$(grep -c malformed:kind <<<"$output")" -eq 1 ]
+    mr reduce -q -o out s.mrs >/dev/null
+    [ "$(tail -n 1 out/rejects.csv)" = malformed:kind,2 ]
+}
+
 @test "a name is compared with the content" {
     small_lake lake
     mr map -q -o states lake
