@@ -44,9 +44,9 @@ void mr_state_head_release(struct mr_state_head *head);
  * n_rollups where there is none.  The figures are of the spec's kinds. */
 unsigned mr_head_odd_rollup(const struct mr_state_head *head);
 
-/** mr_head_check_folders(head, err): MR_MISMATCH where a partition has two
- * names that differ in a folder that a rollup takes values from: its events
- * are in one group by one name, and in another by the other. */
+/** mr_head_check_folders(head, err): MR_MISMATCH where a partition with events
+ * has two names that differ in a folder that a rollup takes values from: its
+ * events are in one group by one name, and in another by the other. */
 MR_MUST_CHECK enum mr_status mr_head_check_folders(
     const struct mr_state_head *head, struct mr_error *err);
 

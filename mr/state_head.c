@@ -683,7 +683,7 @@ enum mr_status mr_head_check_folders(
             for (size_t i = 0; rollup->by[k].from == MR_FROM_FOLDER &&
                                i < c->n_partitions && status == MR_OK;
                  i++)
-                if (c->partition[i].n_names > 1)
+                if (c->partition[i].n_names > 1 && c->partition[i].n_cells > 0)
                     status = check_names(&c->partition[i], rollup,
                         rollup->by[k].text, scratch, err);
     }

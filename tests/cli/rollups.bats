@@ -125,6 +125,22 @@ END
     [[ $(sed -n 2p out/places.csv) == x,1,1* ]]
 }
 
+@test "files without events may lie in any folders that a rollup counts by" {
+    printf 'rollups:\n  - {name: places, by: [path.site]}\n' >s.yaml
+    mkdir -p lake/site=x lake/site=y
+    : >lake/site=x/none.json
+    : >lake/site=y/none.json
+    echo 'no event' | tee lake/site=x/bad.json >lake/site=y/bad.json
+    echo 'a 1000 u' | lines >lake/site=y/f.json
+    mr map -q --spec s.yaml -o s.mrs lake
+    mr map -q --spec s.yaml -o x.mrs lake/site=x
+    mr map -q --spec s.yaml -o y.mrs lake/site=y
+    mr reduce -q -o out --merged m.mrs x.mrs y.mrs >/dev/null
+    cmp s.mrs m.mrs
+    [ "$(cat out/places.csv)" = "path.site,events,users
+y,1,1" ]
+}
+
 @test "many states of one spec, which they share once open" {
     local i
     for i in {1..40}; do
