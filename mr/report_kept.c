@@ -7,6 +7,7 @@
 #include "mr/report_private.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "mr/calendar.h"
@@ -64,6 +65,13 @@ static struct repeated *list_repeated(const struct mr_report *r, size_t *n_out)
     return list;
 }
 
+/* The nearest whole number.  An estimate may be slightly below 0, and 0 has no
+ * sign. */
+static double whole(double value)
+{
+    return nearbyint(value) + 0.0;
+}
+
 enum mr_status mr_report_duplicates_csv(
     const struct mr_report *r, struct mr_buffer *out)
 {
@@ -81,7 +89,7 @@ enum mr_status mr_report_duplicates_csv(
 
         mr_day_format(list[i].day, day);
         PUT(&w, "%zu,%s,%" PRIu64 ",%.0f,%.0f,%.0f,%.0f,%s,%s\n", i + 1, day,
-            list[i].events, list[i].ids.value, d->value, d->low, d->high,
+            list[i].events, list[i].ids.value, whole(d->value), d->low, d->high,
             d->exact ? "exact" : "estimate", status_word(r));
     }
     free(list);
@@ -111,7 +119,7 @@ static void put_json_duplicates(struct writer *w, const struct mr_report *r)
         PUT(w,
             "\"duplicates\": %.0f, \"low\": %.0f, \"high\": %.0f, "
             "\"kind\": \"%s\"}",
-            d->value, d->low, d->high, d->exact ? "exact" : "estimate");
+            whole(d->value), d->low, d->high, d->exact ? "exact" : "estimate");
     }
     PUT(w, "\n],\n");
     free(list);

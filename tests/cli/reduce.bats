@@ -526,3 +526,17 @@ YAML
         [ ! -e "${name%/}" ]
     done
 }
+
+@test "no duplicates, give or take a half, are 0 without a sign" {
+    local id
+    printf 'duplicates: {max_ids: 2}\n' >s.yaml
+    # The hashes of 7, 10 and 4 are 0.095, 0.294 and 0.567 of 2^64, so that
+    # 1 / 0.294 = 3.4 ids are estimated of three.
+    for id in 7 10 4; do
+        printf '{"data":{"id":"%s","type":"t","attributes":{}},"meta":{"created_at":1}}\n' $id
+    done >e.json
+    mr map -q --spec s.yaml -o s.mrs e.json
+    mr reduce -q -o out s.mrs >/dev/null
+    grep -qx '1,1970-01-01,3,3,0,0,0,estimate,complete' out/duplicates.csv
+    grep -q '"duplicates": 0, "low": 0, "high": 0, "kind": "estimate"' out/kpis.json
+}
