@@ -55,45 +55,6 @@ int console_signal(void)
     return caught_signal;
 }
 
-/* Length of the well-formed, printable UTF-8 character at s, or 0. */
-static size_t printable(const unsigned char *s)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc0 ? 2 : 1;
-    uint32_t c;
-
-    if (n == 1)
-        return s[0] >= 0x20 && s[0] < 0x7f;
-    c = s[0] & (0x7fu >> n);
-    for (size_t i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (s[i] & 0x3f);
-    }
-    if (s[0] > 0xf4 || c < least[n] || c > 0x10ffff ||
-        (c >= 0xd800 && c < 0xe000))
-        return 0;
-    /* C1 controls, and what turns the direction of writing around. */
-    if (c < 0xa0 || (c >= 0x202a && c <= 0x202e) ||
-        (c >= 0x2066 && c <= 0x2069))
-        return 0;
-    return n;
-}
-
-void console_mask(char *text)
-{
-    unsigned char *s = (unsigned char *)text;
-
-    while (*s != '\0') {
-        size_t n = printable(s);
-
-        if (n == 0)
-            *s++ = '?';
-        else
-            s += n;
-    }
-}
-
 const char *console_plural(uint64_t n)
 {
     return n == 1 ? "" : "s";
@@ -136,7 +97,7 @@ static void say_line(
     char line[1280];
 
     vsnprintf(line, sizeof(line), format, args);
-    console_mask(line);
+    mr_mask(line);
     clear_line(c);
     fprintf(stderr, "%s%s\n", prefix, line);
 }

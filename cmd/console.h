@@ -8,8 +8,8 @@
 /*
  * What people see.  Standard output carries data and nothing else; talk goes
  * to standard error, and with quiet only errors do.  Whatever came from
- * outside (names of files, causes out of state files) passes through
- * console_mask, so that it cannot steer a terminal.
+ * outside (names of files, causes out of state files) passes through mr_mask,
+ * so that it cannot steer a terminal.
  *
  * While a run lasts on a terminal, one line shows how far it is; it is
  * rewritten in place and gone when anything else is said.  The library calls
@@ -64,9 +64,6 @@ void console_print(struct console *c, const char *text);
  * pipe just went away: that is quiet, as for other tools).
  */
 int console_end(struct console *c, int status);
-
-/** console_mask(text): Overwrite what is not printable UTF-8 with '?'. */
-void console_mask(char *text);
 
 #define CONSOLE_BYTES 16
 /** Write a number of bytes for people: "999 B", "1.2 GB". */

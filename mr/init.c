@@ -194,6 +194,19 @@ static bool has_object_lines(struct mr_span text, size_t *n_out)
     return objects > 0 && 2 * objects >= lines;
 }
 
+/* Whether a spec can say a name of the samples. */
+static bool can_be_said(struct mr_span name)
+{
+    return mr_spec_text_problem((const char *)name.p, name.n) == NULL;
+}
+
+/* Whether a key can stand in a path; others are left out. */
+static bool is_path_key(struct mr_span key)
+{
+    return key.n > 0 && memchr(key.p, '\\', key.n) == NULL &&
+           memchr(key.p, '.', key.n) == NULL && can_be_said(key);
+}
+
 /* The member of an object that is an array of objects: its path, and what
  * stands behind the bracket.  Arrays in objects in it, too. */
 static bool find_array(struct run *r, struct mr_span object, unsigned depth,
@@ -208,8 +221,7 @@ static bool find_array(struct run *r, struct mr_span object, unsigned depth,
         struct mr_span first;
 
         r->path.n = length;
-        if (memchr(key.p, '\\', key.n) == NULL &&
-            memchr(key.p, '.', key.n) == NULL && key.n > 0 &&
+        if (is_path_key(key) &&
             (length == 0 || mr_buffer_add(&r->path, ".", 1) == MR_OK) &&
             mr_buffer_add(&r->path, key.p, key.n) == MR_OK) {
             if (mr_peek_open(rest, '[', inside_out) &&
@@ -298,15 +310,6 @@ static enum mr_status show_value(
         text.p = r->plain.p;
     }
     return mr_guess_value(r->guess, field, kind, text);
-}
-
-/* Keys that no path can have are left out. */
-static bool is_path_key(struct mr_span key)
-{
-    for (size_t i = 0; i < key.n; i++)
-        if (key.p[i] < 0x20 || strchr("\\.", key.p[i]) != NULL)
-            return false;
-    return key.n > 0;
 }
 
 static enum mr_status show_object(
@@ -447,16 +450,6 @@ static struct mr_span plain_field(
     return text;
 }
 
-/* Whether a spec can say the name on one line.  A column's number is as good
- * a name of it. */
-static bool is_column_name(struct mr_span name)
-{
-    for (size_t i = 0; i < name.n; i++)
-        if (name.p[i] < 0x20 || name.p[i] == 0x7f)
-            return false;
-    return true;
-}
-
 static enum mr_status show_rows(
     struct run *r, const struct sample *s, struct mr_buffer *names, bool *seen)
 {
@@ -488,7 +481,8 @@ static enum mr_status show_rows(
 
             if (r->shape.csv.header)
                 called = mr_read_string(&reader);
-            if (is_column_name(called))
+            /* A column's number is as good a name of it. */
+            if (can_be_said(called))
                 name = called;
             if (name.n == 0 || name.n > MR_PATH_MAX_BYTES)
                 continue;

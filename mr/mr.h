@@ -290,6 +290,10 @@ MR_MUST_CHECK enum mr_status mr_inspect(
     const struct mr_observer *observer, struct mr_result *result_out,
     struct mr_error *err);
 
+/** mr_mask(text): Overwrite each byte of what could steer a terminal, or is no
+ * UTF-8, with '?' (mr_text_shown). */
+void mr_mask(char *text);
+
 /** The library's version, as "1.0.0". */
 const char *mr_version(void);
 

@@ -12,10 +12,28 @@
 #include <time.h>
 
 #include "mr/machine.h"
+#include "mr/text.h"
 
 const char *mr_version(void)
 {
     return PACKAGE_VERSION;
+}
+
+void mr_mask(char *text)
+{
+    uint8_t *p = (uint8_t *)text;
+    size_t left = strlen(text);
+
+    while (left > 0) {
+        size_t n = mr_text_shown(p, left);
+
+        if (n == 0) {
+            *p = '?';
+            n = 1;
+        }
+        p += n;
+        left -= n;
+    }
 }
 
 static void release_failed(struct mr_result *result)

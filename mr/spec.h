@@ -235,6 +235,11 @@ MR_MUST_CHECK enum mr_status mr_spec_difference(
  * and type: by rollups, by the source of users' ids, or by a users table. */
 bool mr_spec_has_figures(const struct mr_spec *spec);
 
+/** mr_spec_text_problem(text, n): Why no setting of a spec can be that text,
+ * as it is no UTF-8 or has characters that YAML takes for the end of a line or
+ * does not allow; NULL if one can. */
+const char *mr_spec_text_problem(const char *text, size_t n);
+
 /** mr_spec_reason(spec, reason, out, size): The text of a reject reason, as
  * "missing:data.id".  Always NUL-terminated. */
 void mr_spec_reason(

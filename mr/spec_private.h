@@ -84,9 +84,8 @@ bool mr_is_yaml_word(const char *text, size_t n);
 const char *mr_spec_nearest(
     const char *text, size_t n, const char *const *known, size_t n_known);
 
-/* What is wrong with a text of n bytes, a dotted path of JSON, a column of
- * CSV, the name of a file, a zone; NULL when nothing is. */
-const char *mr_spec_text_problem(const char *text, size_t n);
+/* What is wrong with a dotted path of JSON, a column of CSV, the name of a
+ * file, a zone; NULL when nothing is. */
 const char *mr_spec_path_problem(const char *path);
 const char *mr_spec_column_problem(const char *column, bool header);
 const char *mr_spec_name_problem(const char *name);

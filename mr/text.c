@@ -125,18 +125,32 @@ enum mr_status mr_text_csv(struct mr_buffer *out, struct mr_span text)
     return status != MR_OK ? status : mr_buffer_add(out, "\"", 1);
 }
 
+size_t mr_text_shown(const uint8_t *p, size_t n)
+{
+    size_t length = mr_text_character(p, n);
+    uint32_t c;
+
+    if (length <= 1)
+        return length == 1 && p[0] >= 0x20 && p[0] != 0x7f;
+    c = p[0] & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++)
+        c = c << 6 | (p[i] & 0x3f);
+    if (c < 0xa0 || (c >= 0x2028 && c <= 0x202e) ||
+        (c >= 0x2066 && c <= 0x2069) || c == 0xfeff || c == 0xfffe ||
+        c == 0xffff)
+        return 0;
+    return length;
+}
+
 enum mr_status mr_text_masked(struct mr_buffer *out, struct mr_span text)
 {
     enum mr_status status = MR_OK;
 
     for (size_t i = 0; i < text.n && status == MR_OK;) {
-        const uint8_t *p = text.p + i;
-        size_t n = mr_text_character(p, text.n - i);
+        size_t n = mr_text_shown(text.p + i, text.n - i);
 
-        if (n == 0 || *p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] < 0xa0))
-            status = mr_buffer_add(out, "?", 1);
-        else
-            status = mr_buffer_add(out, p, n);
+        status = n == 0 ? mr_buffer_add(out, "?", 1)
+                        : mr_buffer_add(out, text.p + i, n);
         i += n == 0 ? 1 : n;
     }
     return status;

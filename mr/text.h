@@ -26,8 +26,15 @@ MR_MUST_CHECK enum mr_status mr_text_base64(
 MR_MUST_CHECK enum mr_status mr_text_csv(
     struct mr_buffer *out, struct mr_span text);
 
-/** mr_text_masked(out, text): Append text for a terminal: what could steer it
- * (control characters, C1 included), or is no UTF-8, becomes '?'. */
+/** mr_text_shown(p, n): Length of the character at p[0..n), n > 0, if people
+ * may be shown it; 0 if it could steer a terminal, or end a line or the
+ * reading of a spec's comment: what is no UTF-8, control characters (C1
+ * included), separators of lines and paragraphs, what turns the direction of
+ * writing around, U+FEFF, U+FFFE and U+FFFF. */
+size_t mr_text_shown(const uint8_t *p, size_t n);
+
+/** mr_text_masked(out, text): Append text for people, with '?' for each byte
+ * that begins nothing that may be shown. */
 MR_MUST_CHECK enum mr_status mr_text_masked(
     struct mr_buffer *out, struct mr_span text);
 

@@ -125,6 +125,12 @@ END
     says time 3
     says user user_id
     [ "$(sed -n 2p daily.csv | cut -d, -f1-4)" = 2024-03-01,2,0,2 ]
+    # A byte order mark from the middle of files that were put together.
+    printf '%s\n' $'event_id,action,\ufeffat,user_id' \
+        'e1,view,2024-03-01 10:00:00,u1' 'e2,click,2024-03-01 10:01:00,u2' >m.csv
+    proposed m.csv
+    says time 3
+    [ "$(sed -n 2p daily.csv | cut -d, -f1-4)" = 2024-03-01,2,0,2 ]
     # That would be one type for all events.
     printf '{"=":{"type":"%s"},"time":5000000000,"uid":7}\n' x y >t.json
     mr init -q -o spec.yaml t.json || [ $? -eq 1 ]
@@ -279,6 +285,11 @@ END
     proposed a.json
     absent grep -q '^zone: X' spec.yaml
     absent grep -q $'\e' spec.yaml
+    # What YAML takes for the end of a line, or does not allow.
+    printf '{"id":"%s","type":"a\u2028zone: X","time":1709294400,"user":"u"}\n' 1 2 >a.json
+    proposed a.json
+    printf '{"id":"%s","type":"\ufeffa","time":1709294400,"user":"u"}\n' 1 2 >a.json
+    proposed a.json
 }
 
 @test "only the beginning of large files is read" {
