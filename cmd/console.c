@@ -167,8 +167,8 @@ static void on_progress(void *context, const struct mr_progress *p)
     format_left(left, sizeof(left), p, seconds);
     /* How much a pipe will give, nobody knows. */
     n = snprintf(line, sizeof(line),
-        "%" PRIu64 " of %" PRIu64 " partitions, %s%s%s, %.0f MB/s%s",
-        p->partitions_done, p->partitions, done,
+        "%" PRIu64 " of %" PRIu64 " partition%s, %s%s%s, %.0f MB/s%s",
+        p->partitions_done, p->partitions, console_plural(p->partitions), done,
         p->bytes < p->bytes_done ? "" : " of ",
         p->bytes < p->bytes_done ? "" : all,
         seconds > 0 ? (double)p->bytes_done / 1e6 / seconds : 0.0, left);

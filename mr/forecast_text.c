@@ -171,16 +171,17 @@ static void put_sample(struct writer *w, const struct mr_forecast *f)
         PUT(w, "sample      none: there are no bytes to read\n");
         return;
     }
-    PUT(w, "sample      %" PRIu64 " of %" PRIu64 " partitions, %s stored",
-        s->inputs, f->partitions, stored);
+    PUT(w, "sample      %" PRIu64 " of %" PRIu64 " partition%s, %s stored",
+        s->inputs, f->partitions, mr_text_plural(f->partitions), stored);
     if (!s->is_cut)
         PUT(w,
-            ", %s of events: %" PRIu64 " events, %" PRIu64
-            " rejected lines, %" PRIu64 " users",
-            text, s->events, s->rejected, s->users);
+            ", %s of events: %" PRIu64 " event%s, %" PRIu64
+            " rejected line%s, %" PRIu64 " user%s",
+            text, s->events, mr_text_plural(s->events), s->rejected,
+            mr_text_plural(s->rejected), s->users, mr_text_plural(s->users));
     PUT(w, "\n            %s in %.2f s with %u thread%s: %s stored a second\n",
         s->is_cut ? "ended before one was read," : "mapped", s->seconds,
-        f->threads, f->threads == 1 ? "" : "s", speed);
+        f->threads, mr_text_plural(f->threads), speed);
 }
 
 static void put_range(struct writer *w, const char *what,

@@ -265,20 +265,21 @@ static void table_counts(struct writer *w, const struct subject *s)
         " unpacked; %" PRIu64 " failed\n",
         t->partitions, t->stored_bytes, t->text_bytes, t->failures);
     PUT(w,
-        "  lines       %" PRIu64 " = %" PRIu64 " events + %" PRIu64
+        "  lines       %" PRIu64 " = %" PRIu64 " event%s + %" PRIu64
         " rejected + %" PRIu64 " blank\n",
-        t->lines, t->events, t->rejected, t->blank);
+        t->lines, t->events, mr_text_plural(t->events), t->rejected, t->blank);
     PUT(w,
         "  events      %" PRIu64 " without user, %" PRIu64
         " of another day and %" PRIu64 " of another type than their folder\n",
         t->events_without_user, t->other_day, t->other_type);
     PUT(w,
-        "  users       %" PRIu64 ", %" PRIu64 " memberships, %" PRIu64
-        " sessions\n",
-        s->users, s->members, s->intervals);
+        "  users       %" PRIu64 ", %" PRIu64 " membership%s, %" PRIu64
+        " session%s\n",
+        s->users, s->members, mr_text_plural(s->members), s->intervals,
+        mr_text_plural(s->intervals));
     if (t->renamed > 0)
-        PUT(w, "  names       %" PRIu64 " stand for two or more contents\n",
-            t->renamed);
+        PUT(w, "  names       %" PRIu64 " %s for two or more contents\n",
+            t->renamed, t->renamed == 1 ? "stands" : "stand");
 }
 
 static void table_failures(struct writer *w, const struct subject *s)

@@ -463,24 +463,24 @@ static void put_coverage(struct writer *w, const struct mr_report *r)
         "partitions  %" PRIu64 " read, %" PRIu64 " not read, from %" PRIu64
         " state%s\n",
         t->partitions, t->failures - count_changed(r), r->states,
-        r->states == 1 ? "" : "s");
+        mr_text_plural(r->states));
     mr_report_put_covered(w, r);
     if (r->coverage->n_repeated > 0)
         PUT(w,
             "repeated    %" PRIu64
-            " more times a partition was met; each counts once\n",
-            r->coverage->n_repeated);
+            " more time%s a partition was met; each counts once\n",
+            r->coverage->n_repeated, mr_text_plural(r->coverage->n_repeated));
     if (t->renamed > 0)
         PUT(w,
             "renamed     %" PRIu64
-            " names stand for two or more contents; all are counted\n",
-            t->renamed);
+            " name%s for two or more contents; all are counted\n",
+            t->renamed, t->renamed == 1 ? " stands" : "s stand");
     PUT(w, "bytes       %" PRIu64 " stored, %" PRIu64 " unpacked\n",
         t->stored_bytes, t->text_bytes);
     PUT(w,
-        "lines       %" PRIu64 " = %" PRIu64 " events + %" PRIu64
+        "lines       %" PRIu64 " = %" PRIu64 " event%s + %" PRIu64
         " rejected + %" PRIu64 " blank\n",
-        t->lines, t->events, t->rejected, t->blank);
+        t->lines, t->events, mr_text_plural(t->events), t->rejected, t->blank);
     for (i = 0; i < n; i++) {
         PUT(w, "rejected    %" PRIu64 " ", reasons[i].lines);
         put_masked(w, reasons[i].text);
@@ -488,9 +488,9 @@ static void put_coverage(struct writer *w, const struct mr_report *r)
     }
     if (t->other_day > 0 || t->other_type > 0)
         PUT(w,
-            "folders     %" PRIu64 " events of another day, %" PRIu64
+            "folders     %" PRIu64 " event%s of another day, %" PRIu64
             " of another type than their folder says\n",
-            t->other_day, t->other_type);
+            t->other_day, mr_text_plural(t->other_day), t->other_type);
 }
 
 static void put_failures(struct writer *w, const struct mr_report *r)

@@ -114,7 +114,7 @@ static void put_share(struct writer *w, const struct mr_place_row *row)
     PUT(w,
         "%" PRIu64 " of %" PRIu64 " partition%s, %u.%u%% of %" PRIu64
         " bytes\n",
-        row->covered, row->partitions, row->partitions == 1 ? "" : "s",
+        row->covered, row->partitions, mr_text_plural(row->partitions),
         share / 10, share % 10, row->bytes);
 }
 

@@ -38,6 +38,12 @@ size_t mr_text_shown(const uint8_t *p, size_t n);
 MR_MUST_CHECK enum mr_status mr_text_masked(
     struct mr_buffer *out, struct mr_span text);
 
+/** mr_text_plural(n): What a noun has behind it: "s", or nothing for one. */
+static inline const char *mr_text_plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 /** mr_text_printf(out, format, ...): Append formatted text. */
 MR_MUST_CHECK enum mr_status mr_text_printf(
     struct mr_buffer *out, const char *format, ...) MR_PRINTF(2, 3);

@@ -28,6 +28,23 @@ load helper
     grep -qF '3 users, 2 types, 2 days' stderr
 }
 
+@test "of one thing there is no plural" {
+    mkdir -p one/day=2024-02-29
+    event '2024-03-01' ann >one/day=2024-02-29/a.json
+    run -0 mr map -o a.mrs one
+    [[ $output == *'1 partition, 1 line = 1 event + 0 rejected + 0 blank'*'1 user, 1 type, 1 day'*'1 event lies in a folder'* ]]
+    echo x >>one/day=2024-02-29/a.json
+    mr map -q -o b.mrs one
+    run -0 mr reduce a.mrs
+    [[ $output == *'from 1 state'$'\n'*'= 1 event + 0'*' 1 event of another day, 0 of'* ]]
+    run -0 mr reduce a.mrs b.mrs
+    [[ $output == *' 1 name stands for two or more contents; all are counted'* ]]
+    run -0 mr inspect a.mrs
+    [[ $output == *'= 1 event + 0'*' 1, 1 membership, 1 session'$'\n'* ]]
+    run -0 mr plan one
+    [[ $output == *' 1 of 1 partition, '*': 1 event, 1 rejected line, 1 user'$'\n'* ]]
+}
+
 @test "nothing but errors is said with --quiet" {
     small_lake lake
     [ -z "$(mr map --quiet -o s.mrs lake 2>&1 >/dev/null)" ]
