@@ -285,7 +285,7 @@ void mr_note_no_event(const struct mr_observer *observer,
     mr_spec_reason(spec, t->reason, reason, sizeof(reason));
     mr_note(observer,
         "no line%s is an event: is it the right --spec? The reason of %llu of "
-        "%llu rejected lines is '%s'; %s%s%s",
+        "%llu rejected lines is '%s'; %s%s%s, and 'mr init' proposes a spec",
         of, (unsigned long long)t->of_reason, (unsigned long long)t->rejected,
         reason, rejects != NULL ? "the lines are in '" : "",
         rejects != NULL ? rejects : "map --rejects FILE shows the lines",

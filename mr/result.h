@@ -57,9 +57,9 @@ void mr_note_table(const struct mr_observer *observer,
     const struct mr_spec *spec, const struct mr_usertable *table);
 
 /** mr_note_no_event(observer, spec, totals, of, rejects): Where there were
- * lines and all were rejected, a remark that says so, and the commonest
- * reason.  The lines are those OF something (" of the sample", or ""), and in
- * the file rejects, or NULL. */
+ * lines and all were rejected, a remark that says so, with the commonest
+ * reason and what to do.  The lines are those OF something (" of the sample",
+ * or ""), and in the file rejects, or NULL. */
 void mr_note_no_event(const struct mr_observer *observer,
     const struct mr_spec *spec, const struct mr_totals *totals, const char *of,
     const char *rejects);

@@ -294,7 +294,7 @@ PY
     printf 'a,b\n1,2\n' >lake/a.json
     run --separate-stderr mr plan lake
     [ "$status" -eq 0 ]
-    [[ $stderr == *"note: no line of the sample is an event: is it the right --spec? The reason of 2 of 2 rejected lines is 'json'; map --rejects FILE shows the lines"* ]]
+    [[ $stderr == *"note: no line of the sample is an event: is it the right --spec? The reason of 2 of 2 rejected lines is 'json'; map --rejects FILE shows the lines, and 'mr init' proposes a spec"* ]]
     [ "$(grep -c 'is an event' <<<"$stderr")" -eq 1 ]
     # Empty files: there is nothing to sample.
     : >lake/a.json
