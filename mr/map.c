@@ -336,10 +336,11 @@ static enum mr_status prepare(struct mr_map_run *m, struct mr_error *err)
     if (status == MR_OK && o->shards > 1)
         status = mr_listing_shard(
             &w->listing, o->shard, o->shard_last, o->shards, err);
-    if (status == MR_OK && o->rejects != NULL)
-        status = mr_reject_file_new(o->rejects, &w->rejects, err);
+    /* Before there are any of this run. */
     if (status == MR_OK && m->in_folder)
         mr_resume_note_temporary(m->output, w->observer);
+    if (status == MR_OK && o->rejects != NULL)
+        status = mr_reject_file_new(o->rejects, &w->rejects, err);
     /* What is shared out is looked for when nothing is left. */
     if (status == MR_OK && m->in_folder && o->claimant == NULL)
         status = mr_resume_open(m->output, &w->plan.spec, &w->listing,

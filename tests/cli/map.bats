@@ -332,6 +332,16 @@ PY
     cmp again.mrs states/*.mrs
 }
 
+@test "a file of this run that is not complete is none of a killed one" {
+    small_lake lake
+    mkdir states
+    run -0 mr map -o states --rejects states/rejects.jsonl lake
+    [[ $output != *.mr-tmp-* ]]
+    cp states/*.mrs states/.mr-tmp-aaaaaaaaaa
+    run -0 mr map -o states --rejects states/rejects.jsonl lake
+    [[ $output == *"note: 'states' has 1 file .mr-tmp-* of runs that were killed"* ]]
+}
+
 @test "closed standard files are no trap" {
     small_lake lake
     mr map -q -o s.mrs lake
