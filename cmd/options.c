@@ -311,7 +311,7 @@ static void describe(const struct option_row *row, char *out, size_t size)
         break;
     case KIND_FLAG:
     case KIND_TEXT:
-        snprintf(out, size, "not empty");
+        snprintf(out, size, "%s", row->argument);
         break;
     }
 }

@@ -83,7 +83,7 @@ refused() {
 @test "a value that is missing, empty or unwanted is refused" {
     refused "map: '--output' wants a value: DIR|FILE.mrs; see 'mr map --help'" \
         map x -o
-    refused "map: '--spec' cannot be '': it must be not empty; see 'mr map --help'" \
+    refused "map: '--spec' cannot be '': it must be NAME|FILE; see 'mr map --help'" \
         map --spec= x
     refused "map: '--quiet' takes no value; see 'mr map --help'" \
         map --quiet=yes x
