@@ -93,6 +93,20 @@ check_ranks() {
     done
 }
 
+# Each unit stands in the document's table, in the row of its rank alone.
+check_document() {
+    local file unit rows
+    for file in mr/*.h; do
+        unit=${file#mr/}
+        unit=${unit%.h}
+        [[ $unit != *_private && $unit != kernels_* ]] || continue
+        rows=$(grep -E "\`$unit(\.h)?\`" docs/architecture.md |
+            grep -oE '^\| [0-9]')
+        [ "$rows" = "| ${rank[$unit]-}" ] ||
+            complain "$file: not in its rank's row of docs/architecture.md"
+    done
+}
+
 check_faces() {
     local file included
     # The public header is for those who use or make what it declares.
@@ -222,6 +236,7 @@ check_tests() {
 }
 
 check_ranks
+check_document
 check_faces
 check_fences
 check_names
