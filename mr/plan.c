@@ -36,7 +36,9 @@ static enum mr_status want_fields(struct mr_plan *plan, struct mr_error *err)
     enum mr_status status = MR_OK;
 
     for (unsigned i = 0; i < MR_FIELD_COUNT; i++)
-        plan->path[i] = spec->field[i][0] == '=' ? "" : spec->field[i];
+        plan->path[i] = spec->field[i];
+    if (spec->field[MR_FIELD_TYPE][0] == '=')
+        plan->path[MR_FIELD_TYPE] = "";
     plan->n_paths = MR_FIELD_COUNT;
     plan->events.user[0] = MR_FIELD_USER;
     for (unsigned i = 1; i < spec->n_users && status == MR_OK; i++) {

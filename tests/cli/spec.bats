@@ -252,6 +252,14 @@ END
     cmp a.mrs b.mrs
 }
 
+@test "of all fields the type alone is said by '='" {
+    printf '%s\n' "id: '=i'" "type: '=t'" "attributes: '=a'" "time: '=m'" \
+        'time_format: iso8601' "user: '=u'" >s.yaml
+    echo '{"=i":"1","=a":{},"=m":"2024-03-01","=u":"ann"}' >a.json
+    run -0 mr rows -q --spec s.yaml a.json
+    [ "$output" = $'id,time,type,user\n1,2024-03-01T00:00:00.000Z,t,ann' ]
+}
+
 @test "a spec by which no line is an event is noted, with the reason" {
     local note="mr: note: no line is an event: is it the right --spec? The reason of 2 of 3 rejected lines is 'missing:data.id'"
     printf '%s\n' '{"a": 1}' 'no JSON' '{"a": 2}' >a.json
