@@ -37,6 +37,7 @@ struct sample {
 
 struct run {
     const struct mr_init_options *options;
+    const struct mr_observer *observer;
     struct mr_listing listing;
     struct sample sample[SAMPLES];
     size_t n;
@@ -107,8 +108,8 @@ static enum mr_status read_input(struct run *r, const struct mr_input *input,
     return status;
 }
 
-/* Leave out samples of nothing; whether any other is left. */
-static bool drop_empty(struct run *r)
+/* Leave out samples of nothing. */
+static void drop_empty(struct run *r)
 {
     size_t kept = 0;
 
@@ -120,7 +121,26 @@ static bool drop_empty(struct run *r)
         r->sample[i] = r->sample[kept];
         r->sample[kept++] = s;
     }
-    return kept > 0 && (r->n = kept) > 0;
+    r->n = kept;
+}
+
+/* A file that cannot be read, as one that is damaged in the first bytes, is
+ * told of and left out: the others say as much.  The first error stays. */
+static enum mr_status read_or_note(struct run *r, const struct mr_input *input,
+    size_t most, struct mr_error *first)
+{
+    struct mr_error why = {.status = MR_OK};
+    enum mr_status status = read_input(r, input, most, &why);
+    char text[1280];
+
+    if (status == MR_OK)
+        return MR_OK;
+    if (status == MR_NOMEM || first->status == MR_OK)
+        *first = why;
+    mr_error_format(&why, text, sizeof(text));
+    if (status != MR_NOMEM && r->listing.n > 1)
+        mr_note(r->observer, "%s", text);
+    return status == MR_NOMEM ? status : MR_OK;
 }
 
 /* Nothing that was named could be listed. */
@@ -136,6 +156,7 @@ static enum mr_status fail_unlisted(
 
 static enum mr_status read_samples(struct run *r, struct mr_error *err)
 {
+    struct mr_error first = {.status = MR_OK};
     size_t n;
     enum mr_status status = mr_listing_build(
         r->options->input, r->options->n_inputs, 1, &r->listing, err);
@@ -150,13 +171,19 @@ static enum mr_status read_samples(struct run *r, struct mr_error *err)
         return fail_unlisted(&r->listing.unlisted[0], err);
     n = r->listing.n < SAMPLES ? r->listing.n : SAMPLES;
     for (size_t i = 0; i < n && status == MR_OK; i++)
-        status = read_input(r, &r->listing.inputs[i], SAMPLE_BYTES / n, err);
-    if (status == MR_OK && !drop_empty(r))
+        status =
+            read_or_note(r, &r->listing.inputs[i], SAMPLE_BYTES / n, &first);
+    drop_empty(r);
+    if (status == MR_OK && r->n > 0)
+        return MR_OK;
+    if (first.status == MR_OK)
         return mr_fail(err, MR_USAGE, MR_NOWHERE,
             "name a file that has events in it",
             "there is nothing in '%s' or what else was looked into",
             r->options->input[0]);
-    return status;
+    if (err != NULL)
+        *err = first;
+    return first.status;
 }
 
 /* ---- JSON ---- */
@@ -696,8 +723,7 @@ static enum mr_status put_out(const struct run *r, const struct mr_sink *sink,
 }
 
 static enum mr_status propose(struct run *r, const struct mr_sink *sink,
-    const struct mr_observer *observer, struct mr_init_result *result,
-    struct mr_error *err)
+    struct mr_init_result *result, struct mr_error *err)
 {
     struct mr_guess_choice choice;
     struct mr_buffer text = {0};
@@ -714,10 +740,11 @@ static enum mr_status propose(struct run *r, const struct mr_sink *sink,
     if (status == MR_OK)
         status = put_out(r, sink, &text, err);
     if (status == MR_OK && r->shape.known != NULL)
-        mr_note(observer, "this is the shape that the built-in spec '%s' reads",
+        mr_note(r->observer,
+            "this is the shape that the built-in spec '%s' reads",
             r->shape.known->name);
     if (status == MR_OK && choice.other_format != NULL)
-        mr_note(observer,
+        mr_note(r->observer,
             "the times in '%s' do not say whether the day or the month comes "
             "first; the day is proposed; if it is the month, change line %u to "
             "time_format: '%s'",
@@ -739,9 +766,10 @@ enum mr_status mr_init(const struct mr_init_options *options,
     if (r == NULL)
         return mr_fail_nomem(err);
     r->options = options;
+    r->observer = observer;
     status = read_samples(r, err);
     if (status == MR_OK)
-        status = propose(r, sink, observer, result_out, err);
+        status = propose(r, sink, result_out, err);
     for (size_t i = 0; i < SAMPLES; i++) {
         mr_buffer_release(&r->sample[i].text);
         free(r->sample[i].name);

@@ -280,6 +280,23 @@ END
     [ "$output" = "mr: cannot read 'a.json': No such file or directory; name a file that can be read and has events in it" ]
 }
 
+@test "a file that cannot be read is left out, unless there is no other" {
+    small_lake lake
+    printf '\x1f\x8b\x08' >lake/a.gz
+    run --separate-stderr mr init lake
+    [ "$status" -eq 0 ]
+    [[ $output == *"built-in spec 'lake'"* ]]
+    [[ $stderr == *"mr: note: cannot read 'lake/a.gz' at byte 3: truncated gzip member; "* ]]
+    cp lake/a.gz b.gz
+    run --separate-stderr mr init lake/a.gz b.gz
+    [ "$status" -eq 6 ]
+    [ -z "$output" ]
+    [[ $stderr == *"mr: cannot read 'b.gz' at byte 3: truncated gzip member; "* ]]
+    run mr init b.gz
+    [ "$status" -eq 6 ]
+    [ "${#lines[@]}" -eq 1 ]
+}
+
 @test "text of a file ends no comment and steers no terminal" {
     printf '{"id":"%s","type":"a\\nzone: X","time":1709294400,"user":"\\u001b[1m"}\n' 1 2 >a.json
     proposed a.json
