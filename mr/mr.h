@@ -215,8 +215,9 @@ struct mr_init_result {
 /**
  * mr_init(options, sink, observer, result, err): Propose a spec, with
  * comments, from the first records of some files, of which at most 4 MiB are
- * read.  MR_USAGE where they have no records, or cannot be told from other
- * text.
+ * read.  A file that cannot be read is left out, with a note; its error is
+ * returned if no other is left.  MR_USAGE where they have no records, or cannot
+ * be told from other text.
  */
 MR_MUST_CHECK enum mr_status mr_init(const struct mr_init_options *options,
     const struct mr_sink *sink, const struct mr_observer *observer,
