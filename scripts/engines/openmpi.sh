@@ -7,8 +7,8 @@
 # Without -H the machines are those that mpirun knows by itself: its host file,
 # or the allocation it runs in.  OUT and INPUT are paths that all machines have
 # in common.  OUT/states gets the states, OUT/kpis the figures, standard output
-# the table.  The exit status is that of "mr reduce".  Run again, it does what
-# is missing.
+# the table.  The exit status is that of "mr reduce", or of "mr plan" where that
+# fails.  Run again, it does what is missing.
 set -euo pipefail
 # shellcheck source=scripts/engines/common.sh
 . "$(dirname "$0")/common.sh"

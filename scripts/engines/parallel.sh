@@ -9,7 +9,8 @@
 # take more of them; the part of a machine that fails goes to another one.
 # OUT and INPUT are paths that all machines have in common.  OUT/states gets
 # the states, OUT/kpis the figures, standard output the table.  The exit status
-# is that of "mr reduce".  Run again, it does what is missing.
+# is that of "mr reduce", or of "mr plan" where that fails.  Run again, it does
+# what is missing.
 set -euo pipefail
 # shellcheck source=scripts/engines/common.sh
 . "$(dirname "$0")/common.sh"

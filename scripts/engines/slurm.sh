@@ -8,7 +8,7 @@
 # machines have in common.  OUT/states gets the states, OUT/kpis the figures,
 # OUT/logs what the jobs said.  Partition, account and limits are told by
 # sbatch's own variables, as SBATCH_PARTITION.  The exit status is that of "mr
-# reduce".  Run again, it does what is missing.
+# reduce", or of "mr plan" where that fails.  Run again, it does what is missing.
 set -euo pipefail
 # shellcheck source=scripts/engines/common.sh
 . "$(dirname "$0")/common.sh"
