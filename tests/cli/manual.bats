@@ -48,3 +48,21 @@ END
         grep -qx "\.It $code" "$MR_SOURCE/docs/mr.1"
     done
 }
+
+@test "the manual has every reason that a line is rejected for" {
+    local reason
+    { echo '{'; printf '%200s\n' ''; printf '[%.0s' {1..9}; echo; } >a.json
+    printf '%s\n' id,type,time,user '"a"b,c,d,e' ',,,' a >a.csv
+    echo '{max_line_bytes: 100, max_depth: 5}' >json.yaml
+    echo '{format: csv, id: id, type: type, time: time, user: user}' >csv.yaml
+    mr map -q --spec json.yaml -o json.mrs a.json
+    mr map -q --spec csv.yaml -o csv.mrs a.csv
+    mr reduce -q -o json json.mrs
+    mr reduce -q -o csv csv.mrs
+    cut -d, -f1 json/rejects.csv csv/rejects.csv | sed '/^reason$/d; s/:.*//' |
+        sort -u >reasons
+    [ "$(xargs <reasons)" = 'csv json malformed missing too-deep too-long' ]
+    while read -r reason; do
+        grep -qE "^\\.It Sy $reason(\\\\&:.*)?\$" "$MR_SOURCE/docs/mr.1"
+    done <reasons
+}
