@@ -20,7 +20,7 @@ struct mr_csv_reader {
     const struct mr_kernels *kernels;
     const struct mr_csv_plan *plan;
     struct mr_span block;
-    size_t base;     /* offsets count from there, the begin of a record */
+    size_t base;     /* offsets count from there, the start of a record */
     size_t scanned;  /* of the block */
     bool all;        /* stops of the block's end have been found */
     size_t row;      /* begin of the next record, from base */

@@ -333,7 +333,7 @@ struct csv_found {
 
 /* What a byte of CSV stands behind. */
 enum csv_place {
-    CSV_START,   /* the begin of a field, and spaces to be skipped */
+    CSV_START,   /* the start of a field, and spaces to be skipped */
     CSV_PLAIN,   /* some of a field that is not quoted, or rubbish */
     CSV_QUOTED,  /* an opening quote */
     CSV_ESCAPED, /* and a backslash */

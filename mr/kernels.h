@@ -73,7 +73,7 @@ struct mr_token_carry {
  * opening quote; the first byte of each run of other bytes outside strings
  * that are not white space ("scalars": numbers, words and rubbish); and every
  * line feed.  A line feed always ends a string, because none may stand in
- * one.  Offsets are from the begin of what is held of the text.
+ * one.  Offsets are from the start of what is held of the text.
  */
 struct mr_tokens {
     size_t n;
@@ -134,7 +134,7 @@ struct mr_token_sets {
  * outside of all.
  */
 struct mr_nesting {
-    /* From group to group; 0 at the begin of a line. */
+    /* From group to group; 0 at the start of a line. */
     int32_t depth;  /* open brackets; at most MR_NEST_DEPTH */
     uint64_t types; /* bit i: the one at level i is a brace */
 
@@ -147,7 +147,7 @@ struct mr_nesting {
 };
 
 /** What a text of CSV must know of the text before it; all zero is the state
- * at the begin of a record.  Only the kernels look inside. */
+ * at the start of a record.  Only the kernels look inside. */
 struct mr_csv_carry {
     uint64_t begun;     /* 1: the next byte begins no field */
     uint64_t quoted;    /* all ones: it is quoted */
@@ -165,7 +165,7 @@ struct mr_csv_carry {
 
 /**
  * Where fields end ("stops"): at each delimiter and line feed that is not
- * quoted.  Offsets are from the begin of what is held of the text.
+ * quoted.  Offsets are from the start of what is held of the text.
  */
 struct mr_csv_stops {
     size_t n;

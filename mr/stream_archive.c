@@ -35,7 +35,7 @@
  * of several in one file it reads one: the last if it can seek, else the first.
  * So a zip's end mark is looked for, too.  It tells where the directory is,
  * whose end must be where the mark begins (APPNOTE.TXT 4.3.16).  Where that is
- * not so a mapped file is read from its begin, as a pipe is, to the same end.
+ * not so a mapped file is read from its start, as a pipe is, to the same end.
  * And it tells of how many members: over what is no header, be it one that was
  * damaged, libarchive goes on to the next without a word.
  */

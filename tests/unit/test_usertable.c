@@ -206,7 +206,7 @@ static void real_files_are_read(void **state)
     assert_value("u4", "age", NULL);
     mr_usertable_free(table);
 
-    /* The header is far from the begin. */
+    /* The header is far from the start. */
     want("user_id", country_age);
     memset(text, '\n', 600000);
     strcpy(text + 600000, "age,country,user_id\n1,DE,u1\n");
