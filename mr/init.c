@@ -672,10 +672,22 @@ static enum mr_status find_known(
 
 /* ---- the verb ---- */
 
+/* Whether a text begins as an object does, or an array of such.  Rows may
+ * begin with a bracket, too: with an id in braces, or a name in brackets. */
+static bool begins_as_json(struct mr_span text)
+{
+    struct mr_span inside;
+
+    if (text.n == 0 || (text.p[0] != '{' && text.p[0] != '['))
+        return false;
+    inside = mr_peek_skip((struct mr_span){text.p + 1, text.n - 1});
+    return inside.n == 0 ||
+           memchr(text.p[0] == '{' ? "\"}" : "{]", inside.p[0], 2) != NULL;
+}
+
 static enum mr_status look(struct run *r, struct mr_error *err)
 {
-    struct mr_span text = mr_peek_skip(text_of(&r->sample[0]));
-    bool is_json = text.n > 0 && (text.p[0] == '{' || text.p[0] == '[');
+    bool is_json = begins_as_json(mr_peek_skip(text_of(&r->sample[0])));
     enum mr_status status = mr_guess_new(!is_json, &r->guess, err);
 
     if (status != MR_OK)

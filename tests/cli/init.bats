@@ -152,6 +152,21 @@ END
     [ "$(sed -n 2p daily.csv | cut -d, -f1-4)" = 2024-03-01,40,0,7 ]
 }
 
+@test "rows that begin with a bracket are no JSON" {
+    awk 'BEGIN { for (i = 10; i < 50; i++)
+        printf "{%04x-a1},%s,2024-03-01 10:%02d:00,u%d\n",
+            i, i % 3 ? "view" : "click", i, i % 7 }' >g.csv
+    proposed g.csv
+    says format csv
+    says type 2
+    says time 3
+    printf '%s\n' '[event_id]	[action]	[time]	[user]' \
+        'e1	a	2024-03-01	u' 'e2	b	2024-03-01	v' >b.tsv
+    mr init -q -o spec.yaml b.tsv || [ $? -eq 1 ]
+    says format tsv
+    says '  header' true
+}
+
 @test "TSV, single quotes, backslashes, blanks behind commas" {
     printf 'type\tuser_id\ttime\nx\tu1\t2024-03-01\ny\tu2\t2024-03-02\n' >t.tsv
     proposed t.tsv
