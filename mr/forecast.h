@@ -67,13 +67,13 @@ uint64_t mr_forecast_choose(const struct mr_listing *listing, uint64_t budget,
  *
  * Users are at least those of the sample; at most, as many more as there are
  * more bytes.  The same holds for the bytes of the state.  Memory is what the
- * manual says that map uses, of these users: for each user 40 bytes at least
- * and 56 at most; for each day and type of the names, or of the sample if that
- * has more, 16 KiB; for each user of a day and type a bit of all users or 4
- * bytes, whichever is less, there being at most as many as events; 300 bytes a
- * partition; 4 to 10 MiB a thread; and at most 64 MiB of events that wait.
- * Where the sample is the whole, least and most of users and state are the
- * same.
+ * manual says that map uses, of these users, whatever the spec has counted
+ * besides: for each user 40 bytes at least and 56 at most; for each day and
+ * type of the names, or of the sample if that has more, 16 KiB; for each user
+ * of a day and type a bit of all users or 4 bytes, whichever is less, there
+ * being at most as many as events; 300 bytes a partition; 4 to 10 MiB a thread;
+ * and at most 64 MiB of events that wait.  Where the sample is the whole, least
+ * and most of users and state are the same.
  */
 void mr_forecast_estimate(struct mr_forecast *f);
 

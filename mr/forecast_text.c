@@ -202,6 +202,16 @@ static void put_range(struct writer *w, const char *what,
         PUT(w, "from %s to %s%s\n", least, most, remark);
 }
 
+/* Whether the spec has map keep what the estimate of memory leaves out. */
+static bool keeps_more(const struct mr_sample *s)
+{
+    const struct mr_spec *spec =
+        s->state != NULL ? mr_state_get_head(s->state)->spec : NULL;
+
+    return spec != NULL && (spec->users_table.given || spec->n_rollups > 0 ||
+                               spec->max_ids > 0 || spec->n_segments > 0);
+}
+
 static void put_estimates(struct writer *w, const struct mr_forecast *f)
 {
     char time[ABOUT_TEXT];
@@ -217,6 +227,9 @@ static void put_estimates(struct writer *w, const struct mr_forecast *f)
         return;
     put_range(w, "users", &f->users, false, "");
     put_range(w, "memory", &f->memory, true, " for one machine that maps all");
+    if (keeps_more(&f->sample))
+        PUT(w, "            and what the spec's users table, rollups, "
+               "duplicates and segments take\n");
     put_range(w, "state", &f->state_bytes, true, " on disk");
     if (f->users.least != f->users.most)
         PUT(w, "            the least is for the sample's users alone, the "

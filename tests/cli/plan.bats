@@ -246,6 +246,16 @@ assert [x["day"] for x in plan["days"]] == [None]
 assert [x["type"] for x in plan["types"]] == [None]'
 }
 
+@test "what the estimate of memory leaves out is told" {
+    local more="and what the spec's users table, rollups, duplicates and segments take"
+    small_lake lake
+    run -0 mr plan lake
+    [[ $output == *'for one machine that maps all'* && $output != *"$more"* ]]
+    echo 'duplicates: {}' >spec.yaml
+    run -0 mr plan --spec spec.yaml lake
+    [[ $output == *"for one machine that maps all"$'\n'"            $more"$'\n'* ]]
+}
+
 @test "a large lake is sampled within a few seconds, spread over its files" {
     local i
     mkdir lake
