@@ -125,22 +125,28 @@ static void drop_empty(struct run *r)
 }
 
 /* A file that cannot be read, as one that is damaged in the first bytes, is
- * told of and left out: the others say as much.  The first error stays. */
+ * left out: the others say as much, or the members of an archive before the
+ * damage.  The first error stays, for where there are none; else it is told. */
 static enum mr_status read_or_note(struct run *r, const struct mr_input *input,
     size_t most, struct mr_error *first)
 {
     struct mr_error why = {.status = MR_OK};
     enum mr_status status = read_input(r, input, most, &why);
+    bool is_told = r->listing.n > 1;
     char text[1280];
 
     if (status == MR_OK)
         return MR_OK;
     if (status == MR_NOMEM || first->status == MR_OK)
         *first = why;
+    if (status == MR_NOMEM)
+        return status;
+    for (size_t i = 0; i < r->n; i++)
+        is_told = is_told || r->sample[i].text.n > 0;
     mr_error_format(&why, text, sizeof(text));
-    if (status != MR_NOMEM && r->listing.n > 1)
+    if (is_told)
         mr_note(r->observer, "%s", text);
-    return status == MR_NOMEM ? status : MR_OK;
+    return MR_OK;
 }
 
 /* Nothing that was named could be listed. */

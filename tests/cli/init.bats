@@ -310,6 +310,14 @@ END
     run mr init b.gz
     [ "$status" -eq 6 ]
     [ "${#lines[@]}" -eq 1 ]
+    # Members before the damage of an archive are as good.
+    events 9 >one.json
+    events 9 10 >two.json
+    tar -cf both.tar one.json two.json
+    truncate -s 3000 both.tar
+    run --separate-stderr mr init both.tar
+    [ "$status" -eq 0 ]
+    [[ $stderr == *"mr: note: cannot read 'both.tar/two.json' at byte "* ]]
 }
 
 @test "text of a file ends no comment and steers no terminal" {
