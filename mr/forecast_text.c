@@ -238,7 +238,7 @@ static void put_estimates(struct writer *w, const struct mr_forecast *f)
 
 static void put_days(struct writer *w, const struct group *list, size_t n)
 {
-    char day[MR_DAY_TEXT];
+    char day[MR_DAY_TEXT], types[FIGURE_TEXT];
 
     /* None are listed, or no name tells one. */
     if (n == 0 || (n == 1 && !list[0].first->has_day))
@@ -248,8 +248,12 @@ static void put_days(struct writer *w, const struct group *list, size_t n)
         snprintf(day, sizeof(day), "-");
         if (list[i].first->has_day)
             mr_day_format(list[i].first->day, day);
-        PUT(w, "%-10s  %10" PRIu64 "  %16" PRIu64 "  %5" PRIu64 "\n", day,
-            list[i].partitions, list[i].bytes, list[i].others);
+        /* Names that tell none do not say that there is none. */
+        snprintf(types, sizeof(types), "-");
+        if (list[i].others > 0)
+            snprintf(types, sizeof(types), "%" PRIu64, list[i].others);
+        PUT(w, "%-10s  %10" PRIu64 "  %16" PRIu64 "  %5s\n", day,
+            list[i].partitions, list[i].bytes, types);
     }
 }
 

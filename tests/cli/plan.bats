@@ -236,6 +236,8 @@ import json; print(json.load(open("plan.json"))["shards"][1]["partitions"])')" ]
     mr plan plain >plan
     grep -q '^days        2 in the sample$' plan
     grep -q '^types       2 in the sample$' plan
+    small_lake days
+    [ "$(mr plan days | awk '$1 == "2024-03-01" { print $2, $4 }')" = '1 -' ]
     # A file whose name begins with '@' is one, not a list.
     cd plain
     mr plan --format json . | python3 -c '
