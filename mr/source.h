@@ -47,20 +47,20 @@ struct mr_listing {
  * mr_listing_build(args, n, threads, listing, err): Expand INPUT arguments,
  * with so many threads where files are many.  A folder is walked (names that
  * begin with '_' or '.' are skipped, links to files followed, links to folders
- * not, other kinds of file skipped); a pattern
- * with *, ? or [ that is not itself a file is a glob; "@FILE" is a list, one
- * path a line ("@-": the list comes from standard input), each line as if
- * given as an argument, except that one that does not exist becomes an
- * unlisted entry (lists in lists go 8 deep, each is read once); "-" is standard input.  An
- * argument that exists nowhere, a glob that matches nothing, standard input
- * twice, and arguments with no file under them at all and nothing unlisted
- * are MR_USAGE.  Files whose names end in MR_STATE_SUFFIX are states, left
- * out however they were named.  What exists but cannot be looked at (a folder
- * without permission, a link to nowhere) becomes an unlisted entry.  Where
- * looking fails for the moment (a disk, a share) it is MR_IO: the list would
- * lack nobody knows what, and be cut into other parts than on other machines.
- * A path that is reached with two names, as by a folder and by one in it, is
- * two inputs, so that a state has both names whoever maps what.
+ * not, other kinds of file skipped); a pattern with *, ? or [ that is not
+ * itself a file is a glob; "@FILE" is a list, one path a line ("@-": the list
+ * comes from standard input), each line as if given as an argument, except that
+ * one that does not exist becomes an unlisted entry (lists in lists go 8 deep,
+ * each is read once); "-" is standard input.  An argument that exists nowhere,
+ * a glob that matches nothing, standard input twice, and arguments with no file
+ * under them at all and nothing unlisted are MR_USAGE.  Files whose names end
+ * in MR_STATE_SUFFIX are states, left out however they were named.  What exists
+ * but cannot be looked at (a folder without permission, a link to nowhere)
+ * becomes an unlisted entry.  Where looking fails for the moment (a disk, a
+ * share) it is MR_IO: the list would lack nobody knows what, and be cut into
+ * other parts than on other machines. A path that is reached with two names, as
+ * by a folder and by one in it, is two inputs, so that a state has both names
+ * whoever maps what.
  * Release the listing with mr_listing_release, also after a failure.
  */
 MR_MUST_CHECK enum mr_status mr_listing_build(char *const *args, size_t n,
