@@ -68,6 +68,17 @@ static bool is_input(const struct stat *info, const struct mr_listing *listing)
     return false;
 }
 
+/* Whether it is one of the lists of inputs. */
+static bool is_list(const struct stat *info, const struct mr_listing *listing)
+{
+    const char *path = (const char *)listing->lists.p;
+
+    for (size_t i = 0; i < listing->lists.n; i += strlen(path + i) + 1)
+        if (is_same(info, path + i))
+            return true;
+    return false;
+}
+
 static bool is_spec(const struct stat *info, const char *name)
 {
     const struct mr_builtin_spec *builtin;
@@ -86,6 +97,8 @@ enum mr_status mr_output_check(const char *path, const char *option,
         return MR_OK;
     if (is_input(&info, listing))
         return refuse(path, option, "one of the inputs", err);
+    if (is_list(&info, listing))
+        return refuse(path, option, "a list of inputs", err);
     if (spec_name != NULL && is_spec(&info, spec_name))
         return refuse(path, option, "the spec", err);
     if (spec != NULL && spec->users_table.given &&

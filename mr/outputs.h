@@ -11,11 +11,12 @@
 
 /**
  * mr_output_check(path, option, spec_name, spec, listing, err): That a file to
- * be written (or NULL), the value of that option, is no input, nor the spec's
- * file or its users table, by this path or by another: MR_USAGE otherwise.  To
- * be called before anything is written.  spec_name is what mr_spec_load was
- * given for spec; without a spec both are NULL.  A few system calls; where the
- * file exists already, one for each input of its size.
+ * be written (or NULL), the value of that option, is no input, nor a list of
+ * inputs, the spec's file or its users table, by this path or by another:
+ * MR_USAGE otherwise.  To be called before anything is written.  spec_name is
+ * what mr_spec_load was given for spec; without a spec both are NULL.  A few
+ * system calls; where the file exists already, one for each list, and for each
+ * input of its size.
  */
 MR_MUST_CHECK enum mr_status mr_output_check(const char *path,
     const char *option, const char *spec_name, const struct mr_spec *spec,

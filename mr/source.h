@@ -41,6 +41,7 @@ struct mr_listing {
     char *link;     /* path of a link to a folder that was not followed: the
                      * first in byte order; NULL: there is none */
     size_t n_links; /* how many there are, one that was come to twice as two */
+    struct mr_buffer lists; /* paths of lists that were read, each with a NUL */
 };
 
 /**

@@ -598,6 +598,9 @@ static enum mr_status add_list(struct builder *b, const char *path)
         if (status == MR_IO || status == MR_LIMIT)
             status = b->err != NULL ? (b->err->status = MR_USAGE) : MR_USAGE;
     }
+    if (status == MR_OK && strcmp(path, "-") != 0 &&
+        mr_buffer_add(&b->listing->lists, path, strlen(path) + 1) != MR_OK)
+        status = mr_fail_nomem(b->err);
     if (status == MR_OK)
         status = add_lines(b, (struct mr_span){text.p, text.n}, &own);
     mr_buffer_release(&text);
@@ -845,6 +848,7 @@ void mr_listing_release(struct mr_listing *listing)
     free(listing->inputs);
     free(listing->unlisted);
     free(listing->link);
+    mr_buffer_release(&listing->lists);
     memset(listing, 0, sizeof *listing);
 }
 

@@ -275,6 +275,13 @@ kept() {
     kept plan --manifest sp.yaml --spec sp.yaml a.json
     kept plan --manifest users.csv --spec sp.yaml a.json
     kept init -o a.json a.json
+    echo a.json >list.csv
+    echo @list.csv >outer.csv
+    kept map --rejects list.csv -o q.mrs @list.csv
+    kept map --rejects ./list.csv -o q.mrs @outer.csv
+    kept rows -o outer.csv @outer.csv
+    kept plan --manifest list.csv @list.csv
+    kept init -o list.csv @list.csv
     [ ! -e q ]
     [ ! -e q.mrs ]
     # One that nobody reads is replaced as ever.
