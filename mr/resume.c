@@ -144,15 +144,26 @@ static enum mr_status add_match(struct mr_resume *r, const struct match *match)
 #define HAS_NAME 1
 #define HAS_BYTES 2 /* of its name, which can be compared with the input's */
 
+/* What is read from a pipe could not be read again. */
+static bool is_regular(const char *path)
+{
+    struct stat info;
+
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
 /* What a partition is to an input of its name.  Of an archive, whose members
- * are the partitions, there is only a mark; standard input is other bytes each
- * time. */
+ * are the partitions, there is only a mark; standard input and pipes, of which
+ * no size is known, are other bytes each time. */
 static uint8_t likeness(const struct mr_input *in, const struct mr_partition *p)
 {
     bool is_archive = p->stored_bytes == 0 && in->size > 0;
+    bool may_be_pipe = in->size == 0 && p->stored_bytes > 0;
 
-    return is_archive || strcmp(in->path, "-") == 0 ? HAS_NAME
-                                                    : HAS_NAME | HAS_BYTES;
+    if (is_archive || strcmp(in->path, "-") == 0 ||
+        (may_be_pipe && !is_regular(in->path)))
+        return HAS_NAME;
+    return HAS_NAME | HAS_BYTES;
 }
 
 static enum mr_status match_name(struct mr_resume *r, size_t state,
@@ -408,14 +419,6 @@ static bool find(const struct mr_resume *r, size_t input,
         return true;
     }
     return false;
-}
-
-/* What is read from a pipe could not be read again. */
-static bool is_regular(const char *path)
-{
-    struct stat info;
-
-    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
 }
 
 bool mr_resume_may_have(const struct mr_resume *r, size_t i)

@@ -256,6 +256,23 @@ begin() {
     [[ $stderr != *'read before'* ]]
 }
 
+@test "what comes through a pipe is no changed file" {
+    events 50 >a.json
+    events 50 100 >b.json
+    mkfifo pipe
+    local name
+    for name in a a b; do
+        cat $name.json >pipe &
+        run --separate-stderr mr map -o out pipe
+        [ "$status" -eq 0 ]
+        [[ $stderr != *'other bytes'* ]]
+    done
+    mr map -q -o out a.json >/dev/null
+    : >a.json
+    run --separate-stderr mr map -o out a.json
+    [[ $stderr == *"'a.json' first, is of other bytes"* ]]
+}
+
 @test "a file that cannot be read now is no changed one, and is noted" {
     four_files
     gzip a.json b.json
