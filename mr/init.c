@@ -149,15 +149,21 @@ static enum mr_status read_or_note(struct run *r, const struct mr_input *input,
     return MR_OK;
 }
 
-/* Nothing that was named could be listed. */
-static enum mr_status fail_unlisted(
-    const struct mr_unlisted *unlisted, struct mr_error *err)
+/* No sample has anything in it. */
+static enum mr_status refuse_nothing(const struct run *r, struct mr_error *err)
 {
-    (void)mr_fail(err, MR_USAGE, MR_NOWHERE,
-        "name a file that can be read and has events in it", "%s",
-        unlisted->cause);
-    mr_error_subject(err, "cannot read", unlisted->name);
-    return MR_USAGE;
+    const struct mr_listing *listing = &r->listing;
+
+    if (listing->n_unlisted == 0)
+        return mr_fail(err, MR_USAGE, MR_NOWHERE,
+            "name a file that has events in it",
+            "there is nothing in '%s' or what else was looked into",
+            r->options->input[0]);
+    (void)mr_fail(err, MR_IO, MR_NOWHERE,
+        "make it readable, or name another file that has events in it", "%s",
+        listing->unlisted[0].cause);
+    mr_error_subject(err, "cannot read", listing->unlisted[0].name);
+    return MR_IO;
 }
 
 static enum mr_status read_samples(struct run *r, struct mr_error *err)
@@ -173,8 +179,6 @@ static enum mr_status read_samples(struct run *r, struct mr_error *err)
     if (status != MR_OK)
         return status;
     mr_listing_unite_paths(&r->listing);
-    if (r->listing.n == 0)
-        return fail_unlisted(&r->listing.unlisted[0], err);
     n = r->listing.n < SAMPLES ? r->listing.n : SAMPLES;
     for (size_t i = 0; i < n && status == MR_OK; i++)
         status =
@@ -183,10 +187,7 @@ static enum mr_status read_samples(struct run *r, struct mr_error *err)
     if (status == MR_OK && r->n > 0)
         return MR_OK;
     if (first.status == MR_OK)
-        return mr_fail(err, MR_USAGE, MR_NOWHERE,
-            "name a file that has events in it",
-            "there is nothing in '%s' or what else was looked into",
-            r->options->input[0]);
+        return refuse_nothing(r, err);
     if (err != NULL)
         *err = first;
     return first.status;

@@ -288,11 +288,14 @@ END
     run mr init empty
     [ "$status" -eq 2 ]
     [[ $output == *'there is nothing in'* ]]
-    mkdir links
-    ln -s nowhere links/a.json
-    run mr init links
-    [ "$status" -eq 2 ]
-    [ "$output" = "mr: cannot read 'a.json': No such file or directory; name a file that can be read and has events in it" ]
+    # What cannot even be looked at may well have something in it.
+    mkdir lake
+    ln -s nowhere lake/link
+    run mr init lake empty
+    [ "$status" -eq 5 ]
+    [ "$output" = "mr: cannot read 'link': No such file or directory; make it readable, or name another file that has events in it" ]
+    event '2024-03-01 10:00' ann >lake/a.json
+    mr init -q lake >/dev/null
 }
 
 @test "a file that cannot be read is left out, unless there is no other" {
