@@ -79,24 +79,11 @@ struct mr_merged_ids {
     size_t n;
 };
 
-/** mr_merged_ids_open(m, ids, err): Only where the spec counts duplicates.
- * Free it in any case. */
-MR_MUST_CHECK enum mr_status mr_merged_ids_open(
-    const struct mr_merge *m, struct mr_merged_ids *ids, struct mr_error *err);
-void mr_merged_ids_free(struct mr_merged_ids *ids);
-
 /** Users' numbers of events in all states, added up. */
 struct mr_merged_segments {
     struct mr_segment_stream *stream, **part;
     size_t n;
 };
-
-/** mr_merged_segments_open(m, s, err): Only where the spec has segments.
- * MR_MISMATCH, naming partitions, when two states overlap in part.  Free it
- * in any case. */
-MR_MUST_CHECK enum mr_status mr_merged_segments_open(const struct mr_merge *m,
-    struct mr_merged_segments *s, struct mr_error *err);
-void mr_merged_segments_free(struct mr_merged_segments *s);
 
 /** What a state of the merge keeps of ids and segments; all zero is none. */
 struct mr_merged_kept {
@@ -105,20 +92,22 @@ struct mr_merged_kept {
 };
 
 /** mr_merged_kept_open(m, kept, writer, err): Both, as far as the spec has
- * them, and give them to a writer (mr_state_writer_keep).  Free them in any
- * case, once the writer is finished. */
+ * them, and give them to a writer (mr_state_writer_keep).  MR_MISMATCH, naming
+ * partitions, when the segments of two states overlap in part.  Free them in
+ * any case, once the writer is finished. */
 MR_MUST_CHECK enum mr_status mr_merged_kept_open(const struct mr_merge *m,
     struct mr_merged_kept *kept, struct mr_state_writer *writer,
     struct mr_error *err);
 void mr_merged_kept_free(struct mr_merged_kept *kept);
 
-/** mr_merge_count_ids(m, index, err): What each day has of ids.  Release the
- * index in any case. */
+/** mr_merge_count_ids(m, index, err): What each day has of ids, where the spec
+ * counts duplicates.  Release the index in any case. */
 MR_MUST_CHECK enum mr_status mr_merge_count_ids(const struct mr_merge *m,
     struct mr_idset_index *index_out, struct mr_error *err);
 
-/** mr_merge_count_segments(m, counts, err): Users of each segment; a group is
- * the number of an attribute's figure, plus 1, or 0 for none. */
+/** mr_merge_count_segments(m, counts, err): Users of each segment, where the
+ * spec has any; a group is the number of an attribute's figure, plus 1, or 0
+ * for none.  MR_MISMATCH as of mr_merged_kept_open. */
 MR_MUST_CHECK enum mr_status mr_merge_count_segments(const struct mr_merge *m,
     struct mr_segment_counts *counts_out, struct mr_error *err);
 

@@ -15,7 +15,7 @@
 
 /* ---- ids ---- */
 
-void mr_merged_ids_free(struct mr_merged_ids *ids)
+static void free_ids(struct mr_merged_ids *ids)
 {
     mr_id_stream_free(ids->stream);
     for (size_t i = 0; ids->part != NULL && i < ids->n; i++)
@@ -24,7 +24,8 @@ void mr_merged_ids_free(struct mr_merged_ids *ids)
     *ids = (struct mr_merged_ids){.stream = NULL};
 }
 
-enum mr_status mr_merged_ids_open(
+/* Free it in any case. */
+static enum mr_status open_ids(
     const struct mr_merge *m, struct mr_merged_ids *ids, struct mr_error *err)
 {
     struct mr_idset_rule rule = mr_state_id_rule(m->head.spec);
@@ -137,7 +138,7 @@ static enum mr_status choose_states(
     return status;
 }
 
-void mr_merged_segments_free(struct mr_merged_segments *s)
+static void free_segments(struct mr_merged_segments *s)
 {
     mr_segment_stream_free(s->stream);
     for (size_t i = 0; s->part != NULL && i < s->n; i++)
@@ -146,7 +147,8 @@ void mr_merged_segments_free(struct mr_merged_segments *s)
     *s = (struct mr_merged_segments){.stream = NULL};
 }
 
-enum mr_status mr_merged_segments_open(const struct mr_merge *m,
+/* Free it in any case. */
+static enum mr_status open_segments(const struct mr_merge *m,
     struct mr_merged_segments *s, struct mr_error *err)
 {
     bool *wanted = calloc(m->n, sizeof(*wanted));
@@ -284,8 +286,8 @@ static void finder_release(struct finder *f)
 
 void mr_merged_kept_free(struct mr_merged_kept *kept)
 {
-    mr_merged_segments_free(&kept->segments);
-    mr_merged_ids_free(&kept->ids);
+    free_segments(&kept->segments);
+    free_ids(&kept->ids);
 }
 
 enum mr_status mr_merged_kept_open(const struct mr_merge *m,
@@ -297,9 +299,9 @@ enum mr_status mr_merged_kept_open(const struct mr_merge *m,
 
     memset(kept, 0, sizeof(*kept));
     if (spec->max_ids > 0)
-        status = mr_merged_ids_open(m, &kept->ids, err);
+        status = open_ids(m, &kept->ids, err);
     if (status == MR_OK && spec->n_segments > 0)
-        status = mr_merged_segments_open(m, &kept->segments, err);
+        status = open_segments(m, &kept->segments, err);
     mr_state_writer_keep(writer, kept->ids.stream, kept->segments.stream);
     return status;
 }
@@ -310,12 +312,12 @@ enum mr_status mr_merge_count_ids(const struct mr_merge *m,
     struct mr_idset_index *index_out, struct mr_error *err)
 {
     struct mr_merged_ids ids;
-    enum mr_status status = mr_merged_ids_open(m, &ids, err);
+    enum mr_status status = open_ids(m, &ids, err);
 
     *index_out = (struct mr_idset_index){.n_days = 0};
     if (status == MR_OK)
         status = mr_idset_write(ids.stream, NULL, NULL, index_out, err);
-    mr_merged_ids_free(&ids);
+    free_ids(&ids);
     return status;
 }
 
@@ -327,7 +329,7 @@ enum mr_status mr_merge_count_segments(const struct mr_merge *m,
         .n = spec->n_segments_by, .of = find_groups};
     struct mr_merged_segments s;
     struct finder finder = {.walk = NULL};
-    enum mr_status status = mr_merged_segments_open(m, &s, err);
+    enum mr_status status = open_segments(m, &s, err);
 
     if (status == MR_OK && groups.n > 0)
         status = finder_init(&finder, m, err);
@@ -338,6 +340,6 @@ enum mr_status mr_merge_count_segments(const struct mr_merge *m,
     if (status == MR_OK && finder.status != MR_OK)
         status = finder.status;
     finder_release(&finder);
-    mr_merged_segments_free(&s);
+    free_segments(&s);
     return status;
 }
