@@ -18,7 +18,7 @@ const struct mr_node *mr_node_child(
     return child;
 }
 
-/* Another node of the same key, or NULL. */
+/* The last node of the same key, or NULL. */
 static const struct mr_node *find_twin(
     const struct mr_fields_plan *plan, const char *key, size_t n)
 {
@@ -35,13 +35,16 @@ static const struct mr_node *find_twin(
 static struct mr_node *add_node(struct mr_fields_plan *plan,
     struct mr_node *parent, const char *key, size_t n)
 {
-    /* Eight shares of the filter's bits; a key of the right length and first
-     * byte, but of another share, does not pass. */
-    const struct mr_node *twin = find_twin(plan, key, n);
-    size_t share = (twin ? twin->slot : plan->n_nodes) % 8;
+    const struct mr_node *twin = find_twin(plan, key, n), *first = twin;
     struct mr_node *node = &plan->node[plan->n_nodes];
-    size_t i;
+    size_t share, i;
 
+    /* Eight shares of the filter's bits; a key of the right length and first
+     * byte, but of another share, does not pass.  All twins are in that of
+     * the first: whoever finds the last there has them all. */
+    while (first && first->twin)
+        first = first->twin;
+    share = (first ? first->slot : plan->n_nodes) % 8;
     node->twin = twin;
     node->parent = parent;
     node->sibling = parent->child;

@@ -18,7 +18,7 @@ struct mr_node {
     const struct mr_node *child;   /* the first */
     const struct mr_node *sibling; /* the next */
     const struct mr_node *next;    /* in the share of the key filter */
-    const struct mr_node *twin;    /* another of the same key */
+    const struct mr_node *twin;    /* the one of the same key before it */
     const uint8_t *key;
     size_t n_key;
     uint64_t head[2]; /* the key's first 16 bytes, and which of them count */

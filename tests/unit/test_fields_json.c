@@ -580,6 +580,41 @@ static void last_key_counts(void **state)
         check_text(some[i].text);
 }
 
+/* Wherever in the plan an object stands that has the key as others do. */
+static void one_key_in_many_objects(void **state)
+{
+    static const char *const wanted[] = {"id", "a.id", "b.id", "c.id", "x",
+        "d.id", "e.id", "f.f.id", "g.id", "h.id"};
+    static const char text[] =
+        "{\"id\":0,\"a\":{\"id\":1},\"b\":{\"id\":2},\"c\":{\"id\":3},\"x\":4,"
+        "\"d\":{\"id\":5},\"e\":{\"id\":6},\"f\":{\"f\":{\"id\":7}},"
+        "\"g\":{\"id\":8},\"h\":{\"id\":9}}";
+    const size_t n = sizeof wanted / sizeof *wanted;
+    struct mr_span block = {(const uint8_t *)text, sizeof text - 1};
+    static struct mr_record r;
+
+    (void)state;
+    for (size_t from = 0; from < n; from++) {
+        struct mr_fields_plan *plan;
+        struct mr_fields_reader *reader;
+
+        assert_int_equal(
+            mr_fields_plan_new(wanted + from, n - from, 1000, 9, &plan, NULL),
+            MR_OK);
+        assert_int_equal(mr_fields_reader_new(plan, &reader, NULL), MR_OK);
+        mr_fields_reader_set(reader, block);
+        mr_fields_next(reader, &r);
+        for (size_t i = from; i < n; i++) {
+            const char number[] = {(char)('0' + i), '\0'};
+
+            assert_int_equal(r.value[i - from].kind, MR_KIND_NUMBER);
+            assert_text(&r.value[i - from], number);
+        }
+        mr_fields_reader_free(reader);
+        mr_fields_plan_free(plan);
+    }
+}
+
 static void lines_and_their_ends(void **state)
 {
     static const char *const some[] = {"", "\n", "\r\n", "\r", "1", "1\r",
@@ -1150,6 +1185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_of_an_event),
         cmocka_unit_test(last_key_counts),
+        cmocka_unit_test(one_key_in_many_objects),
         cmocka_unit_test(lines_and_their_ends),
         cmocka_unit_test(every_byte_in_every_place),
         cmocka_unit_test(utf8_sequences),
