@@ -43,6 +43,8 @@
 /* Tuples that wait in a shard: half as many as it has users, within these. */
 #define WAITING_MIN 4096
 #define WAITING_MAX MR_SHARD_WAITING_MAX
+/* Fewer are not worth going to the shard's users for. */
+#define TIDY_MIN (WAITING_MIN / 8)
 /* Of which a cache line holds so many. */
 #define TUPLES_PER_LINE (64 / sizeof(struct mr_tuple))
 /* Users whose memory is fetched ahead together. */
@@ -69,6 +71,7 @@ enum mr_status mr_aggregate_new(uint64_t session_gap_ms,
         return MR_NOMEM;
     }
     atomic_init(&a->n_lent, MR_AGGREGATE_SHARDS);
+    atomic_init(&a->tidied, 0);
     for (unsigned i = 0; i < MR_AGGREGATE_SHARDS; i++) {
         struct mr_shard *s = &a->shard[i];
 
@@ -385,6 +388,29 @@ static enum mr_status add_to_shard(struct mr_aggregate *a, struct mr_shard *s,
     atomic_store_explicit(
         &s->next, s->waiting + s->n_waiting, memory_order_relaxed);
     pthread_mutex_unlock(&s->lock);
+    return status;
+}
+
+enum mr_status mr_aggregate_tidy(
+    struct mr_aggregate *a, struct mr_aggregate_scratch *scratch, bool *did_out)
+{
+    enum mr_status status = MR_OK;
+
+    *did_out = false;
+    for (unsigned k = 0; k < MR_AGGREGATE_SHARDS && !*did_out; k++) {
+        unsigned turn =
+            atomic_fetch_add_explicit(&a->tidied, 1, memory_order_relaxed);
+        struct mr_shard *s = &a->shard[turn % MR_AGGREGATE_SHARDS];
+
+        if (pthread_mutex_trylock(&s->lock) != 0)
+            continue;
+        *did_out = s->n_waiting >= TIDY_MIN;
+        if (*did_out)
+            status = add_waiting(s, scratch->sorting);
+        atomic_store_explicit(
+            &s->next, s->waiting + s->n_waiting, memory_order_relaxed);
+        pthread_mutex_unlock(&s->lock);
+    }
     return status;
 }
 

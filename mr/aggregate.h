@@ -46,6 +46,13 @@ MR_MUST_CHECK enum mr_status mr_aggregate_add(struct mr_aggregate *a,
 MR_MUST_CHECK enum mr_status mr_aggregate_merge(struct mr_aggregate *into,
     struct mr_aggregate *from, struct mr_aggregate_scratch *scratch);
 
+/** mr_aggregate_tidy(a, scratch, did): Add what waits in some shard, if that
+ * is worth while anywhere, which *did_out tells: for threads that have nothing
+ * else to do.  It takes a tenth of a millisecond.  Otherwise as
+ * mr_aggregate_add. */
+MR_MUST_CHECK enum mr_status mr_aggregate_tidy(struct mr_aggregate *a,
+    struct mr_aggregate_scratch *scratch, bool *did_out);
+
 /** mr_aggregate_settle(a, shard, scratch): Add what waits in a shard, which
  * takes no memory then until more comes.  Shards are independent.  After
  * MR_LIMIT it waits on, so that settling again, and sealing, fail likewise: a

@@ -46,6 +46,7 @@ struct mr_aggregate {
     /* Where tuples wait while they are few; shards that still use it. */
     struct mr_tuple *waiting;
     atomic_uint n_lent;
+    atomic_uint tidied; /* shards that have been looked at for that */
     uint64_t n_users;
     uint64_t *block; /* first rank of each block, and the end */
     size_t n_blocks;

@@ -369,6 +369,14 @@ static struct mr_work_unit *pop(struct mr_work *w)
     return u;
 }
 
+/* Under the lock: the thread has nothing of a job in hand any more. */
+static void let_go(struct mr_work *w, struct mr_job *job)
+{
+    job->outstanding--;
+    if (w->waiting > 0)
+        pthread_cond_broadcast(&w->settled);
+}
+
 /* Parse a unit that was in the queue. */
 static void run_queued(struct mr_worker *t, struct mr_work_unit *u)
 {
@@ -376,9 +384,7 @@ static void run_queued(struct mr_worker *t, struct mr_work_unit *u)
 
     run_unit(t, u, true);
     pthread_mutex_lock(&t->work->lock);
-    job->outstanding--;
-    if (t->work->waiting > 0)
-        pthread_cond_broadcast(&t->work->settled);
+    let_go(t->work, job);
     pthread_mutex_unlock(&t->work->lock);
 }
 
@@ -429,28 +435,73 @@ void mr_work_leave(struct mr_work *w)
     pthread_mutex_unlock(&w->lock);
 }
 
+/* The queue is empty: do some of what else there is to do for a job, which is
+ * not let go meanwhile; false: there is nothing. */
+static bool tidy(struct mr_worker *t, struct mr_job *job)
+{
+    struct mr_error err;
+    struct mr_aggregate *staged;
+    bool did = false;
+
+    pthread_mutex_lock(&job->lock);
+    staged = job->found.staged;
+    pthread_mutex_unlock(&job->lock);
+    if (staged != NULL) {
+        enum mr_status status = mr_aggregate_tidy(staged, t->scratch, &did);
+
+        if (status != MR_OK) {
+            (void)mr_aggregate_fail(status, &err);
+            mr_work_fail(t->work, job->input, &err);
+        }
+    }
+    return did;
+}
+
+/* A helper's next step, under the lock.  last is the job that it has worked
+ * for, and has not let go, or NULL. */
+static struct mr_job *help(struct mr_worker *t, struct mr_job *last)
+{
+    struct mr_work *w = t->work;
+    struct mr_work_unit *u = pop(w);
+    struct mr_job *job = u != NULL ? u->job : last;
+    bool did = true;
+
+    if (last != NULL && (u != NULL || w->waiting > 0)) {
+        let_go(w, last);
+        last = NULL;
+    }
+    if (u == NULL && last == NULL) {
+        w->idle++;
+        pthread_cond_wait(&w->queued, &w->lock);
+        w->idle--;
+        return NULL;
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (u != NULL)
+        run_unit(t, u, true);
+    else
+        did = tidy(t, job);
+    pthread_mutex_lock(&w->lock);
+    if (did)
+        return job;
+    let_go(w, job);
+    return NULL;
+}
+
 void mr_work_help(struct mr_worker *t)
 {
     struct mr_work *w = t->work;
     double start = mr_clock();
+    struct mr_job *last = NULL;
 
     mr_worker_tell(t);
     pthread_mutex_lock(&w->lock);
     w->helpers++;
     leave_owners(w);
-    while (w->owners > 0 || w->n_queued > 0) {
-        struct mr_work_unit *u = pop(w);
-
-        if (u == NULL) {
-            w->idle++;
-            pthread_cond_wait(&w->queued, &w->lock);
-            w->idle--;
-            continue;
-        }
-        pthread_mutex_unlock(&w->lock);
-        run_queued(t, u);
-        pthread_mutex_lock(&w->lock);
-    }
+    while (w->owners > 0 || w->n_queued > 0)
+        last = help(t, last);
+    if (last != NULL)
+        let_go(w, last);
     w->idle_seconds += mr_clock() - start;
     pthread_mutex_unlock(&w->lock);
 }

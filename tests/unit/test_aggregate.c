@@ -294,6 +294,7 @@ struct worker {
     const size_t *start;
     size_t n_blocks;
     unsigned index, threads;
+    bool tidies;
     int wrong; /* line */
 };
 
@@ -301,11 +302,15 @@ static int add_all(struct worker *w)
 {
     struct mr_aggregate_scratch *scratch;
     enum mr_status status = mr_aggregate_scratch_new(&scratch);
+    bool did;
 
     MUST(status == MR_OK);
-    for (size_t i = 0; i < w->n && status == MR_OK; i += w->portion)
+    for (size_t i = 0; i < w->n && status == MR_OK; i += w->portion) {
         status = mr_aggregate_add(w->a, w->tuple + i,
             w->n - i < w->portion ? w->n - i : w->portion, scratch);
+        if (status == MR_OK && w->tidies)
+            status = mr_aggregate_tidy(w->a, scratch, &did);
+    }
     mr_aggregate_scratch_free(scratch);
     MUST(status == MR_OK);
     return 0;
@@ -412,7 +417,8 @@ static void fill(struct mr_aggregate *a, const struct mr_tuple *tuple, size_t n,
         w[t] = (struct worker){.a = t < detours ? staged[t] : a,
             .tuple = tuple + at,
             .n = own,
-            .portion = any(3) == 0 ? 300000 : 1 + any(5000)};
+            .portion = any(3) == 0 ? 300000 : 1 + any(5000),
+            .tidies = any(2) == 0};
         at += own;
     }
     run(w, threads, add_thread);
@@ -683,6 +689,37 @@ static void empty_aggregates(void **state)
     mr_aggregate_free(a);
     mr_aggregate_free(b);
     mr_aggregate_free(NULL);
+}
+
+/* Whoever has nothing else to do leaves few that wait, and nothing to do. */
+static void little_waits_once_tidied(void **state)
+{
+    const size_t n = 300000;
+    struct mr_tuple *t = room(n, sizeof *t);
+    struct mr_aggregate_scratch *scratch;
+    struct mr_aggregate *a;
+    bool did = false;
+
+    (void)state;
+    random_tuples(t, n, 0, 500000);
+    assert_int_equal(mr_aggregate_new(1000, zone, &a), MR_OK);
+    assert_int_equal(mr_aggregate_scratch_new(&scratch), MR_OK);
+    assert_int_equal(mr_aggregate_tidy(a, scratch, &did), MR_OK);
+    assert_false(did);
+    assert_int_equal(mr_aggregate_add(a, t, n, scratch), MR_OK);
+    for (unsigned k = 0; k < MR_AGGREGATE_SHARDS; k++) {
+        assert_int_equal(a->shard[k].users.n, 0);
+        assert_int_equal(mr_aggregate_tidy(a, scratch, &did), MR_OK);
+        assert_true(did);
+    }
+    for (unsigned k = 0; k < MR_AGGREGATE_SHARDS; k++)
+        assert_int_equal(a->shard[k].n_waiting, 0);
+    assert_int_equal(mr_aggregate_tidy(a, scratch, &did), MR_OK);
+    assert_false(did);
+    (void)check(a, t, n, 2, 1000);
+    mr_aggregate_scratch_free(scratch);
+    mr_aggregate_free(a);
+    free(t);
 }
 
 /* What does not fit waits on: it is refused again, and not forgotten. */
@@ -1060,6 +1097,7 @@ int main(void)
         cmocka_unit_test(intervals_come_in_any_order),
         cmocka_unit_test(busy_users_share_blocks),
         cmocka_unit_test(empty_aggregates),
+        cmocka_unit_test(little_waits_once_tidied),
         cmocka_unit_test(full_shards_keep_what_waits),
         cmocka_unit_test(dropped_groups_are_one),
         cmocka_unit_test(dropped_groups_weigh_as_one),
