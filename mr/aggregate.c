@@ -203,7 +203,7 @@ struct stretches {
     size_t n;
 };
 
-static enum mr_status add_stretch(struct mr_shard *s, uint64_t *slot,
+static inline enum mr_status add_stretch(struct mr_shard *s, uint64_t *slot,
     uint64_t start, uint64_t end, struct stretches *many)
 {
     if (many->piece == NULL)
@@ -215,10 +215,10 @@ static enum mr_status add_stretch(struct mr_shard *s, uint64_t *slot,
 /* Add one user's tuples.  Those that are near to each other in time, as most
  * in order of time are, reach the user's sessions as one stretch.  What is
  * only counted has no time. */
-static enum mr_status add_run(struct mr_shard *s, const struct run *run,
-    uint32_t number, struct mr_tuple *spare)
+static inline __attribute__((always_inline)) enum mr_status add_tuples(
+    struct mr_shard *s, const struct run *run, uint32_t number,
+    struct stretches many)
 {
-    struct stretches many = {run->n < MANY ? NULL : (uint64_t *)spare, 0};
     const uint64_t gap_ms = s->sessions.gap_ms;
     uint64_t *slot = s->users.user[number].slot;
     uint64_t start = MR_TIME_END_MS, end = start;
@@ -258,6 +258,19 @@ static enum mr_status add_run(struct mr_shard *s, const struct run *run,
     return status;
 }
 
+static enum mr_status add_run(
+    struct mr_shard *s, const struct run *run, uint32_t number)
+{
+    return add_tuples(s, run, number, (struct stretches){NULL, 0});
+}
+
+/* Apart, so that what nearly all users have is not slower for it. */
+__attribute__((noinline)) static enum mr_status add_long_run(struct mr_shard *s,
+    const struct run *run, uint32_t number, struct mr_tuple *spare)
+{
+    return add_tuples(s, run, number, (struct stretches){(uint64_t *)spare, 0});
+}
+
 /* Spare has room for as many. */
 static enum mr_status add_sorted(struct mr_shard *s,
     const struct mr_tuple *tuple, size_t n, struct mr_tuple *spare)
@@ -279,7 +292,8 @@ static enum mr_status add_sorted(struct mr_shard *s,
             if (number == MR_USERS_NONE ||
                 s->users.user[number].hash != run[k].tuple->user)
                 number = mr_users_add(&s->users, run[k].tuple->user);
-            status = add_run(s, &run[k], number, spare);
+            status = run[k].n < MANY ? add_run(s, &run[k], number)
+                                     : add_long_run(s, &run[k], number, spare);
             i += run[k].n;
         }
     }
