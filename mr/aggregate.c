@@ -419,10 +419,11 @@ enum mr_status mr_aggregate_tidy(
         if (pthread_mutex_trylock(&s->lock) != 0)
             continue;
         *did_out = s->n_waiting >= TIDY_MIN;
-        if (*did_out)
+        if (*did_out) {
             status = add_waiting(s, scratch->sorting);
-        atomic_store_explicit(
-            &s->next, s->waiting + s->n_waiting, memory_order_relaxed);
+            atomic_store_explicit(
+                &s->next, s->waiting + s->n_waiting, memory_order_relaxed);
+        }
         pthread_mutex_unlock(&s->lock);
     }
     return status;

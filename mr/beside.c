@@ -569,7 +569,7 @@ static void note_passed_by(const struct beside *b)
         mr_note(b->observer,
             "mr reduce of a folder skips names that begin with '_' or '.', and "
             "so the state%s of '%s'%s: name %s beside the folder",
-            n == 1 ? "" : "s", b->listing.inputs[first].path,
+            mr_text_plural(n), b->listing.inputs[first].path,
             n == 1 ? "" : " and others", n == 1 ? "it" : "them");
 }
 

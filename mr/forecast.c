@@ -15,6 +15,7 @@
 #include "mr/publish.h"
 #include "mr/result.h"
 #include "mr/stream.h"
+#include "mr/text.h"
 
 /* Stored bytes of a first sample, by which the size of the next is told. */
 #define FIRST_BYTES (UINT64_C(8) << 20)
@@ -457,7 +458,7 @@ static void remark(
         mr_note(observer,
             "of the sample %llu partition%s could not be read; map will name "
             "%s",
-            (unsigned long long)s->failures, s->failures == 1 ? "" : "s",
+            (unsigned long long)s->failures, mr_text_plural(s->failures),
             s->failures == 1 ? "it" : "them");
     if (s->state != NULL)
         mr_note_no_event(observer, mr_state_get_head(s->state)->spec, &totals,

@@ -301,7 +301,7 @@ static void put_opening(struct writer *w, const struct mr_guess *guess,
     const struct mr_init_shape *shape)
 {
     put(w, "# Proposed by mr init, from %" PRIu64 " record%s: ", guess->records,
-        guess->records == 1 ? "" : "s");
+        mr_text_plural(guess->records));
     put_masked(w, shape->source);
     end_line(w);
     put(w, "# Look it through, then: mr map --spec THIS_FILE INPUT...");

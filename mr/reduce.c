@@ -560,7 +560,7 @@ static void remark(const struct reduction *r, const struct mr_result *result)
         mr_note(r->observer,
             "a partition was met again in another state %llu time%s; each "
             "counts once",
-            (unsigned long long)t->repeated, t->repeated == 1 ? "" : "s");
+            (unsigned long long)t->repeated, mr_text_plural(t->repeated));
     if (t->renamed > 0)
         mr_note(r->observer,
             "%llu name%s for partitions of different bytes, all of which were "

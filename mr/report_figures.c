@@ -202,8 +202,9 @@ static struct unknown *list_unknown(const struct mr_report *r, size_t *n_out)
     struct stretch s = figures_of(r, MR_TEXT_UNKNOWN);
     struct unknown *list = calloc(s.end - s.first + 1, sizeof(*list));
     uint64_t *events = events_of_types(r);
-    size_t n = 0, type = 0;
+    size_t type = 0;
 
+    *n_out = s.end - s.first;
     if (list == NULL || events == NULL) {
         free(list);
         free(events);
@@ -211,7 +212,7 @@ static struct unknown *list_unknown(const struct mr_report *r, size_t *n_out)
     }
     /* Both ascend. */
     for (size_t i = s.first; i < s.end; i++) {
-        struct unknown *u = &list[n++];
+        struct unknown *u = &list[i - s.first];
 
         *u = (struct unknown){text_of(r, i), &r->kpis->figure[i], 0};
         while (type < r->cells->n_types &&
@@ -221,17 +222,16 @@ static struct unknown *list_unknown(const struct mr_report *r, size_t *n_out)
             mr_span_compare(r->cells->type[type], u->type) == 0)
             u->events = events[type];
     }
-    if (n > 0)
-        qsort(list, n, sizeof(*list), compare_unknown);
+    if (*n_out > 0)
+        qsort(list, *n_out, sizeof(*list), compare_unknown);
     free(events);
-    *n_out = n;
     return list;
 }
 
 enum mr_status mr_report_unknown_users_csv(
     const struct mr_report *r, struct mr_buffer *out)
 {
-    size_t n = 0;
+    size_t n;
     struct unknown *list = list_unknown(r, &n);
     struct writer w = begin(out);
 

@@ -261,7 +261,7 @@ void mr_note_table(const struct mr_observer *observer,
         mr_note(observer,
             "users table '%s': %" PRIu64 " value%s of '%s' %s in none of its "
             "ranges, and %s as none",
-            file, c->outside, c->outside == 1 ? "" : "s",
+            file, c->outside, mr_text_plural(c->outside),
             spec->users_table.ranged, c->outside == 1 ? "is" : "are",
             c->outside == 1 ? "counts" : "count");
     /* A column may be called by its name in one place and by its number in

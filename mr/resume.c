@@ -14,6 +14,7 @@
 #include "mr/publish.h"
 #include "mr/result.h"
 #include "mr/statelist.h"
+#include "mr/text.h"
 
 /*
  * The listing ascends by name, so each name of each state's partitions is
@@ -120,7 +121,7 @@ void mr_resume_note_temporary(
             "'%s' has %u file%s " MR_TEMPORARY "* of runs that were killed, or "
             "are at work; no state is read from %s, and when no run is at "
             "work %s can be removed",
-            folder, n, n == 1 ? "" : "s", n == 1 ? "it" : "them",
+            folder, n, mr_text_plural(n), n == 1 ? "it" : "them",
             n == 1 ? "it" : "they");
 }
 
@@ -299,7 +300,7 @@ static enum mr_status open_states(struct mr_resume *r,
             "%zu state%s in '%s', '%s' first, %s of another spec "
             "and not used; write the states of each spec into a folder of its "
             "own",
-            n_foreign, n_foreign == 1 ? "" : "s", r->folder, foreign,
+            n_foreign, mr_text_plural(n_foreign), r->folder, foreign,
             n_foreign == 1 ? "is" : "are");
     return MR_OK;
 }
@@ -598,7 +599,7 @@ static void note_changed(const struct mr_resume *r, const bool *done,
             "%zu partition%s, '%s' first, %s of other bytes than under the "
             "same name in '%s'; reduce counts both: where the older ones are "
             "wrong, remove the states that have them and map again",
-            n, n == 1 ? "" : "s", first, n == 1 ? "is" : "are", r->folder);
+            n, mr_text_plural(n), first, n == 1 ? "is" : "are", r->folder);
 }
 
 /* Inputs that could not be read and that a state has, as they were once: by
@@ -617,7 +618,7 @@ static void note_failed(const struct mr_resume *r, const bool *failed,
             "%zu partition%s, '%s' first, could not be read, but '%s' has what "
             "was read under the same name before: reduce counts that, and is "
             "not PARTIAL for %s",
-            n, n == 1 ? "" : "s", first, r->folder, n == 1 ? "it" : "them");
+            n, mr_text_plural(n), first, r->folder, n == 1 ? "it" : "them");
 }
 
 enum mr_status mr_resume_end(struct mr_resume *r, const bool *done,

@@ -56,7 +56,7 @@ enum mr_status mr_spool_settle(
 enum mr_status mr_spool_add(struct mr_spool *s, struct mr_span bytes,
     const char *folder, struct mr_error *err)
 {
-    if (bytes.n >= MR_SPOOL_BYTES - s->text.n)
+    if (s->text.n + bytes.n >= MR_SPOOL_BYTES)
         return overflow(s, bytes, folder, err);
     return mr_buffer_add(&s->text, bytes.p, bytes.n) != MR_OK
                ? mr_fail_nomem(err)

@@ -423,6 +423,20 @@ static bool is_hidden(const char *path)
     return mr_text_ends(path, MR_STATE_SUFFIX) || mr_text_is_hidden(path);
 }
 
+/* Take the next component off a path, which is none of "."; n = 0 at its end.
+ */
+static struct mr_span take_component(const char **path)
+{
+    struct mr_span part;
+
+    do {
+        *path += strspn(*path, "/");
+        part = (struct mr_span){(const uint8_t *)*path, strcspn(*path, "/")};
+        *path += part.n;
+    } while (part.n == 1 && part.p[0] == '.');
+    return part;
+}
+
 /* The name of a member, without "." components and needless slashes. */
 static enum mr_status member_name(
     const struct mr_archive *a, const char *path, struct mr_buffer *name_out)
@@ -430,17 +444,12 @@ static enum mr_status member_name(
     struct mr_buffer whole = {0};
     const char *archive = mr_stream_name(a->outer);
     enum mr_status status = mr_buffer_add(&whole, archive, strlen(archive));
+    struct mr_span part;
 
-    while (status == MR_OK && *path != '\0') {
-        size_t n = strcspn(path, "/");
-
-        if (n > 0 && !(n == 1 && path[0] == '.')) {
-            status = mr_buffer_add(&whole, "/", 1);
-            if (status == MR_OK)
-                status = mr_buffer_add(&whole, path, n);
-        }
-        path += n;
-        path += strspn(path, "/");
+    while (status == MR_OK && (part = take_component(&path)).n > 0) {
+        status = mr_buffer_add(&whole, "/", 1);
+        if (status == MR_OK)
+            status = mr_buffer_add(&whole, part.p, part.n);
     }
     if (status == MR_OK)
         status = mr_buffer_add(&whole, "", 1);
@@ -479,15 +488,7 @@ static const char *entry_path(struct archive_entry *entry)
  * it would stand for all of it. */
 static bool has_name(const char *path)
 {
-    while (path != NULL && *path != '\0') {
-        size_t n = strcspn(path, "/");
-
-        if (n > 0 && !(n == 1 && path[0] == '.'))
-            return true;
-        path += n;
-        path += strspn(path, "/");
-    }
-    return false;
+    return path != NULL && take_component(&path).n > 0;
 }
 
 /* Whether the member that was come to begins before the end of the one before:
