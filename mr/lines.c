@@ -42,12 +42,15 @@ static struct mr_span behind(struct mr_span text, size_t n)
 /*
  * What both ways of reading share: a window of bytes that have been read and
  * not given.  more() makes it longer or finds that the stream has ended;
- * drop() forgets its first bytes.
+ * drop() forgets its first bytes.  Where the next bytes of a stream in place
+ * do not adjoin, or a line gets long, the window moves to the buffer.
  */
 struct window {
     struct mr_lines *lines;
-    struct mr_buffer *buffer; /* NULL when in place */
+    struct mr_buffer *buffer;
+    bool in_place; /* text stands in the stream's memory, not in buffer */
     struct mr_span text;
+    struct mr_span last; /* read from the stream's memory */
     struct mr_error *err;
     uint64_t most;  /* bytes a line can have before its LF and be held: a CR
                      * may belong to a line end that has not been read yet */
@@ -57,19 +60,44 @@ struct window {
     struct mr_csv_carry csv;
 };
 
+/* Make bytes the last of the buffer, and that the window. */
+static enum mr_status append(struct window *w, struct mr_span bytes)
+{
+    if (mr_buffer_add(w->buffer, bytes.p, bytes.n) != MR_OK)
+        return mr_fail_nomem(w->err);
+    w->in_place = false;
+    w->text = (struct mr_span){w->buffer->p, w->buffer->n};
+    return MR_OK;
+}
+
 static enum mr_status more_in_place(struct window *w)
 {
+    struct mr_lines *lines = w->lines;
     struct mr_span next;
     enum mr_status status =
-        mr_stream_next_span(w->lines->stream, MR_LINES_BLOCK, &next, w->err);
+        mr_stream_next_span(lines->stream, MR_LINES_BLOCK, &next, w->err);
 
     if (status != MR_OK)
         return status;
-    if (w->text.n == 0)
-        w->text.p = next.p;
-    w->text.n += next.n; /* spans adjoin */
-    w->lines->ended = next.n == 0;
-    return MR_OK;
+    lines->ended = next.n == 0;
+    if (lines->ended)
+        return MR_OK;
+    w->last = next;
+    lines->arena = mr_stream_arena(lines->stream);
+    if (w->in_place && w->text.n == 0) {
+        w->text = next;
+        return MR_OK;
+    }
+    if (w->in_place && w->text.n < MR_LINES_BLOCK &&
+        next.p == w->text.p + w->text.n) {
+        w->text.n += next.n;
+        return MR_OK;
+    }
+    if (w->in_place) {
+        w->buffer->n = 0;
+        status = append(w, w->text);
+    }
+    return status == MR_OK ? append(w, next) : status;
 }
 
 static enum mr_status more_in_buffer(struct window *w)
@@ -94,7 +122,8 @@ static enum mr_status more_in_buffer(struct window *w)
 
 static enum mr_status more(struct window *w)
 {
-    return w->buffer == NULL ? more_in_place(w) : more_in_buffer(w);
+    return mr_stream_in_place(w->lines->stream) ? more_in_place(w)
+                                                : more_in_buffer(w);
 }
 
 /* Forget the window's first n bytes. */
@@ -103,7 +132,7 @@ static void drop(struct window *w, size_t n)
     if (n == 0)
         return;
     w->lines->offset += n;
-    if (w->buffer == NULL) {
+    if (w->in_place) {
         w->text.p += n;
         w->text.n -= n;
         return;
@@ -113,22 +142,40 @@ static void drop(struct window *w, size_t n)
     w->text = (struct mr_span){w->buffer->p, w->buffer->n};
 }
 
-/* Keep what follows the block for the next call. */
+/* Keep what follows the block for the next call: where it stands in place,
+ * unless not all of it does. */
 static enum mr_status keep_rest(struct window *w, size_t used)
 {
     struct mr_lines *lines = w->lines;
-    struct mr_span rest;
+    struct mr_span rest = behind(w->text, used);
 
     lines->offset += used;
-    if (w->buffer == NULL) {
-        lines->in_place = behind(w->text, used);
-        return MR_OK;
-    }
-    lines->carry.n = 0;
-    rest = behind(w->text, used);
-    if (mr_buffer_add(&lines->carry, rest.p, rest.n) != MR_OK)
+    lines->rest = (struct mr_span){NULL, 0};
+    if (w->in_place)
+        lines->rest = rest;
+    else if (rest.n <= w->last.n)
+        lines->rest = behind(w->last, w->last.n - rest.n);
+    else if (mr_buffer_add(&lines->carry, rest.p, rest.n) != MR_OK)
         return mr_fail_nomem(w->err);
     return MR_OK;
+}
+
+/* The next bytes of a line of which only the first kept are wanted, which
+ * stand in the buffer: those before are forgotten. */
+static enum mr_status pass_on(
+    struct window *w, size_t kept, struct mr_span *fresh_out)
+{
+    bool in_place = mr_stream_in_place(w->lines->stream);
+    enum mr_status status;
+
+    if (in_place) {
+        w->in_place = true;
+        w->text = (struct mr_span){NULL, 0};
+    }
+    w->buffer->n = kept;
+    status = more(w);
+    *fresh_out = in_place ? w->text : behind(w->text, kept);
+    return status;
 }
 
 /*
@@ -141,37 +188,29 @@ static enum mr_status long_line(struct window *w, struct mr_line_block *block)
     const size_t kept = MR_LINES_LONG_KEPT;
     struct mr_span fresh = behind(w->text, (size_t)passed);
     const uint8_t *end;
-    enum mr_status status;
+    enum mr_status status = MR_OK;
     size_t used;
 
-    block->offset = start;
-    block->too_long = true;
-    block->text = (struct mr_span){w->text.p, kept};
+    if (w->in_place && mr_buffer_add(w->buffer, w->text.p, kept) != MR_OK)
+        return mr_fail_nomem(w->err);
     for (;;) {
         end = fresh.n == 0 ? NULL : memchr(fresh.p, '\n', fresh.n);
         if (end != NULL || w->lines->ended)
             break;
         passed += fresh.n;
-        if (w->buffer != NULL)
-            w->buffer->n = kept; /* the beginning stays in front */
-        else
-            w->text = (struct mr_span){NULL, 0};
-        status = more(w);
+        status = pass_on(w, kept, &fresh);
         if (status != MR_OK)
             return status;
-        fresh = w->text;
-        if (w->buffer != NULL) {
-            fresh.p += kept;
-            fresh.n -= kept;
-        }
     }
     used = end == NULL ? fresh.n : (size_t)(end - fresh.p) + 1;
+    status = keep_rest(
+        w, fresh.n == 0 ? w->text.n : (size_t)(fresh.p - w->text.p) + used);
+    block->offset = start;
+    block->too_long = true;
     block->bytes += passed + used;
     block->has_end = end != NULL;
-    status = keep_rest(w, (size_t)(fresh.p - w->text.p) + used);
+    block->text = (struct mr_span){w->buffer->p, kept};
     w->lines->offset = start + passed + used;
-    if (w->buffer != NULL)
-        block->text.p = w->buffer->p;
     return status;
 }
 
@@ -181,17 +220,14 @@ static enum mr_status begin(struct window *w, uint64_t *dropped)
     struct mr_lines *lines = w->lines;
     enum mr_status status = MR_OK;
 
-    if (w->buffer == NULL) {
-        w->text = lines->in_place;
-    } else {
-        w->buffer->n = 0;
-        if (mr_buffer_add(w->buffer, lines->carry.p, lines->carry.n) != MR_OK)
-            return mr_fail_nomem(w->err);
-        lines->carry.n = 0;
-        w->text = (struct mr_span){w->buffer->p, w->buffer->n};
-    }
-    if (!lines->at_start)
-        return MR_OK;
+    w->buffer->n = 0;
+    w->in_place = mr_stream_in_place(lines->stream) && lines->carry.n == 0;
+    w->text = lines->rest;
+    if (!w->in_place)
+        status = append(w, (struct mr_span){lines->carry.p, lines->carry.n});
+    lines->carry.n = 0;
+    if (status != MR_OK || !lines->at_start)
+        return status;
     lines->at_start = false;
     status = more(w);
     if (status == MR_OK) {
@@ -241,9 +277,8 @@ static void find_record(struct window *w)
 enum mr_status mr_lines_next(struct mr_lines *lines, struct mr_buffer *buffer,
     struct mr_line_block *block_out, struct mr_error *err)
 {
-    bool in_place = mr_stream_in_place(lines->stream);
     struct window w = {.lines = lines,
-        .buffer = in_place ? NULL : buffer,
+        .buffer = buffer,
         .err = err,
         .most = mr_lines_held(lines->max_line_bytes) + 1};
     struct mr_line_block block = {.text = {NULL, 0}};
@@ -252,7 +287,7 @@ enum mr_status mr_lines_next(struct mr_lines *lines, struct mr_buffer *buffer,
     while (status == MR_OK) {
         (lines->rules != NULL ? find_record : find_line)(&w);
         if (w.long_next || lines->ended ||
-            (w.used > 0 && w.text.n >= MR_LINES_BLOCK / 2))
+            (w.used > 0 && w.text.n >= MR_LINES_BLOCK / 4 * 3))
             break;
         status = more(&w);
     }
@@ -267,8 +302,15 @@ enum mr_status mr_lines_next(struct mr_lines *lines, struct mr_buffer *buffer,
         block.offset = lines->offset;
         block.bytes += n;
         status = keep_rest(&w, n);
+        if (status == MR_OK && w.in_place && n > 0)
+            block.hold = mr_hold_text(lines->arena, block.text);
     }
     if (status == MR_OK)
         *block_out = block;
     return status;
+}
+
+void mr_line_block_release(struct mr_line_block *block)
+{
+    mr_hold_release(&block->hold);
 }

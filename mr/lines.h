@@ -6,8 +6,9 @@
 
 /*
  * A stream cut into blocks of whole lines, of about MR_LINES_BLOCK bytes: the
- * unit in which lines go to threads.  Blocks of a mapped plain file stand in
- * the mapping; others in a buffer that the caller passes in and may hand on.
+ * unit in which lines go to threads.  Where a stream gives its bytes in place
+ * blocks stand there, too, but for lines that do not stand in one piece; else
+ * in a buffer that the caller passes in and may hand on.
  * A byte-order mark (EF BB BF) at the very start is dropped.
  *
  * In CSV with quotes "lines" are records, in which line feeds may be quoted.
@@ -33,6 +34,7 @@ static inline uint64_t mr_lines_held(uint64_t max_line_bytes)
 struct mr_line_block {
     struct mr_span text; /* whole lines; the last may lack its end at the
                           * end of the stream; n = 0: the stream has ended */
+    struct mr_hold hold; /* of text, where it stands in an arena */
     uint64_t offset;     /* of text in the unpacked stream */
     /* The block is one line of more than mr_lines_held bytes: text is its
      * first MR_LINES_LONG_KEPT. */
@@ -51,9 +53,10 @@ struct mr_lines {
     struct mr_stream *stream;
     const struct mr_csv_rules *rules; /* NULL: each line feed ends a line */
     uint64_t max_line_bytes;
-    struct mr_buffer carry;  /* the beginning of a line, read too early */
-    struct mr_span in_place; /* mapped and not yet given */
-    uint64_t offset;         /* of the next block */
+    struct mr_buffer carry; /* the beginning of a line, read too early */
+    struct mr_span rest;    /* the same, or more, where it stands in place */
+    struct mr_arena *arena; /* of the last span in place; not held */
+    uint64_t offset;        /* of the next block */
     bool at_start, ended;
 };
 
@@ -66,13 +69,18 @@ void mr_lines_init(struct mr_lines *lines, struct mr_stream *stream,
 void mr_lines_release(struct mr_lines *lines);
 
 /**
- * mr_lines_next(lines, buffer, block, err): The next block.  buffer holds its
- * text unless the stream is in place; it grows beyond MR_LINES_BLOCK only for
- * a line that long.  Errors are the stream's.
+ * mr_lines_next(lines, buffer, block, err): The next block.  Its text stands
+ * in buffer, which grows beyond MR_LINES_BLOCK only for a line that long, or
+ * in the stream's memory.  It lasts as long as buffer is left alone, stream is
+ * open and the block not released.  Errors are the stream's.
  */
 MR_MUST_CHECK enum mr_status mr_lines_next(struct mr_lines *lines,
     struct mr_buffer *buffer, struct mr_line_block *block_out,
     struct mr_error *err);
+
+/** mr_line_block_release(block): Its text is not needed any more.  Any
+ * thread. */
+void mr_line_block_release(struct mr_line_block *block);
 
 /** Length of a byte-order mark at the beginning of a text: 3 or 0. */
 static inline size_t mr_lines_mark(struct mr_span text)

@@ -289,12 +289,14 @@ static enum mr_status step_read(
         return end_input(r, job, err);
     status = mr_rows_read(t, job, &block, &at_end, &why);
     if (mr_rows_is_fatal(status)) {
+        mr_line_block_release(&block);
         *err = why;
         return status;
     }
     if (status != MR_OK) {
         job->failed = at_end = true;
         job->why = why;
+        mr_line_block_release(&block);
         block = (struct mr_line_block){.bytes = 0};
         mr_batch_clear(&t->batch);
     }
@@ -304,6 +306,7 @@ static enum mr_status step_read(
     pthread_mutex_unlock(&r->lock);
     if (status == MR_OK && u != NULL)
         parse_unit(t, job, u, &block);
+    mr_line_block_release(&block);
     return status;
 }
 

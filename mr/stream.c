@@ -12,10 +12,11 @@
 /*
  * The kind of an input is told by its first bytes, and that of a packed one
  * once more by the first 512 unpacked, because a tar may be inside.  Those
- * 512 are kept and handed out first: so it works the same for a pipe, which
- * cannot be rewound, and for a mapped file.  An archive is read from the
- * unpacked bytes of its stream; libarchive never sees gzip or zstd, and a
- * damaged tar.gz gives the same messages as any damaged gz.
+ * 512 are kept and handed out first, or only looked at where the filter has
+ * them ready: so it works the same for a pipe, which cannot be rewound, and
+ * for a mapped file.  An archive is read from the unpacked bytes of its stream;
+ * libarchive never sees gzip or zstd, and a damaged tar.gz gives the same
+ * messages as any damaged gz.
  *
  * The digest of the stored bytes is made as they are consumed: an inflater
  * reads them so slowly that the processor fetches them meanwhile, and finds
@@ -207,7 +208,90 @@ enum mr_status mr_stream_new(const char *name, mr_pull pull, void *context,
     return MR_OK;
 }
 
-/* Unpack the head and look for what may not, or may, be inside. */
+/* Count what the filter has given. */
+static enum mr_status count_out(
+    struct mr_stream *stream, size_t n, struct mr_error *err)
+{
+    stream->out_bytes += n;
+    return mr_stream_check_ratio(
+        stream->out_bytes, stream->feed.offset - stream->feed.start, err);
+}
+
+/* Have something ready, unless it is the end. */
+static enum mr_status make_ready(struct mr_stream *stream, struct mr_error *err)
+{
+    enum mr_status status = MR_OK;
+
+    if (stream->ready.n > 0)
+        return MR_OK;
+    status = stream->filter->next(
+        stream->filter, &stream->feed, &stream->ready, err);
+    return status != MR_OK ? status : count_out(stream, stream->ready.n, err);
+}
+
+/* Take at most max bytes of what is ready. */
+static struct mr_span take_ready(struct mr_stream *stream, size_t max)
+{
+    struct mr_span span = stream->ready;
+
+    if (span.n > max)
+        span.n = max;
+    if (span.n > 0)
+        stream->arena = stream->filter->arena;
+    stream->ready.p += span.n;
+    stream->ready.n -= span.n;
+    return span;
+}
+
+static enum mr_status read_packed(struct mr_stream *stream, uint8_t *out,
+    size_t cap, size_t *n_out, struct mr_error *err)
+{
+    enum mr_status status;
+    struct mr_span span;
+
+    if (stream->filter->read != NULL) {
+        status = stream->filter->read(
+            stream->filter, &stream->feed, out, cap, n_out, err);
+        return status != MR_OK ? status : count_out(stream, *n_out, err);
+    }
+    status = make_ready(stream, err);
+    if (status != MR_OK)
+        return status;
+    span = take_ready(stream, cap);
+    if (span.n > 0)
+        memcpy(out, span.p, span.n);
+    *n_out = span.n;
+    return MR_OK;
+}
+
+/* Unpack the head: if there is no more to it, only look at it where it is
+ * ready. */
+static enum mr_status unpack_head(
+    struct mr_stream *stream, struct mr_span *head_out, struct mr_error *err)
+{
+    enum mr_status status;
+    size_t n;
+
+    if (stream->filter->next != NULL) {
+        status = make_ready(stream, err);
+        if (status != MR_OK)
+            return status;
+        *head_out = (struct mr_span){stream->ready.p, MR_STREAM_HEAD};
+        if (stream->ready.n >= MR_STREAM_HEAD)
+            return MR_OK;
+    }
+    do {
+        status = read_packed(stream, stream->head + stream->head_n,
+            MR_STREAM_HEAD - stream->head_n, &n, err);
+        if (status != MR_OK)
+            return status;
+        stream->head_n += n;
+    } while (n > 0 && stream->head_n < MR_STREAM_HEAD);
+    *head_out = (struct mr_span){stream->head, stream->head_n};
+    return MR_OK;
+}
+
+/* Look for what may not, or may, be inside. */
 static enum mr_status look_inside(struct mr_stream *stream,
     enum mr_stream_kind outside, enum mr_stream_kind *kind_out,
     struct mr_error *err)
@@ -218,19 +302,12 @@ static enum mr_status look_inside(struct mr_stream *stream,
     const char *packing = outside == MR_STREAM_GZIP ? "gzip" : "zstd";
     const struct unread *unread;
     enum mr_stream_kind inside;
-    enum mr_status status;
-    size_t n;
+    struct mr_span head;
+    enum mr_status status = unpack_head(stream, &head, err);
 
-    do {
-        status = stream->filter->read(stream->filter, &stream->feed,
-            stream->head + stream->head_n, MR_STREAM_HEAD - stream->head_n, &n,
-            err);
-        if (status != MR_OK)
-            return status;
-        stream->head_n += n;
-    } while (n > 0 && stream->head_n < MR_STREAM_HEAD);
-    stream->out_bytes = stream->head_n;
-    inside = bid(stream->head, stream->head_n, &unread);
+    if (status != MR_OK)
+        return status;
+    inside = bid(head.p, head.n, &unread);
     if (unread != NULL)
         return mr_fail(err, MR_FORMAT, 0, unread->advice,
             "%s inside %s is not read", unread->what, packing);
@@ -304,7 +381,8 @@ static enum mr_status begin_container(
         return status;
     if (kind == MR_STREAM_TAR || kind == MR_STREAM_ZIP)
         return mr_archive_new(stream, kind, &container->archive, err);
-    stream->in_place = kind == MR_STREAM_PLAIN && whole.p != NULL;
+    stream->in_place =
+        kind == MR_STREAM_ZSTD || (kind == MR_STREAM_PLAIN && whole.p != NULL);
     stream->is_split =
         kind == MR_STREAM_ZSTD && whole.p != NULL && mr_zstd_is_split(whole);
     return MR_OK;
@@ -436,28 +514,24 @@ static enum mr_status read_plain(struct mr_stream *stream, uint8_t *out,
     return MR_OK;
 }
 
-static enum mr_status read_packed(struct mr_stream *stream, uint8_t *out,
-    size_t cap, size_t *n_out, struct mr_error *err)
+/* A part's filter is made by who reads it: many may wait to be read, and a
+ * context has much memory. */
+static enum mr_status have_filter(
+    struct mr_stream *stream, struct mr_error *err)
 {
-    struct mr_feed *feed = &stream->feed;
-    enum mr_status status;
-
-    status = stream->filter->read(stream->filter, feed, out, cap, n_out, err);
-    if (status != MR_OK)
-        return status;
-    stream->out_bytes += *n_out;
-    return mr_stream_check_ratio(
-        stream->out_bytes, feed->offset - feed->start, err);
+    if (stream->is_part && stream->filter == NULL)
+        return mr_zstd_new(&stream->filter, err);
+    return MR_OK;
 }
 
-/* What comes behind the stream's head.  A part's filter is made by who reads
- * it: many may wait to be read, and a context has megabytes. */
+/* What comes behind the stream's head. */
 static enum mr_status read_on(struct mr_stream *stream, uint8_t *out,
     size_t cap, size_t *n_out, struct mr_error *err)
 {
-    if (stream->is_part && stream->filter == NULL &&
-        mr_zstd_new(&stream->filter, err) != MR_OK)
-        return mr_fail_nomem(err);
+    enum mr_status status = have_filter(stream, err);
+
+    if (status != MR_OK)
+        return status;
     return stream->filter == NULL ? read_plain(stream, out, cap, n_out, err)
                                   : read_packed(stream, out, cap, n_out, err);
 }
@@ -491,20 +565,58 @@ bool mr_stream_in_place(const struct mr_stream *stream)
     return stream->in_place;
 }
 
-enum mr_status mr_stream_next_span(struct mr_stream *stream, size_t max,
+/* Of a mapped plain file. */
+static enum mr_status next_mapped(struct mr_stream *stream, size_t max,
     struct mr_span *span_out, struct mr_error *err)
 {
     struct mr_feed *feed = &stream->feed;
     enum mr_status status = mr_feed_peek(feed, max, err);
 
-    if (status != MR_OK) {
-        mr_error_subject(err, "cannot read", stream->subject);
+    if (status != MR_OK)
         return status;
-    }
     span_out->p = feed->rest.p;
     span_out->n = feed->rest.n < max ? feed->rest.n : max;
     mr_feed_consume(feed, span_out->n);
     return MR_OK;
+}
+
+static enum mr_status next_unpacked(struct mr_stream *stream, size_t max,
+    struct mr_span *span_out, struct mr_error *err)
+{
+    enum mr_status status;
+
+    if (stream->head_at < stream->head_n) {
+        size_t n = stream->head_n - stream->head_at;
+
+        *span_out =
+            (struct mr_span){stream->head + stream->head_at, n < max ? n : max};
+        stream->head_at += span_out->n;
+        stream->arena = NULL;
+        return MR_OK;
+    }
+    status = make_ready(stream, err);
+    if (status == MR_OK)
+        *span_out = take_ready(stream, max);
+    return status;
+}
+
+enum mr_status mr_stream_next_span(struct mr_stream *stream, size_t max,
+    struct mr_span *span_out, struct mr_error *err)
+{
+    enum mr_status status = have_filter(stream, err);
+
+    if (status == MR_OK)
+        status = stream->filter == NULL
+                     ? next_mapped(stream, max, span_out, err)
+                     : next_unpacked(stream, max, span_out, err);
+    if (status != MR_OK)
+        mr_error_subject(err, "cannot read", stream->subject);
+    return status;
+}
+
+struct mr_arena *mr_stream_arena(const struct mr_stream *stream)
+{
+    return stream->arena;
 }
 
 bool mr_stream_is_split(const struct mr_stream *stream)
@@ -540,7 +652,7 @@ enum mr_status mr_stream_next_part(
     part = calloc(1, sizeof *part + name_n);
     if (part == NULL)
         return mr_fail_nomem(err);
-    part->is_part = true;
+    part->is_part = part->in_place = true;
     memcpy(part->name, stream->name, name_n);
     part->subject = stream->subject;
     part->whole.p = rest.p;
@@ -590,4 +702,5 @@ void mr_stream_release_spares(void)
     mr_source_release_spares();
     mr_gzip_release_spares();
     mr_zstd_release_spares();
+    mr_arena_release_spares();
 }

@@ -1,6 +1,7 @@
 #ifndef MR_STREAM_H
 #define MR_STREAM_H
 
+#include "mr/arena.h"
 #include "mr/source.h"
 
 /*
@@ -73,15 +74,29 @@ const char *mr_stream_name(const struct mr_stream *stream);
 MR_MUST_CHECK enum mr_status mr_stream_read(struct mr_stream *stream,
     uint8_t *out, size_t cap, size_t *n_out, struct mr_error *err);
 
+/* What stays of the spans of an arena, at least, until the next one has been
+ * given: as much as a reader of lines leaves unread. */
+#define MR_STREAM_KEPT ((size_t)384 << 10)
+
 /**
- * mr_stream_next_span(stream, max, span, err): For a plain stream over a
- * mapped file: the next at most max bytes in place, n = 0 at the end; each
- * span adjoins the one before.
- * mr_stream_in_place tells whether this may be called (instead of read).
+ * mr_stream_next_span(stream, max, span, err): Instead of read, where
+ * mr_stream_in_place says so (a mapped plain file, zstd): the next at most
+ * max bytes where they stand, n = 0 at the end.  The first span has 512
+ * bytes, unless max or the stream has fewer.  Of a mapped file each span
+ * adjoins the one before, and lasts as long as the stream.
+ *
+ * Those of zstd stand where they were unpacked to, the stream's arenas.  They
+ * adjoin now and then only.  The next call leaves the last MR_STREAM_KEPT
+ * bytes as they are, and all of an arena that somebody else holds.  Holding
+ * takes memory: as much as is held, by whole arenas.
  */
 bool mr_stream_in_place(const struct mr_stream *stream);
 MR_MUST_CHECK enum mr_status mr_stream_next_span(struct mr_stream *stream,
     size_t max, struct mr_span *span_out, struct mr_error *err);
+
+/** The arena of the last span that was not empty; NULL if that lasts as long
+ * as the stream.  Hold it to keep the span. */
+struct mr_arena *mr_stream_arena(const struct mr_stream *stream);
 
 /**
  * mr_stream_is_split(stream): Whether the stream is a mapped zstd file of
@@ -108,8 +123,9 @@ uint64_t mr_stream_stored_bytes(const struct mr_stream *stream);
 void mr_stream_close(struct mr_stream *stream);
 
 /** mr_stream_release_spares(): Free what closed streams left for the next
- * ones: at most 16 inflaters of some 100 KB, 16 zstd contexts of up to 4 MiB
- * and 16 buffers of 1 MiB, of each as many as were open at a time.  Any
+ * ones: at most 16 inflaters of some 100 KB, 16 zstd contexts of 160 KB, 16
+ * arenas of 8.5 MiB, of most of which less than 2.5 have been touched, and 16
+ * buffers of 1 MiB; of each as many as were in use at a time.  Any
  * thread, at any time; best once no more streams are to come. */
 void mr_stream_release_spares(void);
 

@@ -36,13 +36,19 @@ MR_MUST_CHECK enum mr_status mr_feed_peek(
 void mr_feed_consume(struct mr_feed *feed, size_t n);
 
 /**
- * A filter unpacks.  read gives up to cap bytes (cap > 0), n = 0 only at the
- * end, when everything has been verified and the feed is used up.  It gives
- * as much as fits: fewer than cap bytes only before the end.
+ * A filter unpacks: by read to memory of the caller's, or else by next to its
+ * own.  n = 0 only at the end, when everything has been verified and the feed
+ * is used up.
  */
 struct mr_filter {
+    /* Give up to cap bytes (cap > 0), as much as fits: fewer than cap bytes
+     * only before the end. */
     enum mr_status (*read)(struct mr_filter *filter, struct mr_feed *feed,
         uint8_t *out, size_t cap, size_t *n_out, struct mr_error *err);
+    /* Give some bytes in arena; it lasts as mr_stream_next_span says. */
+    enum mr_status (*next)(struct mr_filter *filter, struct mr_feed *feed,
+        struct mr_span *span_out, struct mr_error *err);
+    struct mr_arena *arena;
     void (*free)(struct mr_filter *filter);
 };
 
@@ -80,6 +86,8 @@ struct mr_stream {
     struct mr_feed feed;
     struct mr_filter *filter; /* NULL: the stored bytes are the bytes; or a
                                * part nobody has read yet */
+    struct mr_span ready;     /* given by the filter's next, not yet read */
+    struct mr_arena *arena;   /* of the last span, or NULL; the filter's */
     uint64_t out_bytes;       /* given by the filter */
     struct mr_span whole;     /* the mapped file; for a part its frames */
     bool in_place, is_split, is_part;

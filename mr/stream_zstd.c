@@ -6,6 +6,8 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+/* For what the library calls its interface without buffers. */
+#define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
 #include <zstd_errors.h>
 
@@ -14,6 +16,17 @@
  * The library unpacks frames; their headers are looked at here first, to say
  * by name what cannot be read, and skippable frames are stepped over here,
  * so that the library is only ever called inside a frame of data.
+ *
+ * A frame is unpacked block by block into an arena, where the library looks
+ * back at it through the frame's window, and where it is parsed; nothing is
+ * copied.  When the arena is full, unpacking goes on at its beginning if
+ * nobody holds it (the window then is behind what is written), else in
+ * another one, and the window reaches back into the one before.  Frames with
+ * an unusually large window are unpacked by the library to memory of its own,
+ * and copied by it; and all are where it has no such interface.
+ *
+ * A frame that reaches back further than its window says is malformed, and
+ * only its checksum would tell: it finds there whatever the arena holds.
  */
 
 #define ADVICE "fetch it again and rerun"
@@ -26,6 +39,15 @@
 #define WINDOW_LOG_MAX 31
 #define WINDOW_MAX (UINT64_C(1) << WINDOW_LOG_MAX)
 
+/* Larger windows stay the library's: arenas would be too much memory. */
+#define WINDOW_HERE_MAX ((uint64_t)8 << 20)
+/* What a block needs in front of it: its own bytes, and what the library may
+ * write past them. */
+#define BLOCK_ROOM ((size_t)ZSTD_BLOCKSIZE_MAX + 32)
+/* What an arena has beside what it must have, for text that waits for being
+ * parsed. */
+#define ARENA_SLACK (((size_t)6 << 20) - 32)
+
 /* How far to look for the first frame's end. */
 #define SPLIT_LOOK_BYTES ((size_t)64 << 20)
 #define PART_MIN_BYTES ((size_t)256 << 10)
@@ -35,8 +57,14 @@ struct zstd {
     struct mr_filter filter;
     ZSTD_DCtx *context;
     enum { AT_FRAME, IN_FRAME, IN_SKIPPED, AT_END } at;
-    uint64_t skip;      /* bytes of the skippable frame still to come */
-    uint64_t begins_at; /* the frame's stored byte */
+    struct mr_arena *arena;  /* to unpack to, or NULL */
+    struct mr_arena *before; /* that was it before, or NULL: the window and
+                              * what was given last may reach back into it */
+    size_t used;             /* of arena */
+    size_t free_to;          /* so far nobody held anything */
+    uint64_t window;         /* of the frame */
+    uint64_t skip;           /* bytes of the skippable frame still to come */
+    uint64_t begins_at;      /* the frame's stored byte */
 };
 
 /* What a frame's header says. */
@@ -105,6 +133,10 @@ static enum mr_status begin_data(
             " MiB, above the limit of %" PRIu64 " MiB",
             (frame.window - 1) / (1 << 20) + 1, WINDOW_MAX >> 20);
     (void)ZSTD_DCtx_reset(z->context, ZSTD_reset_session_only);
+#ifdef HAVE_ZSTD_DECOMPRESSCONTINUE
+    (void)ZSTD_decompressBegin(z->context);
+#endif
+    z->window = frame.window;
     z->at = IN_FRAME;
     return MR_OK;
 }
@@ -184,12 +216,122 @@ static enum mr_status fail_zstd(
     }
 }
 
-static enum mr_status unpack_some(struct zstd *z, struct mr_feed *feed,
-    uint8_t *out, size_t cap, size_t *n_out, struct mr_error *err)
+/* ---- a frame ---- */
+
+/* Whether a frame is unpacked into the arena itself. */
+static bool is_here(const struct zstd *z)
+{
+#ifdef HAVE_ZSTD_DECOMPRESSCONTINUE
+    return z->window <= WINDOW_HERE_MAX;
+#else
+    (void)z;
+    return false;
+#endif
+}
+
+/* How much of an arena must have been used before unpacking goes on at its
+ * beginning: behind a block there lie the window, and what was given last. */
+static size_t arena_need(const struct zstd *z)
+{
+    size_t behind = MR_STREAM_KEPT;
+
+    if (is_here(z) && z->window > behind)
+        behind = (size_t)z->window;
+    return BLOCK_ROOM + behind;
+}
+
+/* Go on in another arena; the window reaches back into this one. */
+static enum mr_status change_arena(
+    struct zstd *z, size_t need, struct mr_error *err)
+{
+    struct mr_arena *next = mr_arena_new(need + ARENA_SLACK);
+
+    if (next == NULL)
+        return mr_fail_nomem(err);
+    mr_arena_let_go(z->before);
+    z->before = z->arena;
+    z->arena = next;
+    z->used = 0;
+    z->free_to = mr_arena_size(next);
+    return MR_OK;
+}
+
+/* Whether nobody holds anything from used up to there. */
+static bool is_free(struct zstd *z, size_t to)
+{
+    while (z->free_to < to) {
+        if (mr_arena_is_held(z->arena, z->free_to))
+            return false;
+        z->free_to = mr_arena_section_end(z->arena, z->free_to);
+    }
+    return true;
+}
+
+/* Have room for a block: behind the last, or at the beginning, where there is
+ * none or as soon as nobody holds anything, since less memory stays in the
+ * cache; or else in another arena.  At the beginning as much must be free as
+ * the window takes: the library looks back at what has been written since
+ * unpacking last went on elsewhere, and at what was before that, no further. */
+static enum mr_status make_room(struct zstd *z, struct mr_error *err)
+{
+    size_t need = arena_need(z);
+
+    if (z->arena == NULL || mr_arena_size(z->arena) < need + BLOCK_ROOM)
+        return change_arena(z, need, err);
+    if (mr_arena_size(z->arena) - z->used < BLOCK_ROOM ||
+        (z->used >= need && !mr_arena_has_text(z->arena)))
+        z->used = z->free_to = 0;
+    return is_free(z, z->used > 0 ? z->used + BLOCK_ROOM : need)
+               ? MR_OK
+               : change_arena(z, need, err);
+}
+
+/* Give what has been unpacked behind used. */
+static struct mr_span give(struct zstd *z, size_t n)
+{
+    struct mr_span span = {mr_arena_bytes(z->arena) + z->used, n};
+
+    z->used += n;
+    if (n > 0)
+        z->filter.arena = z->arena;
+    return span;
+}
+
+#ifdef HAVE_ZSTD_DECOMPRESSCONTINUE
+
+/* Unpack what the library asks for next: a header, a block, a checksum. */
+static enum mr_status unpack_here(struct zstd *z, struct mr_feed *feed,
+    struct mr_span *span_out, struct mr_error *err)
+{
+    size_t need = ZSTD_nextSrcSizeToDecompress(z->context);
+    enum mr_status status = mr_feed_peek(feed, need, err);
+    size_t n;
+
+    if (status != MR_OK)
+        return status;
+    if (feed->rest.n < need)
+        return fail_truncated(feed, err);
+    n = ZSTD_decompressContinue(z->context, mr_arena_bytes(z->arena) + z->used,
+        BLOCK_ROOM, feed->rest.p, need);
+    if (ZSTD_isError(n))
+        return fail_zstd(n, z->begins_at, err);
+    mr_feed_consume(feed, need);
+    *span_out = give(z, n);
+    if (ZSTD_nextSrcSizeToDecompress(z->context) == 0)
+        z->at = AT_FRAME;
+    return MR_OK;
+}
+
+#endif
+
+/* Have the library unpack some of a frame with a large window. */
+static enum mr_status unpack_there(struct zstd *z, struct mr_feed *feed,
+    struct mr_span *span_out, struct mr_error *err)
 {
     enum mr_status status = mr_feed_peek(feed, 1, err);
     ZSTD_inBuffer from = {feed->rest.p, feed->rest.n, 0};
-    ZSTD_outBuffer to = {out, cap, 0};
+    ZSTD_outBuffer to = {
+        mr_arena_bytes(z->arena) + z->used, ZSTD_BLOCKSIZE_MAX, 0};
     size_t result;
 
     if (status != MR_OK)
@@ -198,7 +340,7 @@ static enum mr_status unpack_some(struct zstd *z, struct mr_feed *feed,
     if (ZSTD_isError(result))
         return fail_zstd(result, z->begins_at, err);
     mr_feed_consume(feed, from.pos);
-    *n_out = to.pos;
+    *span_out = give(z, to.pos);
     if (result == 0)
         z->at = AT_FRAME;
     else if (from.size == 0 && to.pos == 0)
@@ -206,22 +348,34 @@ static enum mr_status unpack_some(struct zstd *z, struct mr_feed *feed,
     return MR_OK;
 }
 
-static enum mr_status zstd_read(struct mr_filter *filter, struct mr_feed *feed,
-    uint8_t *out, size_t cap, size_t *n_out, struct mr_error *err)
+static enum mr_status unpack_some(struct zstd *z, struct mr_feed *feed,
+    struct mr_span *span_out, struct mr_error *err)
+{
+    enum mr_status status = make_room(z, err);
+
+    if (status != MR_OK)
+        return status;
+#ifdef HAVE_ZSTD_DECOMPRESSCONTINUE
+    if (is_here(z))
+        return unpack_here(z, feed, span_out, err);
+#endif
+    return unpack_there(z, feed, span_out, err);
+}
+
+static enum mr_status zstd_next(struct mr_filter *filter, struct mr_feed *feed,
+    struct mr_span *span_out, struct mr_error *err)
 {
     struct zstd *z = (struct zstd *)filter;
     enum mr_status status = MR_OK;
-    size_t done = 0, n = 0;
 
-    while (status == MR_OK && done < cap && z->at != AT_END) {
+    *span_out = (struct mr_span){NULL, 0};
+    while (status == MR_OK && span_out->n == 0 && z->at != AT_END) {
         switch (z->at) {
         case AT_FRAME:
             status = begin_frame(z, feed, err);
             break;
         case IN_FRAME:
-            status = unpack_some(z, feed, out + done, cap - done, &n, err);
-            if (status == MR_OK)
-                done += n;
+            status = unpack_some(z, feed, span_out, err);
             break;
         case IN_SKIPPED:
             status = skip_some(z, feed, err);
@@ -230,13 +384,12 @@ static enum mr_status zstd_read(struct mr_filter *filter, struct mr_feed *feed,
             break;
         }
     }
-    *n_out = done;
     return status;
 }
 
 /* A context costs more to make than a small file to unpack.  Those that have
- * grown a large window are not kept. */
-#define SPARE_MAX_BYTES ((size_t)4 << 20)
+ * a window of their own are not kept. */
+#define SPARE_MAX_BYTES ((size_t)256 << 10)
 
 static struct mr_spares spare_contexts;
 
@@ -269,6 +422,8 @@ static void zstd_free(struct mr_filter *filter)
     struct zstd *z = (struct zstd *)filter;
 
     give_context(z->context);
+    mr_arena_let_go(z->arena);
+    mr_arena_let_go(z->before);
     free(z);
 }
 
@@ -283,7 +438,7 @@ enum mr_status mr_zstd_new(struct mr_filter **filter_out, struct mr_error *err)
     /* Refused on 32-bit machines, whose own limit then stays. */
     (void)ZSTD_DCtx_setParameter(
         z->context, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
-    z->filter.read = zstd_read;
+    z->filter.next = zstd_next;
     z->filter.free = zstd_free;
     *filter_out = &z->filter;
     return MR_OK;

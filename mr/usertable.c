@@ -541,6 +541,7 @@ static enum mr_status read_stream(
         status = mr_lines_next(&lines, &buffer, &block, err);
         if (status == MR_OK && block.text.n > 0)
             status = take_block(l, &block, err);
+        mr_line_block_release(&block);
     } while (status == MR_OK && block.text.n > 0);
     if (status == MR_OK && !l->has_plan && l->spec->users_table.csv.header)
         status = mr_fail(err, MR_FORMAT, MR_NOWHERE,

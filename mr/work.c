@@ -18,7 +18,8 @@
  *             job.found  ◀── counts, tuples ──┘
  *
  * So a single large gzip file is unpacked by one thread and parsed by the
- * others.  Whoever parsed a unit adds what it found to the job, the partition's
+ * others.  Units of zstd stand where they were unpacked to, and the owner keeps
+ * some back, so that nobody reads what it still looks back at.  Whoever parsed a unit adds what it found to the job, the partition's
  * own collection; what waits there to be sorted is sorted while there is no
  * unit to parse, so that less is left for the end.  Only when the owner has
  * seen the partition's end, checksums and all, and has closed its file,

@@ -61,7 +61,10 @@ struct mr_job {
     struct mr_error err;
     unsigned outstanding; /* units queued or with helpers; work's lock */
     /* The owner's: */
-    bool shared; /* some unit has been queued */
+    bool shared;                  /* some unit has been queued */
+    struct mr_work_units waiting; /* made and not yet placed */
+    unsigned n_waiting;
+    size_t waiting_bytes; /* of their text */
     struct mr_work_unit *ring[MR_JOB_RING];
     uint64_t n_units, n_settled;
     uint64_t line;           /* of the next unit to settle */

@@ -16,7 +16,8 @@ bad=0
 ranks=(
     "status machine bytes text hash calendar zone csv_rules ascending digestset kernels
      kernels_csv kernels_template kernels_wide kernels_x86 kernels_arm"
-    "source source_list publish claimant claims claimrun manifest spill stream
+    "source source_list publish claimant claims claimrun manifest spill
+     arena stream
      stream_private stream_gzip stream_isal stream_zstd stream_archive lines"
     "rows_kind spec spec_builtin spec_private spec_words spec_yaml spec_values
      spec_load spec_figures timeform fields fields_private fields_plan shapes

@@ -23,11 +23,11 @@
 
 /*
  * Texts with lines of all lengths around the limit and the size of a block
- * are read in every way there is: mapped in place, through a pipe, from gzip
- * and from zstd.  Blocks in order must be the text, whole lines each, and a
- * line above the limit must be given once, in a block of its own or whole
- * within one.  The same for records of CSV, which may have line feeds; and
- * there a record must be given alone just if it cannot be held.
+ * are read in every way there is: mapped in place, through a pipe, from gzip,
+ * and from zstd where it is unpacked to.  Blocks in order must be the text,
+ * whole lines each, and a line above the limit must be given once, in a block
+ * of its own or whole within one.  The same for records of CSV, which may have
+ * line feeds; and there a record must be given alone just if it cannot be held.
  */
 
 static uint64_t seed;
@@ -231,31 +231,58 @@ static void check_block(struct reading *r, const struct mr_line_block *b)
     assert_int_equal(b->bytes, r->at - start);
 }
 
+/* Blocks that are in use at a time. */
+#define IN_USE 24
+
+struct used {
+    struct mr_buffer buffer;
+    struct mr_line_block block;
+};
+
+/* A block has been parsed: it must have been there until now. */
+static void give_back(const struct text *t, struct used *u)
+{
+    const struct mr_line_block *b = &u->block;
+
+    assert_true(memcmp(b->text.p, t->p + b->offset, b->text.n) == 0);
+    mr_line_block_release(&u->block);
+}
+
 static size_t read_all(
     const struct text *t, struct mr_lines *lines, uint64_t limit)
 {
     struct reading r = {.text = t, .limit = limit};
-    struct mr_buffer buffer[2] = {{0}, {0}};
+    struct used *used = calloc(IN_USE, sizeof(*used));
+    unsigned n_used = 1 + (unsigned)any(IN_USE), k = 0;
     struct mr_line_block block;
-    unsigned k = 0;
 
+    assert_non_null(used);
     do {
-        /* Another buffer each time: the one before may be in use. */
-        k = !k;
-        assert_int_equal(mr_lines_next(lines, &buffer[k], &block, NULL), MR_OK);
+        /* Another buffer each time: those before may be in use. */
+        k = (k + 1) % n_used;
+        if (used[k].block.text.n > 0)
+            give_back(t, &used[k]);
+        assert_int_equal(
+            mr_lines_next(lines, &used[k].buffer, &block, NULL), MR_OK);
         check_block(&r, &block);
+        used[k].block = block;
     } while (block.text.n > 0);
     assert_int_equal(r.at, t->n);
     /* The end stays the end. */
-    assert_int_equal(mr_lines_next(lines, &buffer[k], &block, NULL), MR_OK);
+    assert_int_equal(
+        mr_lines_next(lines, &used[k].buffer, &block, NULL), MR_OK);
     assert_int_equal(block.text.n, 0);
     assert_int_equal(block.bytes, 0);
     /* What a block may hold follows from its size and the limit. */
     assert_true(
         r.largest <=
         2 * (size_t)(limit > MR_LINES_BLOCK ? limit + 2 : MR_LINES_BLOCK));
-    mr_buffer_release(&buffer[0]);
-    mr_buffer_release(&buffer[1]);
+    for (k = 0; k < n_used; k++) {
+        if (used[k].block.text.n > 0)
+            give_back(t, &used[k]);
+        mr_buffer_release(&used[k].buffer);
+    }
+    free(used);
     return r.n_long;
 }
 
@@ -272,7 +299,8 @@ static size_t read_way(const struct text *t, enum way way, uint64_t limit)
     assert_int_equal(mr_container_open(&input, &container, NULL), MR_OK);
     assert_int_equal(mr_container_next(container, &stream, NULL), MR_OK);
     assert_non_null(stream);
-    assert_int_equal(mr_stream_in_place(stream), way == MAPPED && t->n > 0);
+    assert_int_equal(
+        mr_stream_in_place(stream), way == ZSTD || (way == MAPPED && t->n > 0));
     mr_lines_init(&lines, stream, csv, limit, true);
     n_long = read_all(t, &lines, limit);
     mr_lines_release(&lines);
@@ -298,9 +326,9 @@ static void read_every_way(struct text *t, uint64_t limit)
             assert_int_equal(pthread_join(feeder, NULL), 0);
     }
     assert_int_equal(n_long[PIPED], n_long[GZIP]);
-    assert_int_equal(n_long[PIPED], n_long[ZSTD]);
     /* Records do not depend on how they are read. */
-    assert_true(csv == NULL || n_long[MAPPED] == n_long[PIPED]);
+    assert_true(csv == NULL || (n_long[MAPPED] == n_long[PIPED] &&
+                                   n_long[ZSTD] == n_long[PIPED]));
 }
 
 /* ---- texts ---- */
@@ -352,11 +380,14 @@ static size_t any_length(uint64_t limit)
 
 static void random_text(struct text *t, uint64_t limit)
 {
-    size_t lines = any(30), most = 1500000;
+    /* Now and then more than is unpacked in one piece. */
+    size_t lines = any(30), most = any(20) > 0 ? 1500000 : 12000000;
 
     t->n = 0;
     if (any(3) == 0)
         append(t, "\xef\xbb\xbf", any(4)); /* or a part of it */
+    if (most > 10000000)
+        lines = 400;
     for (size_t i = 0; i < lines && t->n < most; i++) {
         size_t many = any(12) == 0 ? any(5000) : 1;
 
@@ -556,6 +587,7 @@ static void marks_in_the_middle_stay(void **state)
         assert_int_equal(block.text.n, 8);
         assert_int_equal(block.offset, 0);
         assert_int_equal(block.bytes, 8);
+        mr_line_block_release(&block);
         mr_lines_release(&lines);
         mr_stream_close(stream);
         assert_int_equal(mr_container_close(container, NULL), MR_OK);

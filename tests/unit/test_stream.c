@@ -813,7 +813,6 @@ static void test_not_split(void **state)
             MR_OK);
         stream = only_stream(container);
         assert_false(mr_stream_is_split(stream));
-        assert_false(mr_stream_in_place(stream));
         mr_stream_close(stream);
         assert_int_equal(mr_container_close(container, &err), MR_OK);
         add_zstd(&stored, text.p, text.n);
