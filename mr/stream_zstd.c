@@ -38,6 +38,7 @@
 #define HEADER_MAX 18 /* RFC 8878 section 3.1.1.1, with the magic number */
 #define WINDOW_LOG_MAX 31
 #define WINDOW_MAX (UINT64_C(1) << WINDOW_LOG_MAX)
+#define UNTOLD UINT64_MAX
 
 /* Larger windows stay the library's: arenas would be too much memory. */
 #define WINDOW_HERE_MAX ((uint64_t)8 << 20)
@@ -63,6 +64,8 @@ struct zstd {
     size_t used;             /* of arena */
     size_t free_to;          /* so far nobody held anything */
     uint64_t window;         /* of the frame */
+    uint64_t content;        /* its bytes by its header, or UNTOLD */
+    uint64_t unpacked;       /* its bytes so far */
     uint64_t skip;           /* bytes of the skippable frame still to come */
     uint64_t begins_at;      /* the frame's stored byte */
 };
@@ -70,6 +73,7 @@ struct zstd {
 /* What a frame's header says. */
 struct frame {
     uint64_t window;
+    uint64_t content; /* or UNTOLD */
     uint32_t dictionary;
 };
 
@@ -96,11 +100,13 @@ static bool parse_header(const uint8_t *p, size_t n, struct frame *frame_out)
     memcpy(field, p + at, dictionary_n);
     frame_out->dictionary = mr_get_u32(field);
     at += dictionary_n;
-    if (single) {
-        memset(field, 0, sizeof field);
-        memcpy(field, p + at, content_n);
-        frame_out->window = mr_get_u64(field) + (content_n == 2 ? 256 : 0);
-    }
+    memset(field, 0, sizeof field);
+    memcpy(field, p + at, content_n);
+    frame_out->content = content_n == 0
+                             ? UNTOLD
+                             : mr_get_u64(field) + (content_n == 2 ? 256 : 0);
+    if (single)
+        frame_out->window = frame_out->content;
     return true;
 }
 
@@ -114,7 +120,7 @@ static enum mr_status fail_truncated(
 static enum mr_status begin_data(
     struct zstd *z, struct mr_feed *feed, struct mr_error *err)
 {
-    struct frame frame = {0, 0};
+    struct frame frame = {0, UNTOLD, 0};
     uint64_t at = feed->offset;
 
     z->begins_at = at;
@@ -137,6 +143,8 @@ static enum mr_status begin_data(
     (void)ZSTD_decompressBegin(z->context);
 #endif
     z->window = frame.window;
+    z->content = frame.content;
+    z->unpacked = 0;
     z->at = IN_FRAME;
     return MR_OK;
 }
@@ -192,6 +200,12 @@ static enum mr_status skip_some(
     return MR_OK;
 }
 
+static enum mr_status fail_damaged(uint64_t offset, struct mr_error *err)
+{
+    return mr_fail(err, MR_FORMAT, offset, ADVICE,
+        "damaged data in the zstd frame that begins there");
+}
+
 static enum mr_status fail_zstd(
     size_t result, uint64_t offset, struct mr_error *err)
 {
@@ -211,8 +225,7 @@ static enum mr_status fail_zstd(
             "compress it again with --long=30 or lower",
             "the zstd frame needs a window larger than this machine allows");
     default:
-        return mr_fail(err, MR_FORMAT, offset, ADVICE,
-            "damaged data in the zstd frame that begins there");
+        return fail_damaged(offset, err);
     }
 }
 
@@ -291,10 +304,21 @@ static struct mr_span give(struct zstd *z, size_t n)
 {
     struct mr_span span = {mr_arena_bytes(z->arena) + z->used, n};
 
+    if (n == 0)
+        return span;
     z->used += n;
-    if (n > 0)
-        z->filter.arena = z->arena;
+    z->unpacked += n;
+    z->filter.arena = z->arena;
     return span;
+}
+
+/* The library does not look at the content's size behind an empty block. */
+static enum mr_status end_frame(struct zstd *z, struct mr_error *err)
+{
+    z->at = AT_FRAME;
+    return z->content == UNTOLD || z->content == z->unpacked
+               ? MR_OK
+               : fail_damaged(z->begins_at, err);
 }
 
 #ifdef HAVE_ZSTD_DECOMPRESSCONTINUE
@@ -317,9 +341,8 @@ static enum mr_status unpack_here(struct zstd *z, struct mr_feed *feed,
         return fail_zstd(n, z->begins_at, err);
     mr_feed_consume(feed, need);
     *span_out = give(z, n);
-    if (ZSTD_nextSrcSizeToDecompress(z->context) == 0)
-        z->at = AT_FRAME;
-    return MR_OK;
+    return ZSTD_nextSrcSizeToDecompress(z->context) == 0 ? end_frame(z, err)
+                                                         : MR_OK;
 }
 
 #endif
@@ -342,10 +365,8 @@ static enum mr_status unpack_there(struct zstd *z, struct mr_feed *feed,
     mr_feed_consume(feed, from.pos);
     *span_out = give(z, to.pos);
     if (result == 0)
-        z->at = AT_FRAME;
-    else if (from.size == 0 && to.pos == 0)
-        return fail_truncated(feed, err);
-    return MR_OK;
+        return end_frame(z, err);
+    return from.size == 0 && to.pos == 0 ? fail_truncated(feed, err) : MR_OK;
 }
 
 static enum mr_status unpack_some(struct zstd *z, struct mr_feed *feed,

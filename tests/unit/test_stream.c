@@ -483,6 +483,42 @@ static void test_every_bit(void **state)
     }
 }
 
+/* What a frame's header says of its content's size holds, also where its last
+ * block is empty, for windows of either kind and however it is read. */
+static void test_content_sizes(void **state)
+{
+    static const uint8_t blocks[] = {
+        3 << 3, 0, 0, 'a', 'b', 'c', 1, 0, 0}; /* "abc", and an empty one */
+    /* One segment whose size has one byte, or four; and 16 MiB of window. */
+    static const struct {
+        uint8_t head[6];
+        size_t head_n, size_n;
+    } kinds[] = {{{0x28, 0xB5, 0x2F, 0xFD, 0x20}, 5, 1},
+        {{0x28, 0xB5, 0x2F, 0xFD, 0xA0}, 5, 4},
+        {{0x28, 0xB5, 0x2F, 0xFD, 0x80, 0x70}, 6, 4}};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++)
+        for (uint8_t said = 0; said < 7; said++) {
+            struct mr_buffer frame = {0}, a, b;
+            uint8_t size[4] = {said};
+
+            add(&frame, kinds[i].head, kinds[i].head_n);
+            add(&frame, size, kinds[i].size_n);
+            add(&frame, blocks, sizeof blocks);
+            a = memory_verdict(frame.p, frame.n, 0, 4096);
+            b = memory_verdict(frame.p, frame.n, 1, 5);
+            if (said == 3)
+                assert_string_equal((const char *)a.p, "memory=abc");
+            else
+                assert_int_equal(a.p[0], '!');
+            assert_string_equal((const char *)a.p, (const char *)b.p);
+            mr_buffer_release(&a);
+            mr_buffer_release(&b);
+            mr_buffer_release(&frame);
+        }
+}
+
 /* Lines that pack about as events do. */
 static struct mr_buffer make_text(size_t n)
 {
@@ -985,6 +1021,7 @@ int main(void)
         cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_every_cut_archive),
         cmocka_unit_test(test_every_bit),
+        cmocka_unit_test(test_content_sizes),
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_ends_near_a_read),
         cmocka_unit_test(test_in_place),
