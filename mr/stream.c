@@ -236,8 +236,9 @@ static struct mr_span take_ready(struct mr_stream *stream, size_t max)
 
     if (span.n > max)
         span.n = max;
-    if (span.n > 0)
-        stream->arena = stream->filter->arena;
+    if (span.n == 0)
+        return span; /* ready.p may be NULL */
+    stream->arena = stream->filter->arena;
     stream->ready.p += span.n;
     stream->ready.n -= span.n;
     return span;
