@@ -25,11 +25,17 @@
  * an unusually large window are unpacked by the library to memory of its own,
  * and copied by it; and all are where it has no such interface.
  *
- * A frame that reaches back further than its window says is malformed, and
- * only its checksum would tell: it finds there whatever the arena holds.
+ * A frame that reaches back further than its window says is malformed.  What
+ * it would find there depends on where the arena's turns were, and so on what
+ * others held; the library is told of no more than the window, and fails.
  */
 
 #define ADVICE "fetch it again and rerun"
+
+/* What is needed of the library's interface without buffers. */
+#if defined(HAVE_ZSTD_DECOMPRESSCONTINUE) && defined(HAVE_ZSTD_INSERTBLOCK)
+#define UNPACKS_HERE
+#endif
 
 #define DATA_MAGIC UINT32_C(0xFD2FB528)
 #define SKIP_MAGIC UINT32_C(0x184D2A50) /* the last four bits are free */
@@ -66,6 +72,9 @@ struct zstd {
     uint64_t window;         /* of the frame */
     uint64_t content;        /* its bytes by its header, or UNTOLD */
     uint64_t unpacked;       /* its bytes so far */
+    struct mr_span latest;   /* of them: since unpacking last went on */
+    struct mr_span earlier;  /* elsewhere, and before that */
+    uint8_t beyond;          /* a copy of the byte before the window */
     uint64_t skip;           /* bytes of the skippable frame still to come */
     uint64_t begins_at;      /* the frame's stored byte */
 };
@@ -139,12 +148,13 @@ static enum mr_status begin_data(
             " MiB, above the limit of %" PRIu64 " MiB",
             (frame.window - 1) / (1 << 20) + 1, WINDOW_MAX >> 20);
     (void)ZSTD_DCtx_reset(z->context, ZSTD_reset_session_only);
-#ifdef HAVE_ZSTD_DECOMPRESSCONTINUE
+#ifdef UNPACKS_HERE
     (void)ZSTD_decompressBegin(z->context);
 #endif
     z->window = frame.window;
     z->content = frame.content;
     z->unpacked = 0;
+    z->latest = z->earlier = (struct mr_span){NULL, 0};
     z->at = IN_FRAME;
     return MR_OK;
 }
@@ -234,7 +244,7 @@ static enum mr_status fail_zstd(
 /* Whether a frame is unpacked into the arena itself. */
 static bool is_here(const struct zstd *z)
 {
-#ifdef HAVE_ZSTD_DECOMPRESSCONTINUE
+#ifdef UNPACKS_HERE
     return z->window <= WINDOW_HERE_MAX;
 #else
     (void)z;
@@ -243,13 +253,14 @@ static bool is_here(const struct zstd *z)
 }
 
 /* How much of an arena must have been used before unpacking goes on at its
- * beginning: behind a block there lie the window, and what was given last. */
+ * beginning: behind a block there lie the window and a byte, and what was
+ * given last. */
 static size_t arena_need(const struct zstd *z)
 {
     size_t behind = MR_STREAM_KEPT;
 
-    if (is_here(z) && z->window > behind)
-        behind = (size_t)z->window;
+    if (is_here(z) && z->window >= behind)
+        behind = (size_t)z->window + 1;
     return BLOCK_ROOM + behind;
 }
 
@@ -309,6 +320,12 @@ static struct mr_span give(struct zstd *z, size_t n)
     z->used += n;
     z->unpacked += n;
     z->filter.arena = z->arena;
+    if (z->latest.n > 0 && span.p == z->latest.p + z->latest.n) {
+        z->latest.n += n;
+    } else {
+        z->earlier = z->latest;
+        z->latest = span;
+    }
     return span;
 }
 
@@ -321,7 +338,35 @@ static enum mr_status end_frame(struct zstd *z, struct mr_error *err)
                : fail_damaged(z->begins_at, err);
 }
 
-#ifdef HAVE_ZSTD_DECOMPRESSCONTINUE
+#ifdef UNPACKS_HERE
+
+/* The end of a text, of at most n bytes. */
+static struct mr_span last_of(struct mr_span text, size_t n)
+{
+    return text.n <= n ? text : (struct mr_span){text.p + text.n - n, n};
+}
+
+/* Tell the library what it may look back at: the window, and a byte more, lest
+ * there be none.  It knows two pieces of text, the later in front of what is
+ * unpacked next, or else before a turn, and takes adjoining ones for one. */
+static void tell_window(struct zstd *z)
+{
+    size_t reach = (size_t)z->window + 1;
+    struct mr_span early, late = last_of(z->latest, reach);
+
+    if (z->unpacked < reach || late.n == 0)
+        return;
+    if (late.p + late.n == mr_arena_bytes(z->arena) + z->used) {
+        early = last_of(z->earlier, reach - late.n);
+        if (late.n == reach) {
+            z->beyond = *late.p;
+            early = (struct mr_span){&z->beyond, 1};
+            late = last_of(late, reach - 1);
+        }
+        (void)ZSTD_insertBlock(z->context, early.p, early.n);
+    }
+    (void)ZSTD_insertBlock(z->context, late.p, late.n);
+}
 
 /* Unpack what the library asks for next: a header, a block, a checksum. */
 static enum mr_status unpack_here(struct zstd *z, struct mr_feed *feed,
@@ -335,6 +380,7 @@ static enum mr_status unpack_here(struct zstd *z, struct mr_feed *feed,
         return status;
     if (feed->rest.n < need)
         return fail_truncated(feed, err);
+    tell_window(z);
     n = ZSTD_decompressContinue(z->context, mr_arena_bytes(z->arena) + z->used,
         BLOCK_ROOM, feed->rest.p, need);
     if (ZSTD_isError(n))
@@ -376,7 +422,7 @@ static enum mr_status unpack_some(struct zstd *z, struct mr_feed *feed,
 
     if (status != MR_OK)
         return status;
-#ifdef HAVE_ZSTD_DECOMPRESSCONTINUE
+#ifdef UNPACKS_HERE
     if (is_here(z))
         return unpack_here(z, feed, span_out, err);
 #endif

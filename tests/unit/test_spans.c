@@ -45,13 +45,22 @@ struct frame {
     unsigned window_log;
     size_t block; /* flushed after so many bytes; 0: never */
     bool told;    /* its header tells the content's length */
+    bool unchecked;
 };
 
-/* Text that repeats what stands a little less than a window before, with a
- * byte changed here and there. */
+static size_t window_bytes(const struct frame *f)
+{
+    return (size_t)1 << f->window_log;
+}
+
+/* Text that repeats what stands as far before as libzstd finds it, with a byte
+ * changed here and there: no further than a window from the block's end. */
 static void add_text(struct mr_buffer *text, const struct frame *f)
 {
-    size_t period = ((size_t)1 << f->window_log) - 100;
+    size_t window = window_bytes(f);
+    size_t period = window > 2 * ZSTD_BLOCKSIZE_MAX
+                        ? window - ZSTD_BLOCKSIZE_MAX - 100
+                        : window / 2;
     uint8_t *p;
 
     assert_int_equal(mr_buffer_reserve(text, text->n + f->n), MR_OK);
@@ -79,7 +88,7 @@ static void add_frame(
     (void)ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, 1);
     (void)ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, (int)f->window_log);
     (void)ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, 1);
-    (void)ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
+    (void)ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, !f->unchecked);
     if (f->told)
         assert_int_equal(ZSTD_CCtx_setPledgedSrcSize(context, f->n), 0);
     do {
@@ -276,6 +285,7 @@ static void every_window(void **state)
             .n = n, .window_log = log, .block = 0, .told = any(2)};
 
         make_frames(&f, 1, &text, &stored);
+        assert_true(n < 3 * window_bytes(&f) || stored.n < text.n / 4 * 3);
         for (size_t i = 0; i < N_WAYS; i++)
             read_frames(&text, &stored, 0, ways[i].hold, ways[i].span_max);
         read_frames(&text, &stored, 65536, 2, 40);
@@ -342,10 +352,73 @@ static void heads_are_whole(void **state)
         struct frame f[2] = {{.n = n, .window_log = 10, .block = 1 + any(600)},
             {.n = 600, .window_log = 23, .block = 1 + any(600)}};
 
-        make_frames(f, 2, &text, &stored);
-        read_frames(&text, &stored, 0, 1, 30);
-        read_frames(&text, &stored, 0, 0, 1);
-        read_by_copying(&text, &stored);
+        for (size_t n_frames = 1; n_frames <= 2; n_frames++) {
+            make_frames(f, n_frames, &text, &stored);
+            read_frames(&text, &stored, 0, 1, 30);
+            read_frames(&text, &stored, 0, 0, 1);
+            read_by_copying(&text, &stored);
+        }
+    }
+    mr_buffer_release(&text);
+    mr_buffer_release(&stored);
+}
+
+/* How far a frame can be read, and how that ends. */
+static enum mr_status try_frame(const struct mr_buffer *stored, unsigned hold,
+    unsigned span_max, size_t *at_out)
+{
+    struct mr_hold held[400] = {{NULL, 0, 0}};
+    struct mr_container *container;
+    struct mr_stream *stream;
+    struct mr_span span;
+    struct mr_error err;
+    enum mr_status status;
+
+    assert_int_equal(
+        mr_container_open_memory(stored->p, stored->n, 0, &container, &err),
+        MR_OK);
+    assert_int_equal(mr_container_next(container, &stream, &err), MR_OK);
+    *at_out = 0;
+    for (size_t i = 0;; i++) {
+        status = mr_stream_next_span(stream, 1 << 20, &span, &err);
+        if (status != MR_OK || span.n == 0)
+            break;
+        *at_out += span.n;
+        mr_hold_release(&held[i % span_max]);
+        if (hold > 0 && any(hold) == 0)
+            held[i % span_max] = mr_hold_text(mr_stream_arena(stream), span);
+    }
+    for (size_t i = 0; i < span_max; i++)
+        mr_hold_release(&held[i]);
+    mr_stream_close(stream);
+    assert_int_equal(mr_container_close(container, &err), MR_OK);
+    return status;
+}
+
+/* A frame that looks back further than its window fails at the same place,
+ * whatever is held. */
+static void windows_are_what_they_are_said_to_be(void **state)
+{
+    static const unsigned said[] = {17, 18, 19, 20, 21};
+    struct mr_buffer text = {0}, stored = {0};
+    struct frame f = {.n = 12000000, .window_log = 22, .unchecked = true};
+
+    (void)state;
+    make_frames(&f, 1, &text, &stored);
+    assert_int_equal(stored.p[4] & 0x20, 0);
+    assert_int_equal(stored.p[5], (22 - 10) << 3);
+    for (size_t k = 0; k < sizeof(said) / sizeof(*said); k++) {
+        size_t first, at;
+
+        stored.p[5] = (uint8_t)((said[k] - 10) << 3);
+        for (size_t i = 0; i < N_WAYS; i++) {
+            assert_int_equal(
+                try_frame(&stored, ways[i].hold, ways[i].span_max, &at),
+                MR_FORMAT);
+            if (i == 0)
+                first = at;
+            assert_int_equal(at, first);
+        }
     }
     mr_buffer_release(&text);
     mr_buffer_release(&stored);
@@ -358,6 +431,7 @@ int main(void)
         cmocka_unit_test(frames_of_all_kinds),
         cmocka_unit_test(little_memory_is_enough),
         cmocka_unit_test(heads_are_whole),
+        cmocka_unit_test(windows_are_what_they_are_said_to_be),
     };
     int failed;
 
