@@ -626,7 +626,7 @@ static void place_waiting(struct mr_worker *t, struct mr_job *job, bool all)
                job->waiting_bytes > BEHIND_BYTES || !has_helpers(t->work))) {
         u = take_first(&job->waiting);
         job->n_waiting--;
-        job->waiting_bytes -= u->block.text.n;
+        job->waiting_bytes -= u->block.bytes;
         if (!push(t->work, u))
             run_unit(t, u, false);
     }
@@ -642,7 +642,7 @@ static void place_unit(
         job->ring[u->seq % MR_JOB_RING] = u;
     put_last(&job->waiting, u);
     job->n_waiting++;
-    job->waiting_bytes += u->block.text.n;
+    job->waiting_bytes += u->block.bytes;
     /* Where nothing is unpacked to stay, nothing waits. */
     place_waiting(t, job, job->n_waiting == 1 && u->block.hold.arena == NULL);
     if (!job->ordered)

@@ -64,7 +64,7 @@ struct mr_job {
     bool shared;                  /* some unit has been queued */
     struct mr_work_units waiting; /* made and not yet placed */
     unsigned n_waiting;
-    size_t waiting_bytes; /* of their text */
+    uint64_t waiting_bytes; /* unpacked, that they stand for */
     struct mr_work_unit *ring[MR_JOB_RING];
     uint64_t n_units, n_settled;
     uint64_t line;           /* of the next unit to settle */
