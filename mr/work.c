@@ -19,12 +19,12 @@
  *
  * So a single large gzip file is unpacked by one thread and parsed by the
  * others.  Units of zstd stand where they were unpacked to, and the owner keeps
- * some back, so that nobody reads what it still looks back at.  Whoever parsed a unit adds what it found to the job, the partition's
- * own collection; what waits there to be sorted is sorted while there is no
- * unit to parse, so that less is left for the end.  Only when the owner has
- * seen the partition's end, checksums and all, and has closed its file,
- * unchanged, is the job added to what is shared; else it is dropped and the
- * failure noted.
+ * some back, so that nobody reads what it still looks back at.  Whoever parsed
+ * a unit adds what it found to the job, the partition's own collection; what
+ * waits there to be sorted is sorted while there is no unit to parse, so that
+ * less is left for the end.  Only when the owner has seen the partition's end,
+ * checksums and all, and has closed its file, unchanged, is the job added to
+ * what is shared; else it is dropped and the failure noted.
  *
  * Two things need units in order: line numbers of rejected lines, and the
  * lines that straddle two runs of frames.  Such units, once parsed, wait in
