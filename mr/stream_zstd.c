@@ -264,15 +264,20 @@ static size_t arena_need(const struct zstd *z)
     return BLOCK_ROOM + behind;
 }
 
-/* Go on in another arena; the window reaches back into this one. */
+/* Go on in another arena, the one before this if nobody needs it any more; the
+ * window reaches back into this one. */
 static enum mr_status change_arena(
     struct zstd *z, size_t need, struct mr_error *err)
 {
-    struct mr_arena *next = mr_arena_new(need + ARENA_SLACK);
+    struct mr_arena *next = z->before;
 
-    if (next == NULL)
-        return mr_fail_nomem(err);
-    mr_arena_let_go(z->before);
+    if (next == NULL || mr_arena_size(next) < need + BLOCK_ROOM ||
+        mr_arena_has_text(next)) {
+        next = mr_arena_new(need + ARENA_SLACK);
+        if (next == NULL)
+            return mr_fail_nomem(err);
+        mr_arena_let_go(z->before);
+    }
     z->before = z->arena;
     z->arena = next;
     z->used = 0;

@@ -342,6 +342,53 @@ static void little_memory_is_enough(void **state)
     mr_buffer_release(&stored);
 }
 
+/* Where so much is held that one arena is not enough, two take turns. */
+static void arenas_are_used_again(void **state)
+{
+    struct mr_buffer text = {0}, stored = {0};
+    struct frame f = {.n = 45000000, .window_log = 23, .told = false};
+    struct mr_hold hold[64] = {{NULL, 0, 0}};
+    const struct mr_arena *one = NULL, *two = NULL;
+    struct mr_container *container;
+    struct mr_stream *stream;
+    struct mr_error err;
+    struct mr_span span;
+    size_t at = 0;
+
+    (void)state;
+    make_frames(&f, 1, &text, &stored);
+    assert_int_equal(
+        mr_container_open_memory(stored.p, stored.n, 0, &container, &err),
+        MR_OK);
+    assert_int_equal(mr_container_next(container, &stream, &err), MR_OK);
+    for (unsigned i = 0;; i = (i + 1) % 64) {
+        struct mr_arena *arena;
+
+        assert_int_equal(
+            mr_stream_next_span(stream, 1 << 20, &span, &err), MR_OK);
+        mr_hold_release(&hold[i]);
+        if (span.n == 0)
+            break;
+        assert_true(memcmp(span.p, text.p + at, span.n) == 0);
+        at += span.n;
+        arena = mr_stream_arena(stream);
+        hold[i] = mr_hold_text(arena, span);
+        if (one == NULL)
+            one = arena;
+        else if (arena != one && two == NULL)
+            two = arena;
+        assert_true(arena == one || arena == two);
+    }
+    assert_int_equal(at, text.n);
+    assert_non_null(two);
+    mr_stream_close(stream);
+    for (unsigned i = 0; i < 64; i++)
+        mr_hold_release(&hold[i]);
+    assert_int_equal(mr_container_close(container, &err), MR_OK);
+    mr_buffer_release(&text);
+    mr_buffer_release(&stored);
+}
+
 /* The first 512 bytes come in one span, however small the blocks are. */
 static void heads_are_whole(void **state)
 {
@@ -430,6 +477,7 @@ int main(void)
         cmocka_unit_test(every_window),
         cmocka_unit_test(frames_of_all_kinds),
         cmocka_unit_test(little_memory_is_enough),
+        cmocka_unit_test(arenas_are_used_again),
         cmocka_unit_test(heads_are_whole),
         cmocka_unit_test(windows_are_what_they_are_said_to_be),
     };
