@@ -81,9 +81,9 @@ MR_MUST_CHECK enum mr_status mr_stream_read(struct mr_stream *stream,
 /**
  * mr_stream_next_span(stream, max, span, err): Instead of read, where
  * mr_stream_in_place says so (a mapped plain file, zstd): the next at most
- * max bytes where they stand, n = 0 at the end.  The first span has 512
- * bytes, unless max or the stream has fewer, or it is a part.  Of a mapped
- * plain file each span adjoins the one before, and lasts as long as the stream.
+ * max bytes where they stand, n = 0 at the end.  The first span has at least
+ * 512, unless max or the stream has fewer, or it is a part.  Of a mapped plain
+ * file each span adjoins the one before, and lasts as long as the stream.
  *
  * Those of zstd stand where they were unpacked to, the stream's arenas.  They
  * adjoin now and then only.  The next call leaves the last MR_STREAM_KEPT

@@ -16,7 +16,7 @@
 
 #include "mr/aggregate_private.h"
 #include "mr/coverage.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 /*
  * Random events go through the table of users, by several threads and
@@ -24,21 +24,6 @@
  * says what the blocks must be, where each begins included.  Blocks made of
  * parts of others are compared with a table of truth values.
  */
-
-static uint64_t seed;
-
-static uint64_t any64(void)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return seed * UINT64_C(2685821657736338717);
-}
-
-static uint64_t any(uint64_t below)
-{
-    return (any64() >> 11) % below;
-}
 
 /* ---- the model ---- */
 
@@ -1105,6 +1090,5 @@ int main(void)
         cmocka_unit_test(parts_are_renumbered),
     };
 
-    seed = 88172645463325252;
     return cmocka_run_group_tests(tests, open_tables, close_tables);
 }

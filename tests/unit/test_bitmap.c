@@ -12,23 +12,13 @@
 #include <cmocka.h>
 
 #include "mr/bitmap.h"
+#include "tests/unit/random.h"
 
 /*
  * A set is kept beside an array of truth values, through random additions
  * while the universe grows, slowly and by leaps, so that it changes between
  * its two forms in both directions.
  */
-
-static uint64_t seed;
-
-/* xorshift64*, Vigna 2016. */
-static uint32_t any(uint32_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (uint32_t)((seed * UINT64_C(2685821657736338717) >> 33) % below);
-}
 
 #define UNIVERSE_MAX MR_BITMAP_NUMBERS
 
@@ -260,6 +250,5 @@ int main(void)
         cmocka_unit_test(empty_sets),
     };
 
-    seed = 88172645463325252;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

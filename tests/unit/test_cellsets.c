@@ -12,22 +12,12 @@
 #include <cmocka.h>
 
 #include "mr/cellsets.h"
+#include "tests/unit/random.h"
 
 /*
  * Sets are kept beside a list of all that was added to them: of what is read,
  * every member must be one of those, and every one of those must be there.
  */
-
-static uint64_t seed;
-
-/* xorshift64*, Vigna 2016. */
-static uint32_t any(uint32_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (uint32_t)((seed * UINT64_C(2685821657736338717) >> 33) % below);
-}
 
 #define DAYS 3
 #define USERS 200000 /* four chunks */

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "mr/coverage.h"
+#include "tests/unit/random.h"
 
 /*
  * A coverage is made from a list of facts: "these bytes were read under this
@@ -34,14 +35,6 @@ static const char pending[] = "not read yet; run mr map again";
 static bool is_pending(const struct fact *f)
 {
     return f->offset == MR_NOWHERE && strcmp(f->cause, pending) == 0;
-}
-
-static uint32_t seed;
-
-static uint32_t any(uint32_t below)
-{
-    seed = seed * 1664525u + 1013904223u;
-    return (uint32_t)(((uint64_t)(seed >> 8) * below) >> 24);
 }
 
 /* Events of a digest: two cells, so that counts have something to add up. */
@@ -197,11 +190,11 @@ static void make_facts(struct fact *f, size_t n)
 
     for (i = 0; i < n; i++) {
         f[i].digest = any(3) == 0 ? -1 : (int)any(12);
-        snprintf(
-            f[i].name, sizeof f[i].name, "%.*s%u", (int)any(3), "abc", any(14));
+        snprintf(f[i].name, sizeof f[i].name, "%.*s%u", (int)any(3), "abc",
+            (unsigned)any(14));
         f[i].offset = any(4) == 0 ? MR_NOWHERE : any(3);
         snprintf(f[i].cause, sizeof f[i].cause, "%s cause %u",
-            any(2) ? "a" : "z", any(3));
+            any(2) ? "a" : "z", (unsigned)any(3));
         /* With an offset it is a cause like any other. */
         if (any(3) == 0)
             strcpy(f[i].cause, pending);

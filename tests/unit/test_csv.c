@@ -16,23 +16,12 @@
 
 #include "mr/csv.h"
 #include "mr/kernels.h"
-
-#include "rounds.h"
+#include "tests/unit/random.h"
 
 /*
  * The reader against a plain one that goes byte by byte and builds every
  * field, at every level; and against records as people write them down.
  */
-
-static uint64_t seed = 88172645463325252;
-
-static size_t any(size_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (size_t)((seed * UINT64_C(2685821657736338717) >> 11) % below);
-}
 
 static const struct mr_csv_rules rfc = {.delimiter = ',', .quote = '"'};
 

@@ -15,17 +15,7 @@
 #include "mr/calendar.h"
 #include "mr/derive.h"
 #include "mr/text.h"
-#include "tests/unit/rounds.h"
-
-static uint64_t seed = 17;
-
-static uint64_t any(uint64_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (seed * UINT64_C(2685821657736338717) >> 11) % below;
-}
+#include "tests/unit/random.h"
 
 /* Memory of just that size, so that tools see any overrun. */
 static uint8_t *memory(const void *p, size_t n)

@@ -14,7 +14,7 @@
 
 #include "mr/dialect.h"
 #include "mr/text.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 static struct mr_dialect_record record;
 
@@ -114,7 +114,6 @@ static void records_are_parted(void **state)
 static void any_text_is_gone_through(void **state)
 {
     static const char bytes[] = "a1,;\t|'\"\\ \r\n\n,'\"";
-    uint64_t seed = 5;
 
     (void)state;
     for (unsigned round = 0; round < rounds(20000); round++) {
@@ -124,10 +123,9 @@ static void any_text_is_gone_through(void **state)
         size_t n;
 
         for (n = 0; n < sizeof(text); n++) {
-            seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
-            if ((seed >> 33) % 25 == 0)
+            if (any(25) == 0)
                 break;
-            text[n] = (uint8_t)bytes[(seed >> 40) % (sizeof(bytes) - 1)];
+            text[n] = (uint8_t)bytes[any(sizeof(bytes) - 1)];
         }
         copy = rest = exactly((struct mr_span){text, n});
         if (mr_dialect_tell(copy, &record, &rules))

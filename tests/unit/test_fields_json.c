@@ -19,7 +19,7 @@
 
 #include "mr/fields.h"
 #include "mr/kernels.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 /*
  * The fast reading is held against two slow ones: verdicts against
@@ -36,24 +36,6 @@
 static const char *const paths[N_PATHS] = {"data.id", "data.type",
     "data.attributes", "meta.created_at", "data.attributes.user_id", "", "data",
     LONG_KEY ".x"};
-
-/* ---- Random numbers: splitmix64. ---- */
-
-static uint64_t seed;
-
-static uint64_t next_random(void)
-{
-    uint64_t x = seed += UINT64_C(0x9E3779B97F4A7C15);
-
-    x = (x ^ (x >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return x ^ (x >> 31);
-}
-
-static unsigned below(unsigned n)
-{
-    return (unsigned)(next_random() % n);
-}
 
 /* ---- A tree of a valid text, and looking up a path in it. ---- */
 
@@ -308,8 +290,8 @@ static void put_blanks(struct mr_buffer *b)
 {
     static const char *const some[] = {" ", "  ", "\t", " \r", "          "};
 
-    if (below(8) == 0)
-        put(b, some[below(5)]);
+    if (any(8) == 0)
+        put(b, some[any(5)]);
 }
 
 static void put_string(struct mr_buffer *b)
@@ -320,11 +302,11 @@ static void put_string(struct mr_buffer *b)
         ",", ":", "}{", "][",
         "a string that is somewhat longer than the others are",
         "\\\\\\\"\\\\\\\\", "\x7f", "\\/\\b\\f\\r\\t", "null", "12"};
-    unsigned n = below(3) ? below(3) : below(12);
+    unsigned n = any(3) ? any(3) : any(12);
 
     put(b, "\"");
     for (; n > 0; n--)
-        put(b, some[below(sizeof some / sizeof *some)]);
+        put(b, some[any(sizeof some / sizeof *some)]);
     put(b, "\"");
 }
 
@@ -335,10 +317,10 @@ static void put_key(struct mr_buffer *b)
         "\"us\\u0065r_id\"", "\"d\\u0061ta\"", "\"da\\u0074a\"", "\"idd\"",
         "\"datb\"", "\"\"", "\"\\u0069d\"", "\"" LONG_KEY "\"", "\"x\""};
 
-    if (below(6) == 0)
+    if (any(6) == 0)
         put_string(b);
     else
-        put(b, some[below(sizeof some / sizeof *some)]);
+        put(b, some[any(sizeof some / sizeof *some)]);
 }
 
 static void put_scalar(struct mr_buffer *b)
@@ -347,19 +329,19 @@ static void put_scalar(struct mr_buffer *b)
         "12345678", "123456789012345678901234567890", "0.5", "1.25e10", "1E-7",
         "3e+2", "-0.0", "true", "false", "null", "99999999.5"};
 
-    if (below(2))
+    if (any(2))
         put_string(b);
     else
-        put(b, some[below(sizeof some / sizeof *some)]);
+        put(b, some[any(sizeof some / sizeof *some)]);
 }
 
 static void put_value(struct mr_buffer *b, unsigned depth)
 {
-    unsigned n = below(depth < 2 ? 7 : 4);
-    bool is_object = below(4) != 0;
+    unsigned n = any(depth < 2 ? 7 : 4);
+    bool is_object = any(4) != 0;
     unsigned i;
 
-    if (depth > 5 || (depth > 0 && below(2))) {
+    if (depth > 5 || (depth > 0 && any(2))) {
         put_scalar(b);
         return;
     }
@@ -388,25 +370,25 @@ static void mutate(struct mr_buffer *b, size_t from)
     static const uint8_t some[] =
         "\"\\{}[]:,0-.eEtfnu \t\r\n\x01\x1f\x0c\x1a\x7f"
         "\x80\xbf\xc0\xc3\xe2\xed\xf0\xf4\xff";
-    unsigned n = 1 + below(3);
+    unsigned n = 1 + any(3);
 
     while (n-- > 0 && b->n > from) {
-        size_t at = from + below((unsigned)(b->n - from));
+        size_t at = from + any((unsigned)(b->n - from));
 
-        switch (below(4)) {
+        switch (any(4)) {
         case 0: /* leave a byte out */
             memmove(b->p + at, b->p + at + 1, b->n - at - 1);
             b->n--;
             break;
         case 1: /* cut off */
-            if (below(8) == 0)
+            if (any(8) == 0)
                 b->n = at;
             break;
         case 2:
-            b->p[at] = (uint8_t)next_random();
+            b->p[at] = (uint8_t)any64();
             break;
         default:
-            b->p[at] = some[below(sizeof some)];
+            b->p[at] = some[any(sizeof some)];
         }
     }
 }
@@ -414,7 +396,7 @@ static void mutate(struct mr_buffer *b, size_t from)
 static void put_line(struct mr_buffer *b, unsigned percent_bad)
 {
     size_t from = b->n;
-    unsigned kind = below(40);
+    unsigned kind = any(40);
 
     if (kind == 0)
         put(b, "  \t ");
@@ -422,9 +404,9 @@ static void put_line(struct mr_buffer *b, unsigned percent_bad)
         put_scalar(b);
     else if (kind > 2)
         put_value(b, 0);
-    if (below(100) < percent_bad)
+    if (any(100) < percent_bad)
         mutate(b, from);
-    put(b, below(5) ? "\n" : "\r\n");
+    put(b, any(5) ? "\n" : "\r\n");
 }
 
 static void random_blocks(unsigned n, unsigned max_lines, unsigned percent_bad)
@@ -433,15 +415,15 @@ static void random_blocks(unsigned n, unsigned max_lines, unsigned percent_bad)
 
     while (n-- > 0) {
         struct limits limits = usual;
-        unsigned lines = 1 + below(max_lines);
+        unsigned lines = 1 + any(max_lines);
 
         b.n = 0;
         while (lines-- > 0)
             put_line(&b, percent_bad);
-        if (below(2) && b.n > 0)
+        if (any(2) && b.n > 0)
             b.n--; /* no last line feed */
-        if (below(4) == 0)
-            limits = (struct limits){1 + below(300), 1 + below(6)};
+        if (any(4) == 0)
+            limits = (struct limits){1 + any(300), 1 + any(6)};
         /* In memory of just this size, so that tools see any overrun. */
         if (b.n > 0) {
             uint8_t *exact = malloc(b.n);
@@ -479,11 +461,11 @@ static void random_rubbish(void **state)
     (void)state;
     seed = 3;
     for (i = 0; i < 4000; i++) {
-        unsigned n = 1 + below(sizeof text);
+        unsigned n = 1 + any(sizeof text);
         unsigned j;
 
         for (j = 0; j < n; j++)
-            text[j] = (uint8_t)alphabet[below(sizeof alphabet - 1)];
+            text[j] = (uint8_t)alphabet[any(sizeof alphabet - 1)];
         check_block((struct mr_span){text, n}, usual);
     }
 }
@@ -793,18 +775,18 @@ static void alike_lines(void **state)
     (void)state;
     seed = 11;
     for (round = 0; round < rounds(400); round++) {
-        unsigned n_lines = 1 + below(300);
+        unsigned n_lines = 1 + any(300);
 
         b.n = 0;
         while (n_lines-- > 0) {
-            const char *s = some[below(sizeof some / sizeof *some)];
+            const char *s = some[any(sizeof some / sizeof *some)];
             size_t at = b.n;
 
             put(&b, s);
-            if (below(6) == 0)
-                b.p[at + below((unsigned)strlen(s))] =
-                    (uint8_t)other[below(sizeof other - 1)];
-            put(&b, below(20) ? "\n" : "\r\n");
+            if (any(6) == 0)
+                b.p[at + any((unsigned)strlen(s))] =
+                    (uint8_t)other[any(sizeof other - 1)];
+            put(&b, any(20) ? "\n" : "\r\n");
         }
         check_block((struct mr_span){b.p, b.n}, usual);
     }

@@ -14,17 +14,7 @@
 
 #include "mr/groupkey.h"
 #include "mr/text.h"
-#include "tests/unit/rounds.h"
-
-static uint64_t seed = 23;
-
-static uint64_t any(uint64_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (seed * UINT64_C(2685821657736338717) >> 11) % below;
-}
+#include "tests/unit/random.h"
 
 static const struct mr_span none = {NULL, 0};
 

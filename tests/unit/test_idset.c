@@ -19,28 +19,13 @@
 #include "mr/ascending.h"
 #include "mr/hash.h"
 #include "mr/idset.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 /*
  * The reference keeps (day, id) pairs in an array, sorts it with qsort and
  * counts.  What a state would hold, its blocks and index, is compared byte
  * for byte between ways of getting there.
  */
-
-static uint64_t seed = 88172645463325252u;
-
-static uint64_t any(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed * UINT64_C(2685821657736338717);
-}
-
-static uint64_t below(uint64_t n)
-{
-    return (any() >> 11) % n;
-}
 
 static char folder[] = "/tmp/mr-test-idset-XXXXXX";
 
@@ -58,11 +43,11 @@ static int compare_numbers(const void *a, const void *b)
 /* Numbers of every spread: close together, far apart, both. */
 static size_t random_numbers(uint64_t *v, size_t n)
 {
-    unsigned shift = (unsigned)below(64);
-    uint64_t base = below(2) ? any() : 0;
+    unsigned shift = (unsigned)any(64);
+    uint64_t base = any(2) ? any64() : 0;
 
     for (size_t i = 0; i < n; i++)
-        v[i] = base + (any() >> (below(10) == 0 ? below(64) : shift));
+        v[i] = base + (any64() >> (any(10) == 0 ? any(64) : shift));
     return n;
 }
 
@@ -84,7 +69,7 @@ static void numbers_are_sorted(void **state)
 
     (void)state;
     for (unsigned round = 0; round < rounds(500); round++) {
-        size_t n = random_numbers(v, below(2) ? below(60) : below(3000));
+        size_t n = random_numbers(v, any(2) ? any(60) : any(3000));
         size_t want;
 
         memcpy(w, v, sizeof(v));
@@ -100,7 +85,7 @@ static void numbers_are_packed_and_unpacked(void **state)
 
     (void)state;
     for (unsigned round = 0; round < rounds(1000); round++) {
-        size_t n = random_numbers(v, 1 + below(below(2) ? 6 : 3000));
+        size_t n = random_numbers(v, 1 + any(any(2) ? 6 : 3000));
         size_t bytes;
         uint8_t *packed;
 
@@ -125,7 +110,7 @@ static void there_is_one_packed_form(void **state)
 
     (void)state;
     for (unsigned round = 0; round < rounds(2000); round++) {
-        size_t n = naive_sort(v, random_numbers(v, 1 + below(8)));
+        size_t n = naive_sort(v, random_numbers(v, 1 + any(8)));
         size_t bytes = mr_ascending_bytes(v[0], v[n - 1], n);
         struct mr_span span = {packed, bytes};
 
@@ -372,11 +357,11 @@ static struct pair *random_pairs(size_t n, unsigned n_days, uint64_t n_ids)
 
     assert_non_null(pair);
     for (size_t i = 0; i < n; i++) {
-        uint64_t id = below(n_ids);
+        uint64_t id = any(n_ids);
 
         if (run-- == 0) {
-            run = below(300);
-            day = (int32_t)below(n_days);
+            run = any(300);
+            day = (int32_t)any(n_days);
         }
         pair[i].day = 19000 + day;
         pair[i].hash = day == 1 ? id : mr_hash64(&id, sizeof(id));
@@ -393,14 +378,14 @@ static struct mr_idset_rule random_rule(void)
     static const uint64_t max_ids[] = {2, 3, 16, 500, 5000, 20000, 1000000};
 
     return (struct mr_idset_rule){
-        max_ids[below(sizeof(max_ids) / sizeof(*max_ids))], below(3) == 0};
+        max_ids[any(sizeof(max_ids) / sizeof(*max_ids))], any(3) == 0};
 }
 
 static size_t random_size(void)
 {
     static const size_t size[] = {0, 5, 1000, 30000, 150000};
 
-    return size[below(5)];
+    return size[any(5)];
 }
 
 static void what_is_stored_is_what_was_added(void **state)
@@ -410,7 +395,7 @@ static void what_is_stored_is_what_was_added(void **state)
         struct mr_idset_rule rule = random_rule();
         size_t n = random_size();
         struct pair *pair =
-            random_pairs(n, 1 + (unsigned)below(5), 1 + below(2 * n + 1));
+            random_pairs(n, 1 + (unsigned)any(5), 1 + any(2 * n + 1));
         struct stored s = map_pairs(&rule, pair, n, MR_IDSET_MEMORY);
 
         check_stored(&s, &rule, pair, n);
@@ -426,12 +411,12 @@ static void reading_leaves_all_as_it_was(void **state)
         struct mr_idset_rule rule = random_rule();
         size_t n = random_size(), end = 0;
         struct pair *pair =
-            random_pairs(n, 1 + (unsigned)below(5), 1 + below(2 * n + 1));
+            random_pairs(n, 1 + (unsigned)any(5), 1 + any(2 * n + 1));
         struct mr_idset *set =
-            new_set(&rule, below(2) ? MR_IDSET_MEMORY : below(1 << below(20)));
+            new_set(&rule, any(2) ? MR_IDSET_MEMORY : any(1 << any(20)));
 
-        for (unsigned k = 1 + (unsigned)below(6); k-- > 0;) {
-            size_t more = k == 0 ? n - end : below(n - end + 1);
+        for (unsigned k = 1 + (unsigned)any(6); k-- > 0;) {
+            size_t more = k == 0 ? n - end : any(n - end + 1);
             struct stored read;
 
             add_pairs(set, pair + end, more);
@@ -464,10 +449,10 @@ static void spilling_changes_nothing(void **state)
     (void)state;
     for (unsigned round = 0; round < rounds(20); round++) {
         struct mr_idset_rule rule = {1000, true};
-        size_t n = 1000 + below(100000);
+        size_t n = 1000 + any(100000);
         struct pair *pair = random_pairs(n, 3, n);
         struct stored all = map_pairs(&rule, pair, n, MR_IDSET_MEMORY);
-        struct mr_idset *set = new_set(&rule, below(1 << below(20)));
+        struct mr_idset *set = new_set(&rule, any(1 << any(20)));
         struct stored spilled;
 
         add_pairs(set, pair, n);
@@ -486,7 +471,7 @@ static struct stored map_part(const struct mr_idset_rule *rule,
     const struct pair *pair, size_t n, uint64_t memory_bytes)
 {
     struct mr_idset *set = new_set(rule, memory_bytes);
-    size_t cut = n > 0 ? below(n) : 0;
+    size_t cut = n > 0 ? any(n) : 0;
     struct stored s;
 
     add_pairs(set, pair + cut, n - cut);
@@ -500,9 +485,9 @@ static void merging_is_a_union(void **state)
     (void)state;
     for (unsigned round = 0; round < rounds(40); round++) {
         struct mr_idset_rule rule = random_rule();
-        size_t n = random_size(), a = below(n + 1), b = a + below(n - a + 1);
+        size_t n = random_size(), a = any(n + 1), b = a + any(n - a + 1);
         struct pair *pair =
-            random_pairs(n, 1 + (unsigned)below(5), 1 + below(2 * n + 1));
+            random_pairs(n, 1 + (unsigned)any(5), 1 + any(2 * n + 1));
         struct stored whole = map_pairs(&rule, pair, n, MR_IDSET_MEMORY);
         struct stored x = map_part(&rule, pair, a, MR_IDSET_MEMORY);
         struct stored y = map_part(&rule, pair + a, b - a, 100000);
@@ -552,7 +537,7 @@ static void threads_change_nothing(void **state)
 {
     (void)state;
     for (unsigned round = 0; round < rounds(10); round++) {
-        struct mr_idset_rule rule = {below(2) ? 5000 : 40000, below(2)};
+        struct mr_idset_rule rule = {any(2) ? 5000 : 40000, any(2)};
         size_t n = 400000;
         struct pair *pair = random_pairs(n, 3, n);
         struct stored want = map_pairs(&rule, pair, n, MR_IDSET_MEMORY);
@@ -692,7 +677,7 @@ static struct mr_idset_day sample(uint64_t k, uint64_t n)
     struct mr_idset_day day;
 
     for (uint64_t i = 0; i < n; i++) {
-        uint64_t id = any(), hash = mr_hash64(&id, sizeof(id));
+        uint64_t id = any64(), hash = mr_hash64(&id, sizeof(id));
 
         assert_int_equal(mr_idset_add(set, 7, &hash, 1, NULL), MR_OK);
     }

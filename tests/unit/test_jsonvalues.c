@@ -19,7 +19,7 @@
 #include "mr/jsonvalues.h"
 #include "mr/jsonwalk.h"
 #include "mr/stream_private.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 /*
  * Texts are read in pieces of one byte, of a few and whole, mapped and not.
@@ -27,16 +27,6 @@
  * which is written here from docs/json.md: values and where they begin, what
  * is broken, or where a document has its fault.
  */
-
-static uint64_t seed;
-
-static uint64_t any(uint64_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (seed * UINT64_C(2685821657736338717) >> 11) % below;
-}
 
 /* ---- texts ---- */
 
@@ -1148,6 +1138,5 @@ int main(void)
         cmocka_unit_test(json_test_suite),
     };
 
-    seed = 88172645463325252;
     return cmocka_run_group_tests(tests, NULL, release);
 }

@@ -12,24 +12,9 @@
 #include <cmocka.h>
 
 #include "mr/kernels.h"
+#include "tests/unit/random.h"
 
 /* Every level against slow code that does the same one byte at a time. */
-
-static uint64_t seed;
-
-static uint64_t next_random(void)
-{
-    uint64_t x = seed += UINT64_C(0x9E3779B97F4A7C15);
-
-    x = (x ^ (x >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return x ^ (x >> 31);
-}
-
-static unsigned below(unsigned n)
-{
-    return (unsigned)(next_random() % n);
-}
 
 /* Run a check at each level that this machine has. */
 static void at_each_level(void (*check)(const struct mr_kernels *))
@@ -118,9 +103,9 @@ static void random_text(uint8_t *p, size_t n)
     size_t at = 0;
 
     while (at < n) {
-        const char *s = some[below(sizeof some / sizeof *some)];
+        const char *s = some[any(sizeof some / sizeof *some)];
         size_t length = strlen(s);
-        size_t repeat = below(10) ? 1 : 1 + below(20);
+        size_t repeat = any(10) ? 1 : 1 + any(20);
 
         for (; repeat > 0 && at + length <= n; repeat--, at += length)
             memcpy(p + at, s, length);
@@ -135,8 +120,8 @@ static void begin_text(struct mr_tokens *t)
 {
     memset(&t->carry, 0, sizeof t->carry);
     t->n = 0;
-    t->pos[0] = (uint16_t)next_random();
-    t->kind[0] = (uint8_t)next_random();
+    t->pos[0] = (uint16_t)any64();
+    t->kind[0] = (uint8_t)any64();
 }
 
 static void check_tokens(const struct mr_kernels *k)
@@ -149,7 +134,7 @@ static void check_tokens(const struct mr_kernels *k)
 
     seed = 1;
     for (round = 0; round < 300; round++) {
-        size_t n = 1 + below(round % 4 ? 300 : sizeof text);
+        size_t n = 1 + any(round % 4 ? 300 : sizeof text);
         struct slow_state slow = {false, false, false};
         size_t want;
         size_t at;
@@ -222,12 +207,12 @@ static void check_tokens_equal(const struct mr_kernels *k)
 
     seed = 2;
     for (round = 0; round < 2000; round++) {
-        size_t n = 1 + below(round % 20 ? 500 : sizeof text);
+        size_t n = 1 + any(round % 20 ? 500 : sizeof text);
         size_t at;
 
         for (at = 0; at < n; at++)
-            text[at] = round % 3 ? alphabet[below(sizeof alphabet - 1)]
-                                 : (uint8_t)next_random();
+            text[at] = round % 3 ? alphabet[any(sizeof alphabet - 1)]
+                                 : (uint8_t)any64();
         assert_same_tokens(k, text, n);
     }
 }
@@ -240,7 +225,7 @@ static size_t put_some(uint8_t *p, size_t at, unsigned n_texts,
     unsigned i;
 
     for (i = 0; i < n_texts; i++) {
-        const char *s = some[below(1 + below(n_some))];
+        const char *s = some[any(1 + any(n_some))];
         size_t n = strlen(s);
 
         memcpy(p + at, s, n);
@@ -262,13 +247,13 @@ static size_t long_strings(uint8_t *p, size_t n)
     static const char *const others[] = {"\":\"", "\",\"", "\":[1,-2.5e7],\"",
         "\" :\"", "\",true,\"", "\"}\n{\"", "\"\r\n\"", "\":\t \""};
     /* Some of prose alone. */
-    unsigned n_parts = below(3) ? 1 + below(sizeof parts / sizeof *parts) : 1;
-    unsigned most = 1 + below(60);
+    unsigned n_parts = any(3) ? 1 + any(sizeof parts / sizeof *parts) : 1;
+    unsigned most = 1 + any(60);
     size_t at = 0;
 
     p[at++] = '"';
     while (at < n) {
-        at = put_some(p, at, below(most), parts, n_parts);
+        at = put_some(p, at, any(most), parts, n_parts);
         at = put_some(p, at, 1, others, sizeof others / sizeof *others);
     }
     p[at++] = '"';
@@ -316,22 +301,22 @@ static void check_strings_equal(const struct mr_kernels *k)
     seed = 12;
     for (round = 0; round < 6000; round++) {
         size_t n = long_strings(
-            text, round % 8 ? 1 + below(3000) : MR_SCAN_BYTES + below(8192));
-        unsigned n_wrong = round % 2 ? 1 + below(3) : 0;
+            text, round % 8 ? 1 + any(3000) : MR_SCAN_BYTES + any(8192));
+        unsigned n_wrong = round % 2 ? 1 + any(3) : 0;
 
         for (; n_wrong > 0; n_wrong--) {
-            const char *s = wrong[below(sizeof wrong / sizeof *wrong)];
+            const char *s = wrong[any(sizeof wrong / sizeof *wrong)];
             size_t n_s = strlen(s);
-            size_t at = below((unsigned)n);
+            size_t at = any((unsigned)n);
 
             /* Mostly beside the end of a block, which eight may end with. */
-            if (below(4))
-                at = at / 64 * 64 + 64 - below((unsigned)n_s + 1);
+            if (any(4))
+                at = at / 64 * 64 + 64 - any((unsigned)n_s + 1);
             if (at + n_s <= n)
                 memcpy(text + at, s, n_s);
         }
         /* Cut anywhere, too. */
-        assert_same_tokens(k, text, n - below(round % 3 ? 1 : (unsigned)n));
+        assert_same_tokens(k, text, n - any(round % 3 ? 1 : (unsigned)n));
     }
 }
 
@@ -366,7 +351,7 @@ static void check_outline(const struct mr_kernels *k)
 
     seed = 6;
     for (round = 0; round < 300; round++) {
-        size_t n = 1 + below(round % 4 ? 700 : sizeof text);
+        size_t n = 1 + any(round % 4 ? 700 : sizeof text);
         size_t at;
         size_t i;
 
@@ -446,12 +431,12 @@ static void check_sort_of(
     size_t i;
 
     for (i = 0; i < 64; i++)
-        filter.length[i] = (uint8_t)(next_random() & next_random());
+        filter.length[i] = (uint8_t)(any64() & any64());
     for (i = 0; i < 128; i++)
-        filter.first[i] = (uint8_t)(next_random() & next_random());
+        filter.first[i] = (uint8_t)(any64() & any64());
     begin_text(&t);
     k->tokenize(&t, text, 0, n);
-    for (i = 0; i < t.n; i += 1 + below(70)) {
+    for (i = 0; i < t.n; i += 1 + any(70)) {
         size_t n_group = t.n - i < 64 ? t.n - i : 64;
         struct mr_token_sets want = slow_sets(t.kind + 1 + i, n_group);
         struct mr_token_sets got;
@@ -477,7 +462,7 @@ static void check_sort(const struct mr_kernels *k)
 
     seed = 3;
     for (round = 0; round < 300; round++) {
-        size_t n = 1 + below(sizeof text);
+        size_t n = 1 + any(sizeof text);
 
         random_text(text, n);
         check_sort_of(k, text, n);
@@ -549,7 +534,7 @@ static void random_kinds(uint8_t *kind, size_t n, int32_t depth,
 
     memcpy(stack, stack_before, MR_NEST_DEPTH + 1);
     for (i = 0; i < n; i++) {
-        uint8_t c = (uint8_t)some[below(sizeof some - 1)];
+        uint8_t c = (uint8_t)some[any(sizeof some - 1)];
 
         if (depth == 0 && (c == '}' || c == ']'))
             c = '\n';
@@ -557,7 +542,7 @@ static void random_kinds(uint8_t *kind, size_t n, int32_t depth,
             c = stack[depth--];
         if (c == '{' || c == '[')
             stack[++depth] = c == '{' ? '}' : ']';
-        kind[i] = error_rate && below(error_rate) == 0 ? '}' : c;
+        kind[i] = error_rate && any(error_rate) == 0 ? '}' : c;
     }
 }
 
@@ -570,7 +555,7 @@ static void check_nest(const struct mr_kernels *k)
         struct mr_nesting got = {0};
         struct mr_nesting want = {0};
         uint8_t stack[MR_NEST_DEPTH + 1] = {0};
-        int32_t limit = below(3) ? MR_NEST_DEPTH : 1 + (int32_t)below(9);
+        int32_t limit = any(3) ? MR_NEST_DEPTH : 1 + (int32_t)any(9);
         size_t good;
         size_t n;
 
@@ -580,7 +565,7 @@ static void check_nest(const struct mr_kernels *k)
             uint64_t range;
             unsigned i;
 
-            n = 1 + below(64);
+            n = 1 + any(64);
             random_kinds(kind, n, want.depth, stack, round % 3 ? 400 : 0);
             sets = slow_sets(kind, n);
             good = slow_nest(kind, n, limit, stack, &want);
@@ -601,7 +586,7 @@ static void check_nest(const struct mr_kernels *k)
                 if (kind[i] == ':')
                     assert_int_equal(got.level[i], want.level[i]);
             }
-            if (good < n || below(10) == 0)
+            if (good < n || any(10) == 0)
                 break;
         }
     }
@@ -705,10 +690,10 @@ static void check_arithmetic(const struct mr_kernels *k)
         uint64_t count = 0;
 
         for (j = 0; j <= n; j++) {
-            a[j] = (uint8_t)next_random();
-            b[j] = (uint8_t)next_random();
-            x[j] = next_random();
-            y[j] = next_random() & next_random();
+            a[j] = (uint8_t)any64();
+            b[j] = (uint8_t)any64();
+            x[j] = any64();
+            y[j] = any64() & any64();
             most[j] = j < n && b[j] > a[j] ? b[j] : a[j];
             either[j] = j < n ? x[j] | y[j] : x[j];
         }

@@ -14,6 +14,7 @@
 
 #include "mr/calendar.h"
 #include "mr/kpi.h"
+#include "tests/unit/random.h"
 
 /*
  * A small world: users, cells, who was in which cell, and intervals.  Blocks
@@ -38,22 +39,6 @@ static struct world {
     struct mr_hll hll[CELLS_MAX];
     const struct mr_hll *sketch[CELLS_MAX];
 } w;
-
-static uint64_t seed;
-
-static uint64_t random64(void)
-{
-    uint64_t x = seed += UINT64_C(0x9E3779B97F4A7C15);
-
-    x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
-    return x ^ x >> 31;
-}
-
-static unsigned below(unsigned n)
-{
-    return (unsigned)(random64() % n);
-}
 
 static void clear_world(void)
 {
@@ -102,7 +87,7 @@ static const struct mr_user_block *cut_block(
         if (set->n == 0)
             continue;
         set->cell = (uint32_t)cell;
-        if (below(2))
+        if (any(2))
             set->list = c->list[cell];
         else
             set->words = c->words[cell];
@@ -256,37 +241,37 @@ static void test_example(void **state)
  * users and sessions; some cells without users. */
 static void make_random_world(void)
 {
-    int32_t day = (int32_t)below(50000);
+    int32_t day = (int32_t)any(50000);
     size_t u, i, k;
 
     clear_world();
-    w.n_users = below(USERS_MAX + 1);
-    while (w.cells.n_cells < CELLS_MAX - 4 && below(20) != 0) {
+    w.n_users = any(USERS_MAX + 1);
+    while (w.cells.n_cells < CELLS_MAX - 4 && any(20) != 0) {
         size_t before = w.cells.n_cells;
 
         for (k = 0; k < 4; k++) {
-            if (below(2))
+            if (any(2))
                 w.cell[w.cells.n_cells++] = (struct mr_cell){day, (uint32_t)k};
         }
         if (w.cells.n_cells > before)
-            day += below(3) ? 1 : (int32_t)(1 + below(4));
+            day += any(3) ? 1 : (int32_t)(1 + any(4));
         else
             day++;
     }
     for (u = 0; u < w.n_users; u++) {
-        unsigned rarity = 1 + below(12);
+        unsigned rarity = 1 + any(12);
 
         for (i = 0; i < w.cells.n_cells; i++)
-            w.in[u][i] = below(rarity) == 0;
+            w.in[u][i] = any(rarity) == 0;
         for (i = 0; i < w.cells.n_cells; i++) {
             int64_t start = w.cell[i].day * MR_MS_PER_DAY;
 
             if (!w.in[u][i] || w.n_intervals[u] == INTERVALS_MAX)
                 continue;
             /* At the day's first, last or any millisecond. */
-            start += below(3) == 0 ? 0
-                     : below(2)    ? MR_MS_PER_DAY - 1
-                                   : (int64_t)below(86400000);
+            start += any(3) == 0 ? 0
+                     : any(2)    ? MR_MS_PER_DAY - 1
+                                 : (int64_t)any(86400000);
             add_interval(u, start, start);
         }
     }
@@ -472,9 +457,9 @@ static struct mr_kpi_extras random_extras(void)
 {
     static const unsigned days[] = {0, 0, 1, 2, 7, 30, MR_KPI_RETENTION_MAX};
 
-    return (struct mr_kpi_extras){.new_users = below(2),
-        .rolling = below(2),
-        .retention = days[below(sizeof(days) / sizeof(days[0]))]};
+    return (struct mr_kpi_extras){.new_users = any(2),
+        .rolling = any(2),
+        .retention = days[any(sizeof(days) / sizeof(days[0]))]};
 }
 
 /* Any cut into blocks, shared out over any tallies, gives the same. */
@@ -503,10 +488,10 @@ static void test_random_worlds(void **state)
         assert_int_equal(mr_kpi_tally_extend(tally[0], &extras, NULL), MR_OK);
         assert_int_equal(mr_kpi_tally_extend(tally[1], &extras, NULL), MR_OK);
         while (from < w.n_users) {
-            to = from + 1 + below(below(2) ? 100 : 1000);
+            to = from + 1 + any(any(2) ? 100 : 1000);
             if (to > w.n_users)
                 to = w.n_users;
-            mr_kpi_tally_block(tally[below(2)], cut_block(c, from, to));
+            mr_kpi_tally_block(tally[any(2)], cut_block(c, from, to));
             from = to;
         }
         mr_kpi_tally_merge(tally[0], tally[1]);

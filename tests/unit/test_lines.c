@@ -19,7 +19,7 @@
 #include <zstd.h>
 
 #include "mr/lines.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 /*
  * Texts with lines of all lengths around the limit and the size of a block
@@ -29,16 +29,6 @@
  * of its own or whole within one.  The same for records of CSV, which may have
  * line feeds; and there a record must be given alone just if it cannot be held.
  */
-
-static uint64_t seed;
-
-static uint64_t any(uint64_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (seed * UINT64_C(2685821657736338717) >> 11) % below;
-}
 
 static char folder[256];
 
@@ -679,6 +669,5 @@ int main(void)
         cmocka_unit_test(errors_are_those_of_the_stream),
     };
 
-    seed = 88172645463325252;
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -16,22 +16,13 @@
 #include "mr/coverage.h"
 #include "mr/found.h"
 #include "mr/mapper.h"
+#include "tests/unit/random.h"
 
 /*
  * Blocks of lines whose verdict is known beforehand go through a mapper;
  * counts, tuples and rejected lines must be those.  Then what partitions
  * bring is kept, moved and staged, and none of it may be lost.
  */
-
-static uint64_t seed;
-
-static uint64_t any(uint64_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (seed * UINT64_C(2685821657736338717) >> 11) % below;
-}
 
 #define LIMIT 200000
 #define DEPTH 20
@@ -566,6 +557,5 @@ int main(void)
         cmocka_unit_test(nothing_found_is_lost),
     };
 
-    seed = 88172645463325252;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,7 @@
 
 #include "mr/calendar.h"
 #include "mr/merge.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 /*
  * Random contents are written as states, each cut into blocks by a plain
@@ -25,21 +25,6 @@
  * a state too: the merged file must have its very bytes, and the KPIs must
  * be those of its blocks.
  */
-
-static uint64_t seed;
-
-static uint64_t any64(void)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return seed * UINT64_C(2685821657736338717);
-}
-
-static uint64_t any(uint64_t below)
-{
-    return (any64() >> 11) % below;
-}
 
 static char folder[256];
 
@@ -1056,6 +1041,5 @@ int main(void)
         cmocka_unit_test(merges_stop),
     };
 
-    seed = 88172645463325252;
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

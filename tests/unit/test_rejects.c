@@ -17,23 +17,13 @@
 
 #include "mr/rejects.h"
 #include "mr/text.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 /*
  * What is written as JSON, base64 or CSV is read again by small readers of
  * this file's own, and must be what it was.  Files of rejected lines are
  * read with gzip and zstd, the programs.
  */
-
-static uint64_t seed;
-
-static uint64_t any(uint64_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (seed * UINT64_C(2685821657736338717) >> 11) % below;
-}
 
 static char folder[256];
 
@@ -714,6 +704,5 @@ int main(void)
         cmocka_unit_test(repeated_partitions_are_left_out),
     };
 
-    seed = 88172645463325252;
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -22,23 +22,13 @@
 
 #include "mr/mr.h"
 #include "mr/resume.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 /*
  * Maps into a folder that are cut short, and go on: whatever they leave there
  * gives, merged, the very bytes that one run into one file gives.  And what
  * they leave out is only what is there already.
  */
-
-static uint64_t seed;
-
-static uint64_t any(uint64_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (seed * UINT64_C(2685821657736338717) >> 11) % below;
-}
 
 static char folder[256];
 
@@ -743,10 +733,8 @@ static void equal_bytes_are_read_again_where_sums_are_kept(void **state)
 static int make_folder(void **state)
 {
     const char *base = getenv("TMPDIR");
-    const char *given = getenv("MR_SEED");
 
     (void)state;
-    seed = given != NULL ? strtoull(given, NULL, 10) : 88172645463325252u;
     snprintf(
         folder, sizeof folder, "%s/mr-resume-XXXXXX", base ? base : "/tmp");
     if (mkdtemp(folder) == NULL || chdir(folder) != 0)

@@ -15,28 +15,13 @@
 
 #include "mr/calendar.h"
 #include "mr/segments.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 /*
  * The reference counts a user's events by looking at all events for each
  * question.  What a state would hold, its blocks and index, is compared byte
  * for byte between ways of getting there.
  */
-
-static uint64_t seed = 88172645463325252u;
-
-static uint64_t any(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed * UINT64_C(2685821657736338717);
-}
-
-static uint64_t below(uint64_t n)
-{
-    return (any() >> 11) % n;
-}
 
 /* ---- specs ---- */
 
@@ -70,16 +55,15 @@ static void clear_spec(void)
 static void random_spec(void)
 {
     clear_spec();
-    for (uint64_t n = 1 + below(MR_SEGMENTS_MAX); n > 0; n--) {
+    for (uint64_t n = 1 + any(MR_SEGMENTS_MAX); n > 0; n--) {
         segment("s");
         for (char type = 'a'; type <= 'h'; type++) {
             char text[2] = {type > 'f' ? (char)(type + 'y' - 'g') : type, 0};
 
-            if (below(4) == 0 ||
+            if (any(4) == 0 ||
                 (type == 'h' &&
                     spec.segment[spec.n_segments - 1].n_conditions == 0))
-                condition(
-                    text, (enum mr_comparison)below(5), (uint32_t)below(4));
+                condition(text, (enum mr_comparison)any(5), (uint32_t)any(4));
         }
     }
 }
@@ -98,15 +82,15 @@ static const int32_t day_number[DAYS] = {0, 19000, 19001, MR_DAY_END - 1};
 static struct event *random_events(size_t n, uint64_t n_users)
 {
     struct event *event = malloc((n + 1) * sizeof(*event));
-    uint64_t base = any();
+    uint64_t base = any64();
 
     assert_non_null(event);
     for (size_t i = 0; i < n; i++) {
-        uint64_t user = below(n_users);
+        uint64_t user = any(n_users);
 
         event[i].user = user == 0 ? 0 : user == 1 ? UINT64_MAX : base * user;
-        event[i].day = day_number[below(DAYS)];
-        event[i].type = (char)('a' + below(below(2) ? 8 : 3));
+        event[i].day = day_number[any(DAYS)];
+        event[i].type = (char)('a' + any(any(2) ? 8 : 3));
     }
     return event;
 }
@@ -482,8 +466,8 @@ static void counts_are_those_of_all_events(void **state)
 {
     (void)state;
     for (unsigned round = 0; round < rounds(60); round++) {
-        size_t n = below(4) == 0 ? below(4) : below(400);
-        struct event *event = random_events(n, 2 + below(40));
+        size_t n = any(4) == 0 ? any(4) : any(400);
+        struct event *event = random_events(n, 2 + any(40));
         struct stored s;
 
         random_spec();
@@ -498,9 +482,9 @@ static void merging_adds(void **state)
 {
     (void)state;
     for (unsigned round = 0; round < rounds(60); round++) {
-        size_t n = below(3) == 0 ? 60000 : below(3000);
-        size_t a = below(n + 1), b = a + below(n - a + 1);
-        struct event *event = random_events(n, 2 + below(n + 1));
+        size_t n = any(3) == 0 ? 60000 : any(3000);
+        size_t a = any(n + 1), b = a + any(n - a + 1);
+        struct event *event = random_events(n, 2 + any(n + 1));
         struct stored whole, x, y, z, xy, yz, again[4];
 
         random_spec();
@@ -532,14 +516,14 @@ static void reading_leaves_all_as_it_was(void **state)
 {
     (void)state;
     for (unsigned round = 0; round < rounds(60); round++) {
-        size_t n = below(3) == 0 ? 60000 : below(3000), end = 0;
-        struct event *event = random_events(n, 2 + below(n + 1));
+        size_t n = any(3) == 0 ? 60000 : any(3000), end = 0;
+        struct event *event = random_events(n, 2 + any(n + 1));
         struct mr_segments *s;
 
         random_spec();
         s = new_segments();
-        for (unsigned k = 1 + (unsigned)below(4); k-- > 0;) {
-            size_t more = k == 0 ? n - end : below(n - end + 1);
+        for (unsigned k = 1 + (unsigned)any(4); k-- > 0;) {
+            size_t more = k == 0 ? n - end : any(n - end + 1);
             struct stored read, want;
 
             add_events(s, event + end, more);
@@ -827,16 +811,16 @@ static void states_are_chosen_by_their_partitions(void **state)
     for (unsigned round = 0; round < rounds(20000); round++) {
         struct mr_digest digest[5][10];
         struct mr_segment_parts parts[5];
-        size_t n = 1 + below(5), a = 9, b = 9;
+        size_t n = 1 + any(5), a = 9, b = 9;
         unsigned bits[5], all = 0, sum = 0, chosen = 0;
         bool wanted[5], overlap = false;
         enum mr_status status;
 
         for (size_t i = 0; i < n; i++) {
-            bits[i] = (unsigned)(below(3) ? 1u << below(10) | 1u << below(10)
-                                          : any() & any() & 1023);
-            if (i > 0 && below(2))
-                bits[i] = bits[i - 1] | (below(2) ? 1u << below(10) : 0);
+            bits[i] = (unsigned)(any(3) ? 1u << any(10) | 1u << any(10)
+                                        : any64() & any64() & 1023);
+            if (i > 0 && any(2))
+                bits[i] = bits[i - 1] | (any(2) ? 1u << any(10) : 0);
             parts[i] = parts_of(bits[i], digest[i]);
             all |= bits[i];
         }

@@ -15,6 +15,7 @@
 #include "mr/calendar.h"
 #include "mr/sessions.h"
 #include "mr/userblock.h"
+#include "tests/unit/random.h"
 
 /*
  * The model keeps every event of every user, sorts the times, and splits
@@ -26,16 +27,6 @@
 #define PIECE_MAX ((UINT64_C(1) << 21) - 1)
 #define USERS 40
 #define EVENTS_MAX 6000
-
-static uint64_t seed;
-
-static uint64_t any(uint64_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (seed * UINT64_C(2685821657736338717) >> 11) % below;
-}
 
 struct event {
     unsigned user;
@@ -353,6 +344,5 @@ int main(void)
         cmocka_unit_test(limits_of_time),
     };
 
-    seed = 88172645463325252;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,7 @@
 #endif
 
 #include "mr/stream_private.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,16 +22,6 @@
  * missed at once; and what was given is looked at again until the last moment
  * at which it must be there.
  */
-
-static uint64_t seed;
-
-static uint64_t any(uint64_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (seed * UINT64_C(2685821657736338717) >> 11) % below;
-}
 
 static void add(struct mr_buffer *out, const void *p, size_t n)
 {

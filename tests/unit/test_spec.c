@@ -16,7 +16,7 @@
 #include "mr/mr.h"
 #include "mr/spec_private.h"
 
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 static const char lake_text[] = "format: json\n"
                                 "records: \"\"\n"
@@ -984,16 +984,6 @@ static void test_full_text(void **state)
 
 /* --- random specs ------------------------------------------------------ */
 
-static uint64_t seed = 88172645463325252u;
-
-static unsigned any(unsigned below)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (unsigned)((seed >> 11) % below);
-}
-
 /* A text of up to most characters that YAML has its own mind about. */
 static void any_text(char *out, unsigned most)
 {
@@ -1020,7 +1010,7 @@ static void any_path(const struct mr_spec *spec, mr_path out)
 
     memset(out, 0, sizeof(mr_path));
     if (mr_spec_has_columns(spec) && (!spec->csv.header || any(2))) {
-        sprintf(out, "%u", 1 + any(65535));
+        sprintf(out, "%u", 1 + (unsigned)any(65535));
         return;
     }
     any_text(out, 10);

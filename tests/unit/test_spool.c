@@ -15,19 +15,9 @@
 
 #include "mr/spool.h"
 #include "tests/unit/folder.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 /* Spools against the same bytes in one piece of memory. */
-
-static uint64_t seed = UINT64_C(0x9E3779B97F4A7C15);
-
-static size_t any(size_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (size_t)((seed * UINT64_C(2685821657736338717) >> 11) % below);
-}
 
 /* What a spool should have. */
 struct model {

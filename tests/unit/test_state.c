@@ -19,28 +19,13 @@
 
 #include "mr/calendar.h"
 #include "mr/state_private.h"
+#include "tests/unit/random.h"
 
 /*
  * Three sorts of tests: what is written is read again; a state made here by
  * hand, byte for byte from docs/state-format.md, is understood, and refused
  * when any part of it is wrong; and damage of every bit is noticed.
  */
-
-static uint64_t seed;
-
-/* xorshift64*, Vigna 2016. */
-static uint64_t any64(void)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return seed * UINT64_C(2685821657736338717);
-}
-
-static uint64_t any(uint64_t below)
-{
-    return (any64() >> 11) % below;
-}
 
 static char folder[256];
 
@@ -1637,6 +1622,5 @@ int main(void)
         cmocka_unit_test(mutations_do_no_harm),
     };
 
-    seed = 88172645463325252;
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -3,7 +3,7 @@
 #endif
 
 #include "mr/stream_private.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

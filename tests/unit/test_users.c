@@ -18,27 +18,12 @@
 #include "mr/cells.h"
 #include "mr/types.h"
 #include "mr/users.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 /*
  * The tables that give numbers while mapping (users, types, cells) and the
  * counts of a batch: each against a plain search through all there is.
  */
-
-static uint64_t seed;
-
-static uint64_t any64(void)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return seed * UINT64_C(2685821657736338717);
-}
-
-static uint64_t any(uint64_t below)
-{
-    return (any64() >> 11) % below;
-}
 
 /* ---- users ---- */
 
@@ -953,7 +938,6 @@ int main(void)
         cmocka_unit_test(batches_add_up),
     };
 
-    seed = 88172645463325252;
     if (mr_zone_load("UTC", &zone, NULL) != MR_OK)
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);

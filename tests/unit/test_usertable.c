@@ -16,17 +16,7 @@
 
 #include "mr/text.h"
 #include "mr/usertable.h"
-#include "tests/unit/rounds.h"
-
-static uint64_t seed = 29;
-
-static uint64_t any(uint64_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (seed * UINT64_C(2685821657736338717) >> 11) % below;
-}
+#include "tests/unit/random.h"
 
 static struct mr_spec spec;
 static struct mr_error err;

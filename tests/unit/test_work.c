@@ -24,23 +24,13 @@
 #include "mr/lines.h"
 #include "mr/mr.h"
 #include "mr/state.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 /*
  * Whole maps of one partition: the same text, however it is stored and by
  * however many threads it is read, gives the same figures and the same
  * rejected lines; and a file that changes meanwhile leaves no trace.
  */
-
-static uint64_t seed;
-
-static uint64_t any(uint64_t below)
-{
-    seed ^= seed >> 12;
-    seed ^= seed << 25;
-    seed ^= seed >> 27;
-    return (seed * UINT64_C(2685821657736338717) >> 11) % below;
-}
 
 static char folder[256];
 
@@ -476,6 +466,5 @@ int main(void)
         cmocka_unit_test(changed_files_leave_nothing),
     };
 
-    seed = 88172645463325252;
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "mr/zone.h"
-#include "tests/unit/rounds.h"
+#include "tests/unit/random.h"
 
 #define S INT64_C(1000)
 #define HOUR (3600 * S)
