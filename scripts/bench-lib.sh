@@ -44,6 +44,11 @@ lake() {
     touch "$folder/$name.done"
 }
 
+# warm FOLDER...: Have their files in the page cache.
+warm() {
+    find "$@" -type f -exec cat {} + >/dev/null
+}
+
 # Options for thin and fat events, so many MB of them.
 thin() {
     printf '%s\n' --event-bytes 400 --events $(($1 * 2500)) --users 100000

@@ -100,7 +100,8 @@ run_peer() {
     timed node "$top/scripts/peers/$1.js" "$threads" "$2" "$glob"
 }
 
-# compare LAKE: Rounds of mr and each peer in turn.
+# compare LAKE: Rounds of mr and each peer in turn.  What one takes of memory
+# can cost the next its files in the page cache, and so they are read again.
 compare() {
     local name=$1-$megabytes options peer query key base bytes i
     local -A all=() cpus=() ratios=() verdict=() peak=()
@@ -108,8 +109,8 @@ compare() {
     mapfile -t options < <("${1%-*}" "$megabytes")
     lake "$name" "${options[@]}" --days 2 --types "$types" --format "$lake_format"
     bytes=$(sed -nE 's/.*"text_bytes": ([0-9]+).*/\1/p' "$folder/$name.truth.json")
-    find "$folder/$name" -type f -exec cat {} + >/dev/null
     for ((i = 0; i < runs; i++)); do
+        warm "$folder/$name"
         timed "$mr" map -q -j "$threads" -o "$folder/$name.mrs" "$folder/$name"
         base=$seconds
         all[mr]+=" $seconds"
@@ -119,6 +120,7 @@ compare() {
         for query in users kpis; do
             for peer in "${peers[@]}"; do
                 key=$peer-$query
+                warm "$folder/$name"
                 run_peer "$peer" "$query" "$name"
                 all[$key]+=" $seconds"
                 cpus[$key]+=" $cpu"

@@ -97,7 +97,7 @@ map_to() {
 speed_row() {
     local name=$1 n_files
     n_files=$(find "$folder/$name" -type f | wc -l)
-    find "$folder/$name" -type f -exec cat {} + >/dev/null
+    warm "$folder/$name"
     one=("$tests/bench_unpack" -j "$threads" "$folder/$name")
     mapfile -t two < <(map_to "$folder/$name.mrs")
     two+=("$folder/$name")
@@ -191,7 +191,7 @@ type: type
 time: time
 user: user
 END
-    find "$folder/$name" "$folder/$csv" -type f -exec cat {} + >/dev/null
+    warm "$folder/$name" "$folder/$csv"
     mapfile -t one < <(map_to "$folder/$name.mrs")
     mapfile -t two < <(map_to "$folder/$csv.mrs")
     one+=("$folder/$name")
@@ -350,7 +350,7 @@ END
         name=users-$n-$per_user
         user_days=$(truth "$name" 'sum(x["users"] for x in t["days"])')
         first=
-        find "$folder/$name" -type f -exec cat {} + >/dev/null
+        warm "$folder/$name"
         for j in 2 16; do
             timed "$mr" map -q -j "$j" -o "$folder/$name.mrs" "$folder/$name"
             [ -n "$first" ] || first=$peak_kb
