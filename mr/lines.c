@@ -42,15 +42,20 @@ static struct mr_span behind(struct mr_span text, size_t n)
 /*
  * What both ways of reading share: a window of bytes that have been read and
  * not given.  more() makes it longer or finds that the stream has ended;
- * drop() forgets its first bytes.  Where the next bytes of a stream in place
- * do not adjoin, or a line gets long, the window moves to the buffer.
+ * drop() forgets its first bytes.
+ *
+ * Of a stream in place the window stands in the stream's memory.  Where what
+ * comes next does not adjoin, or a line gets long, the window moves to the
+ * buffer, until there is a whole line in it.  Mostly it is one line that does
+ * not stand in one piece: those before it have been given, since the stream
+ * tells.
  */
 struct window {
     struct mr_lines *lines;
     struct mr_buffer *buffer;
     bool in_place; /* text stands in the stream's memory, not in buffer */
     struct mr_span text;
-    struct mr_span last; /* read from the stream's memory */
+    struct mr_span last; /* taken from the stream's memory */
     struct mr_error *err;
     uint64_t most;  /* bytes a line can have before its LF and be held: a CR
                      * may belong to a line end that has not been read yet */
@@ -70,34 +75,55 @@ static enum mr_status append(struct window *w, struct mr_span bytes)
     return MR_OK;
 }
 
+/* Take the first n bytes of what comes next in place. */
+static struct mr_span take(struct window *w, size_t n)
+{
+    struct mr_lines *lines = w->lines;
+
+    w->last = (struct mr_span){lines->next.p, n};
+    lines->next = behind(lines->next, n);
+    lines->arena = mr_stream_arena(lines->stream);
+    return w->last;
+}
+
+/* How much of what comes next the window needs when it has moved: a line's
+ * end, if there is one. */
+static size_t needed(const struct mr_lines *lines)
+{
+    struct mr_span next = lines->next;
+    const uint8_t *end =
+        lines->rules == NULL ? memchr(next.p, '\n', next.n) : NULL;
+
+    return end == NULL ? next.n : (size_t)(end - next.p) + 1;
+}
+
 static enum mr_status more_in_place(struct window *w)
 {
     struct mr_lines *lines = w->lines;
-    struct mr_span next;
-    enum mr_status status =
-        mr_stream_next_span(lines->stream, MR_LINES_BLOCK, &next, w->err);
+    enum mr_status status = MR_OK;
 
+    if (lines->next.n == 0)
+        status = mr_stream_next_span(
+            lines->stream, MR_LINES_BLOCK, &lines->next, w->err);
     if (status != MR_OK)
         return status;
-    lines->ended = next.n == 0;
+    lines->ended = lines->next.n == 0;
     if (lines->ended)
         return MR_OK;
-    w->last = next;
-    lines->arena = mr_stream_arena(lines->stream);
     if (w->in_place && w->text.n == 0) {
-        w->text = next;
+        w->text = take(w, lines->next.n);
         return MR_OK;
     }
     if (w->in_place && w->text.n < MR_LINES_BLOCK &&
-        next.p == w->text.p + w->text.n) {
-        w->text.n += next.n;
+        lines->next.p == w->text.p + w->text.n) {
+        w->text.n += take(w, lines->next.n).n;
         return MR_OK;
     }
     if (w->in_place) {
         w->buffer->n = 0;
         status = append(w, w->text);
     }
-    return status == MR_OK ? append(w, next) : status;
+    return status == MR_OK ? append(w, take(w, needed(lines))) : status;
 }
 
 static enum mr_status more_in_buffer(struct window *w)
@@ -140,6 +166,17 @@ static void drop(struct window *w, size_t n)
     memmove(w->buffer->p, w->buffer->p + n, w->buffer->n - n);
     w->buffer->n -= n;
     w->text = (struct mr_span){w->buffer->p, w->buffer->n};
+}
+
+/* Whether the block can end where its last whole line does: it is large, or
+ * its lines could not, or what comes next will not, stand in one piece. */
+static bool is_enough(const struct window *w)
+{
+    const struct mr_stream *stream = w->lines->stream;
+
+    return w->used > 0 && (w->text.n >= MR_LINES_BLOCK / 4 * 3 ||
+                              (mr_stream_in_place(stream) &&
+                                  (!w->in_place || mr_stream_turns(stream))));
 }
 
 /* Keep what follows the block for the next call: where it stands in place,
@@ -286,8 +323,7 @@ enum mr_status mr_lines_next(struct mr_lines *lines, struct mr_buffer *buffer,
 
     while (status == MR_OK) {
         (lines->rules != NULL ? find_record : find_line)(&w);
-        if (w.long_next || lines->ended ||
-            (w.used > 0 && w.text.n >= MR_LINES_BLOCK / 4 * 3))
+        if (w.long_next || lines->ended || is_enough(&w))
             break;
         status = more(&w);
     }

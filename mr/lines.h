@@ -55,7 +55,8 @@ struct mr_lines {
     uint64_t max_line_bytes;
     struct mr_buffer carry; /* the beginning of a line, read too early */
     struct mr_span rest;    /* the same, or more, where it stands in place */
-    struct mr_arena *arena; /* of the last span in place; not held */
+    struct mr_span next;    /* read in place, and too early as well */
+    struct mr_arena *arena; /* that rest is in; not held */
     uint64_t offset;        /* of the next block */
     bool at_start, ended;
 };

@@ -49,6 +49,7 @@ struct mr_filter {
     enum mr_status (*next)(struct mr_filter *filter, struct mr_feed *feed,
         struct mr_span *span_out, struct mr_error *err);
     struct mr_arena *arena;
+    bool turns; /* see mr_stream_turns */
     void (*free)(struct mr_filter *filter);
 };
 

@@ -299,9 +299,16 @@ static bool is_free(struct zstd *z, size_t to)
     return true;
 }
 
-/* Have room for a block: behind the last, or at the beginning, where there is
- * none or as soon as nobody holds anything, since less memory stays in the
- * cache; or else in another arena.  At the beginning as much must be free as
+/* Whether unpacking is to go on at the beginning: where there is no room, or as
+ * soon as nobody holds anything, since less memory stays in the cache. */
+static bool turns(const struct zstd *z, size_t need)
+{
+    return mr_arena_size(z->arena) - z->used < BLOCK_ROOM ||
+           (z->used >= need && !mr_arena_has_text(z->arena));
+}
+
+/* Have room for a block: behind the last, or at the beginning, or else in
+ * another arena.  At the beginning as much must be free as
  * the window takes: the library looks back at what has been written since
  * unpacking last went on elsewhere, and at what was before that, no further. */
 static enum mr_status make_room(struct zstd *z, struct mr_error *err)
@@ -310,8 +317,7 @@ static enum mr_status make_room(struct zstd *z, struct mr_error *err)
 
     if (z->arena == NULL || mr_arena_size(z->arena) < need + BLOCK_ROOM)
         return change_arena(z, need, err);
-    if (mr_arena_size(z->arena) - z->used < BLOCK_ROOM ||
-        (z->used >= need && !mr_arena_has_text(z->arena)))
+    if (turns(z, need))
         z->used = z->free_to = 0;
     return is_free(z, z->used > 0 ? z->used + BLOCK_ROOM : need)
                ? MR_OK
@@ -459,6 +465,7 @@ static enum mr_status zstd_next(struct mr_filter *filter, struct mr_feed *feed,
             break;
         }
     }
+    filter->turns = z->arena != NULL && turns(z, arena_need(z));
     return status;
 }
 
