@@ -44,8 +44,10 @@ lake() {
     touch "$folder/$name.done"
 }
 
-# warm FOLDER...: Have their files in the page cache.
+# warm FOLDER...: Have their files in the page cache, and nothing left to write
+# that a state which is synced would wait for.
 warm() {
+    sync
     find "$@" -type f -exec cat {} + >/dev/null
 }
 

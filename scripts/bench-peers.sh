@@ -101,7 +101,7 @@ run_peer() {
 }
 
 # compare LAKE: Rounds of mr and each peer in turn.  What one takes of memory
-# can cost the next its files in the page cache, and so they are read again.
+# can cost the next its files in the page cache: so these are read again.
 compare() {
     local name=$1-$megabytes options peer query key base bytes i
     local -A all=() cpus=() ratios=() verdict=() peak=()
