@@ -196,6 +196,27 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     [ $((two - one)) -lt 25000 ]
 }
 
+@test "lines that are too long, in zstd, take no memory while others wait" {
+    bash -c 'ulimit -v 500000; "$MR" --version' >/dev/null 2>&1 ||
+        skip 'the program does not start with little memory'
+    local one two
+    echo 'max_line_bytes: 1000' >spec.yaml
+    # The noise keeps it below what may be unpacked of a stored byte.
+    head -c 10000 /dev/urandom | base64 -w 0 >noise
+    for _ in {1..40}; do
+        line t 1
+        cat noise
+        letters 9000000
+        echo
+    done >text
+    zstd -q -1 text
+    one=$(peak "$MR" map -q -j 1 --spec spec.yaml -o one.mrs text.zst)
+    two=$(peak "$MR" map -q -j 2 --spec spec.yaml -o two.mrs text.zst)
+    cmp one.mrs two.mrs
+    echo "$one KiB and $two KiB"
+    [ $((two - one)) -lt 50000 ]
+}
+
 @test "10,000 states are merged in bounded memory, within 64 files" {
     local folder
     bash -c 'ulimit -v 150000; "$MR" --version' >/dev/null 2>&1 ||
