@@ -55,7 +55,7 @@ struct window {
     struct mr_buffer *buffer;
     bool in_place; /* text stands in the stream's memory, not in buffer */
     struct mr_span text;
-    struct mr_span last; /* taken from the stream's memory */
+    struct mr_span last; /* taken from the stream's memory, in one piece */
     struct mr_error *err;
     uint64_t most;  /* bytes a line can have before its LF and be held: a CR
                      * may belong to a line end that has not been read yet */
@@ -79,20 +79,22 @@ static enum mr_status append(struct window *w, struct mr_span bytes)
 static struct mr_span take(struct window *w, size_t n)
 {
     struct mr_lines *lines = w->lines;
+    struct mr_span taken = {lines->next.p, n};
 
-    w->last = (struct mr_span){lines->next.p, n};
+    if (w->last.n > 0 && w->last.p + w->last.n == taken.p)
+        w->last.n += n;
+    else
+        w->last = taken;
     lines->next = behind(lines->next, n);
     lines->arena = mr_stream_arena(lines->stream);
-    return w->last;
+    return taken;
 }
 
-/* How much of what comes next the window needs when it has moved: a line's
- * end, if there is one. */
-static size_t needed(const struct mr_lines *lines)
+/* How much of what comes next the window takes when it has moved: to the first
+ * line feed, if there is one. */
+static size_t to_line_feed(struct mr_span next)
 {
-    struct mr_span next = lines->next;
-    const uint8_t *end =
-        lines->rules == NULL ? memchr(next.p, '\n', next.n) : NULL;
+    const uint8_t *end = memchr(next.p, '\n', next.n);
 
     return end == NULL ? next.n : (size_t)(end - next.p) + 1;
 }
@@ -123,7 +125,8 @@ static enum mr_status more_in_place(struct window *w)
         w->buffer->n = 0;
         status = append(w, w->text);
     }
-    return status == MR_OK ? append(w, take(w, needed(lines))) : status;
+    return status == MR_OK ? append(w, take(w, to_line_feed(lines->next)))
+                           : status;
 }
 
 static enum mr_status more_in_buffer(struct window *w)

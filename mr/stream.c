@@ -618,7 +618,7 @@ enum mr_status mr_stream_next_span(struct mr_stream *stream, size_t max,
 bool mr_stream_turns(const struct mr_stream *stream)
 {
     return stream->ready.n == 0 && stream->filter != NULL &&
-           stream->filter->turns;
+           stream->filter->turns(stream->filter);
 }
 
 struct mr_arena *mr_stream_arena(const struct mr_stream *stream)

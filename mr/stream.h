@@ -94,8 +94,8 @@ bool mr_stream_in_place(const struct mr_stream *stream);
 MR_MUST_CHECK enum mr_status mr_stream_next_span(struct mr_stream *stream,
     size_t max, struct mr_span *span_out, struct mr_error *err);
 
-/** mr_stream_turns(stream): Whether the next span will not adjoin the last one,
- * as far as is known; held text can still change that. */
+/** mr_stream_turns(stream): Of one in place, whether the next span will not
+ * adjoin the last one, as far as is known; held text can still change that. */
 bool mr_stream_turns(const struct mr_stream *stream);
 
 /** The arena of the last span that was not empty; NULL if that lasts as long

@@ -49,7 +49,8 @@ struct mr_filter {
     enum mr_status (*next)(struct mr_filter *filter, struct mr_feed *feed,
         struct mr_span *span_out, struct mr_error *err);
     struct mr_arena *arena;
-    bool turns; /* see mr_stream_turns */
+    /* With next: see mr_stream_turns. */
+    bool (*turns)(const struct mr_filter *filter);
     void (*free)(struct mr_filter *filter);
 };
 
@@ -57,6 +58,10 @@ MR_MUST_CHECK enum mr_status mr_gzip_new(
     struct mr_filter **filter_out, struct mr_error *err);
 MR_MUST_CHECK enum mr_status mr_zstd_new(
     struct mr_filter **filter_out, struct mr_error *err);
+
+/* Frames of zstd with a larger window are unpacked to memory of the library's:
+ * arenas for them would be too much. */
+#define MR_ZSTD_WINDOW_HERE ((uint64_t)8 << 20)
 
 /** Free what filters that have been freed left for the next ones. */
 void mr_gzip_release_spares(void);

@@ -49,8 +49,6 @@
 #define WINDOW_MAX (UINT64_C(1) << WINDOW_LOG_MAX)
 #define UNTOLD UINT64_MAX
 
-/* Larger windows stay the library's: arenas would be too much memory. */
-#define WINDOW_HERE_MAX ((uint64_t)8 << 20)
 /* What a block needs in front of it: its own bytes, and what the library may
  * write past them. */
 #define BLOCK_ROOM ((size_t)ZSTD_BLOCKSIZE_MAX + 32)
@@ -248,7 +246,7 @@ static enum mr_status fail_zstd(
 static bool is_here(const struct zstd *z)
 {
 #ifdef UNPACKS_HERE
-    return z->window <= WINDOW_HERE_MAX;
+    return z->window <= MR_ZSTD_WINDOW_HERE;
 #else
     (void)z;
     return false;
@@ -308,9 +306,9 @@ static bool turns(const struct zstd *z, size_t need)
 }
 
 /* Have room for a block: behind the last, or at the beginning, or else in
- * another arena.  At the beginning as much must be free as
- * the window takes: the library looks back at what has been written since
- * unpacking last went on elsewhere, and at what was before that, no further. */
+ * another arena.  At the beginning as much must be free as the window takes:
+ * the library looks back at what has been written since unpacking last went on
+ * elsewhere, and at what was before that, no further. */
 static enum mr_status make_room(struct zstd *z, struct mr_error *err)
 {
     size_t need = arena_need(z);
@@ -465,8 +463,14 @@ static enum mr_status zstd_next(struct mr_filter *filter, struct mr_feed *feed,
             break;
         }
     }
-    filter->turns = z->arena != NULL && turns(z, arena_need(z));
     return status;
+}
+
+static bool zstd_turns(const struct mr_filter *filter)
+{
+    const struct zstd *z = (const struct zstd *)filter;
+
+    return z->arena != NULL && turns(z, arena_need(z));
 }
 
 /* A context costs more to make than a small file to unpack.  Those that have
@@ -521,6 +525,7 @@ enum mr_status mr_zstd_new(struct mr_filter **filter_out, struct mr_error *err)
     (void)ZSTD_DCtx_setParameter(
         z->context, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
     z->filter.next = zstd_next;
+    z->filter.turns = zstd_turns;
     z->filter.free = zstd_free;
     *filter_out = &z->filter;
     return MR_OK;

@@ -16,9 +16,6 @@
  */
 
 #define OUT_MAX ((uint64_t)64 << 20)
-/* Up to here no frame can look back further than its window where the window
- * is not checked. */
-#define WINDOW_HERE_MAX ((uint64_t)8 << 20)
 #define HELD_MAX 40
 
 struct outcome {
@@ -182,7 +179,9 @@ static void compare(const struct outcome *a, const struct outcome *b)
         abort();
 }
 
-/* What has been read of zstd is what the library makes of it. */
+/* What has been read of zstd is what the library makes of it.  Of no more than
+ * this no frame can look back further than its window where that is not
+ * checked. */
 static void compare_zstd(
     const struct outcome *outcome, const uint8_t *p, size_t n)
 {
@@ -191,7 +190,7 @@ static void compare_zstd(
     uint8_t *out;
 
     if (outcome->status != MR_OK || outcome->is_archive || n < 4 ||
-        out_bytes > WINDOW_HERE_MAX ||
+        out_bytes > MR_ZSTD_WINDOW_HERE ||
         (memcmp(p, "\x28\xB5\x2F\xFD", 4) != 0 &&
             ((p[0] & 0xF0) != 0x50 || memcmp(p + 1, "\x2A\x4D\x18", 3) != 0)))
         return;

@@ -627,35 +627,46 @@ static void ends_of_lines_are_found(void **state)
         mr_lines_last_end((struct mr_span){text + 1, 1}), text + 1);
 }
 
-/* Of text that nobody holds only lines that do not stand in one piece are
- * copied, behind its head, which is kept apart.  Frames are of a size of which
- * blocks do not end, by chance, where the memory does. */
-static void only_parted_lines_are_copied(void **state)
+/* Of text that nobody holds, behind its head, which is kept apart, only what
+ * does not stand in one piece is copied, and the ends of records are looked
+ * for in words of 64 bytes.  Lines have up to 400. */
+static unsigned count_copied(void)
 {
-    struct text t = {NULL, 0, 0};
     struct mr_buffer buffer = {0};
     struct mr_line_block block;
     struct opened o;
     unsigned n_copied = 0;
 
-    (void)state;
-    for (unsigned i = 0; i < 50000; i++)
-        append_line(&t, any(400), "\n");
-    save_zstd(path_of(ZSTD), &t, 70000);
     open_way(&o, ZSTD, 1000);
     do {
         assert_int_equal(mr_lines_next(&o.lines, &buffer, &block, NULL), MR_OK);
         if (block.offset > 512 && block.text.n > 0 &&
             block.text.p == buffer.p) {
-            assert_ptr_equal(mr_lines_last_end(block.text),
-                memchr(block.text.p, '\n', block.text.n));
+            assert_true(block.text.n <= (csv == NULL ? 400 : 400 + 64));
             n_copied++;
         }
         mr_line_block_release(&block);
     } while (block.text.n > 0);
-    assert_true(n_copied > 0);
     assert_int_equal(close_way(&o), MR_OK);
     mr_buffer_release(&buffer);
+    return n_copied;
+}
+
+/* Frames are of a size of which blocks do not end, by chance, where the memory
+ * does. */
+static void only_parted_lines_are_copied(void **state)
+{
+    static const struct mr_csv_rules rules = {.delimiter = ',', .quote = '"'};
+    struct text t = {NULL, 0, 0};
+
+    (void)state;
+    for (unsigned i = 0; i < 50000; i++)
+        append_line(&t, any(400), "\n");
+    save_zstd(path_of(ZSTD), &t, 70000);
+    assert_true(count_copied() > 0);
+    csv = &rules;
+    assert_true(count_copied() > 0);
+    csv = NULL;
     free(t.p);
 }
 
