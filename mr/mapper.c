@@ -126,6 +126,8 @@ enum mr_status mr_mapper_header(struct mr_mapper *m,
             "the header row is too long");
     status = mr_csv_header(m->csv, &spec->csv, m->plan->path, m->plan->n_paths,
         spec->max_line_bytes, block->text, &header, &preface->csv, err);
+    if (status == MR_OK && header.found)
+        status = mr_plan_check_header(m->plan, &preface->csv, err);
     if (status != MR_OK)
         return status;
     n = header.found ? header.bytes : block->text.n;

@@ -52,7 +52,8 @@ static inline bool mr_mapper_needs_header(
 
 /** mr_mapper_header(m, block, preface, batch, err): Take the header row, and
  * empty lines before it, off a partition's first block, and count those
- * lines.  MR_FORMAT: the row lacks a column, or is none. */
+ * lines.  MR_FORMAT: the row lacks a column, or is none, or by it a state
+ * would hold users' ids (mr_plan_check_header). */
 MR_MUST_CHECK enum mr_status mr_mapper_header(struct mr_mapper *m,
     struct mr_line_block *block, struct mr_preface *preface,
     struct mr_batch *batch, struct mr_error *err);

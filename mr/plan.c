@@ -173,6 +173,46 @@ static enum mr_status want_rows(struct mr_plan *plan, struct mr_error *err)
     return status;
 }
 
+/* ---- ids under another name ---- */
+
+static enum mr_status check_column(const struct mr_plan *plan,
+    const struct mr_csv_plan *csv, unsigned index, struct mr_error *err)
+{
+    uint32_t column = csv->column[index];
+
+    for (unsigned u = 0; u < plan->spec.n_users; u++)
+        if (column != 0 && csv->column[plan->events.user[u]] == column)
+            return mr_fail(err, MR_FORMAT, MR_NOWHERE,
+                "take another column in the spec",
+                "columns '%s' and '%s' are one, which has the users' ids, and "
+                "no state may hold those",
+                plan->path[index], plan->spec.user[u]);
+    return MR_OK;
+}
+
+static enum mr_status check_field(const struct mr_plan *plan,
+    const struct mr_csv_plan *csv, const struct mr_figure_field *field,
+    struct mr_error *err)
+{
+    if (field->from == MR_FROM_PATH)
+        return check_column(plan, csv, field->index, err);
+    if (field->from == MR_FROM_HOST || field->from == MR_FROM_STEP)
+        return check_column(plan, csv, plan->figures.url, err);
+    return MR_OK;
+}
+
+enum mr_status mr_plan_check_header(const struct mr_plan *plan,
+    const struct mr_csv_plan *csv, struct mr_error *err)
+{
+    const struct mr_spec *spec = &plan->spec;
+    enum mr_status status = check_column(plan, csv, MR_FIELD_TYPE, err);
+
+    for (unsigned r = 0; r < spec->n_rollups; r++)
+        for (unsigned k = 0; k < spec->rollup[r].n_by && status == MR_OK; k++)
+            status = check_field(plan, csv, &plan->figures.field[r][k], err);
+    return status;
+}
+
 static enum mr_status load_table(struct mr_plan *plan, struct mr_error *err)
 {
     enum mr_status status = MR_OK;

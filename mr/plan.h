@@ -60,6 +60,13 @@ MR_MUST_CHECK enum mr_status mr_plan_rows(
 MR_MUST_CHECK enum mr_status mr_plan_want(struct mr_plan *plan,
     const char *path, unsigned *index_out, struct mr_error *err);
 
+/** mr_plan_check_header(plan, csv, err): MR_FORMAT where, by a header row, the
+ * type or a group would be told by the column of the users' ids, which no
+ * state may hold: the spec calls that column by its name here and by its
+ * number there.  csv is what mr_csv_header made of plan->path. */
+MR_MUST_CHECK enum mr_status mr_plan_check_header(const struct mr_plan *plan,
+    const struct mr_csv_plan *csv, struct mr_error *err);
+
 static inline bool mr_plan_is_csv(const struct mr_plan *plan)
 {
     return plan->spec.format == MR_INPUT_CSV ||

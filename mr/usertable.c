@@ -28,6 +28,7 @@
 
 struct mr_usertable_column {
     mr_path name;
+    bool grouped;          /* groups are told by it, not rows alone */
     bool ranged;           /* then the values are the ranges */
     struct mr_buffer text; /* of all values */
     uint32_t *end;         /* where in it each ends, by number; end[0] is 0 */
@@ -272,10 +273,12 @@ struct loading {
 };
 
 static enum mr_status want_columns(struct mr_usertable *t,
-    const struct mr_column *column, unsigned n, struct mr_error *err)
+    const struct mr_column *column, unsigned n, bool grouped,
+    struct mr_error *err)
 {
     for (unsigned i = 0; i < n; i++) {
         const char *name = column[i].text;
+        struct mr_usertable_column *c = &t->column[t->n_columns];
 
         if (column[i].from != MR_FROM_TABLE ||
             mr_usertable_column(t, name) >= 0)
@@ -284,8 +287,9 @@ static enum mr_status want_columns(struct mr_usertable *t,
             return mr_fail(err, MR_USAGE, MR_NOWHERE, NULL,
                 "more than %d columns of the users table are wanted",
                 MR_USERTABLE_COLUMNS_MAX);
-        (void)snprintf(
-            t->column[t->n_columns++].name, sizeof(mr_path), "%s", name);
+        (void)snprintf(c->name, sizeof c->name, "%s", name);
+        c->grouped = grouped;
+        t->n_columns++;
     }
     return MR_OK;
 }
@@ -299,11 +303,13 @@ static enum mr_status init_table(
     if (t->column == NULL)
         return mr_fail_nomem(err);
     for (unsigned i = 0; i < spec->n_rollups && status == MR_OK; i++)
-        status = want_columns(t, spec->rollup[i].by, spec->rollup[i].n_by, err);
+        status = want_columns(
+            t, spec->rollup[i].by, spec->rollup[i].n_by, true, err);
     if (status == MR_OK)
-        status = want_columns(t, spec->segments_by, spec->n_segments_by, err);
+        status =
+            want_columns(t, spec->segments_by, spec->n_segments_by, true, err);
     if (status == MR_OK)
-        status = want_columns(t, spec->rows, spec->n_rows, err);
+        status = want_columns(t, spec->rows, spec->n_rows, false, err);
     if (status != MR_OK)
         return status;
     for (unsigned i = 0; i < t->n_columns; i++)
@@ -483,6 +489,24 @@ static enum mr_status take_rows(
     return status;
 }
 
+/* No state may hold an id: groups are not told by the ids' column, called by
+ * its number. */
+static enum mr_status check_columns(
+    const struct loading *l, struct mr_error *err)
+{
+    for (unsigned i = 0; i < l->t->n_columns; i++) {
+        const struct mr_usertable_column *c = &l->t->column[i];
+
+        if (c->grouped && l->plan.column[1 + i] == l->plan.column[0])
+            return mr_fail(err, MR_USAGE, MR_NOWHERE,
+                "take another column in the spec",
+                "columns '%s' and '%s' are one, which has the users' ids, and "
+                "no state may hold those",
+                c->name, l->spec->users_table.id);
+    }
+    return MR_OK;
+}
+
 /* Learn which columns are meant; *text is then what follows the header. */
 static enum mr_status make_plan(
     struct loading *l, struct mr_span *text, struct mr_error *err)
@@ -502,6 +526,8 @@ static enum mr_status make_plan(
     }
     status = mr_csv_header(l->reader, &rules->csv, name, n,
         l->spec->max_line_bytes, *text, &header, &l->plan, err);
+    if (status == MR_OK && header.found)
+        status = check_columns(l, err);
     if (status != MR_OK)
         return status;
     l->has_plan = header.found;

@@ -196,3 +196,33 @@ END
     [ "$status" -eq 0 ]
     [[ $stderr != *note:* ]]
 }
+
+@test "groups and types are not told by the ids' column, called by its number" {
+    local by
+    printf 'who,what,when,kind\nalice,buy,2024-02-28T10:00:00Z,x\n' >one.csv
+    printf 'uid,country\nalice,DE\n' >users.csv
+    for by in '"1"' url.host url.path1; do
+        printf 'format: csv\ntype: what\nuser: who\ntime: when\ntime_format: iso8601\nid: ""\nurl: "1"\nrollups: [{name: r, by: [%s]}]\n' \
+            "$by" >s.yaml
+        run -3 mr map -q --spec s.yaml -o s.mrs one.csv
+        [[ $output == *"cannot read 'one.csv': columns '1' and 'who' are one, which has the users' ids, and no state may hold those; take another column"* ]]
+        mr reduce -q -o out s.mrs >/dev/null || [ $? -eq 3 ]
+        run ! grep -rq alice out
+    done
+    sed -i 's/^type: .*/type: "1"/; s/^rollups: .*//' s.yaml
+    run -3 mr map -q --spec s.yaml -o s.mrs one.csv
+    [[ $output == *"columns '1' and 'who' are one"* ]]
+    # The users table's, which is the spec's as a whole.
+    sed -i 's/^type: .*/type: what/' s.yaml
+    printf 'users_table: {file: users.csv, id: uid}\nrollups: [{name: r, by: [users.1]}]\n' >>s.yaml
+    run -2 mr map -q --spec s.yaml -o t.mrs one.csv
+    [[ $output == *"columns '1' and 'uid' are one"* ]]
+    [ ! -e t.mrs ]
+    # Other columns may be called by their numbers, and rows may have ids.
+    sed -i 's/users.1/users.2, "4"/' s.yaml
+    echo 'rows: [{who: ".1"}, {id: users.1}]' >>s.yaml
+    mr map -q --spec s.yaml -o t.mrs one.csv
+    mr reduce -q -o out t.mrs >/dev/null
+    grep -qx 'DE,x,1,1' out/r.csv
+    [ "$(mr rows -q --spec s.yaml one.csv)" = $'who,id\nalice,alice' ]
+}

@@ -225,10 +225,18 @@ static void real_files_are_read(void **state)
     mr_usertable_free(table);
 
     /* A number where there is a header, too. */
-    want("1", by_number);
+    want("2", by_number);
     assert_int_equal(load_text("x,y,z\n7,8,9\n"), MR_OK);
-    assert_value("7", "1", "7");
-    assert_value("7", "3", "9");
+    assert_value("8", "1", "7");
+    assert_value("8", "3", "9");
+    mr_usertable_free(table);
+
+    /* The ids' column by its number: groups are not told by it. */
+    want("z", by_number);
+    assert_int_equal(load_text("x,y,z\n7,8,9\n"), MR_USAGE);
+    assert_non_null(strstr(err.cause, "columns '3' and 'z' are one"));
+    want("y", by_number);
+    assert_int_equal(load_text("x,y,z\n7,8,9\n"), MR_OK);
     mr_usertable_free(table);
 }
 
