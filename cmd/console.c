@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -15,9 +16,9 @@
 
 #include "cmd/command.h"
 
-/* The one thing a signal handler may touch; sig_atomic_t is an int on the
- * systems at hand, and an int is what the library looks at. */
-static volatile int caught_signal;
+/* A signal handler may touch it, for it is free of locks (C17, 7.14.1.1). */
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2, "always");
+static atomic_int caught_signal;
 
 static void on_signal(int number)
 {

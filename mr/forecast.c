@@ -168,7 +168,7 @@ struct timed {
     const struct mr_observer *caller;
     double start, seconds; /* when it was ended */
     uint64_t bytes, inputs;
-    volatile int stop;
+    atomic_int stop;
     bool is_cut, is_second;
 };
 

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "mr/calendar.h"
-#include "mr/report_private.h"
+#include "mr/writer.h"
 
 /* Most types that the table names; JSON has them all. */
 #define TYPES_SHOWN 10
@@ -128,21 +128,21 @@ static size_t days_of_sample(const struct mr_sample *s, int32_t *day)
 /* ---- the table ---- */
 
 /* "3 by folder names", and how many the sample has where names tell none. */
-static void put_count(struct writer *w, const char *what, size_t named,
+static void put_count(struct mr_writer *w, const char *what, size_t named,
     bool all_named, uint64_t sampled, bool has_sample)
 {
-    PUT(w, "%-11s ", what);
+    MR_PUT(w, "%-11s ", what);
     if (named > 0 || all_named)
-        PUT(w, "%zu by folder names", named);
+        MR_PUT(w, "%zu by folder names", named);
     if (!all_named && has_sample)
-        PUT(w, "%s%" PRIu64 " in the sample%s", named > 0 ? "; " : "", sampled,
-            named > 0 ? ", as not all names tell" : "");
+        MR_PUT(w, "%s%" PRIu64 " in the sample%s", named > 0 ? "; " : "",
+            sampled, named > 0 ? ", as not all names tell" : "");
     else if (!all_named)
-        PUT(w, "%snot told by all names", named > 0 ? "; " : "");
-    PUT(w, "\n");
+        MR_PUT(w, "%snot told by all names", named > 0 ? "; " : "");
+    MR_PUT(w, "\n");
 }
 
-static void put_counts(struct writer *w, const struct mr_forecast *f,
+static void put_counts(struct mr_writer *w, const struct mr_forecast *f,
     const struct group *day, size_t n_days, const struct group *type,
     size_t n_types)
 {
@@ -152,14 +152,14 @@ static void put_counts(struct writer *w, const struct mr_forecast *f,
     char about[ABOUT_TEXT];
 
     format_bytes(f->bytes, about);
-    PUT(w, "partitions  %" PRIu64 ", %" PRIu64 " bytes stored (%s)\n",
+    MR_PUT(w, "partitions  %" PRIu64 ", %" PRIu64 " bytes stored (%s)\n",
         f->partitions, f->bytes, about);
     put_count(w, "days", n_days - no_day, !no_day, s->days, s->state != NULL);
     put_count(
         w, "types", n_types - no_type, !no_type, s->types, s->state != NULL);
 }
 
-static void put_sample(struct writer *w, const struct mr_forecast *f)
+static void put_sample(struct mr_writer *w, const struct mr_forecast *f)
 {
     const struct mr_sample *s = &f->sample;
     char stored[ABOUT_TEXT], text[ABOUT_TEXT], speed[ABOUT_TEXT];
@@ -168,23 +168,24 @@ static void put_sample(struct writer *w, const struct mr_forecast *f)
     format_bytes(s->text_bytes, text);
     format_bytes((uint64_t)f->bytes_per_second, speed);
     if (f->bytes_per_second <= 0) {
-        PUT(w, "sample      none: there are no bytes to read\n");
+        MR_PUT(w, "sample      none: there are no bytes to read\n");
         return;
     }
-    PUT(w, "sample      %" PRIu64 " of %" PRIu64 " partition%s, %s stored",
+    MR_PUT(w, "sample      %" PRIu64 " of %" PRIu64 " partition%s, %s stored",
         s->inputs, f->partitions, mr_text_plural(f->partitions), stored);
     if (!s->is_cut)
-        PUT(w,
+        MR_PUT(w,
             ", %s of events: %" PRIu64 " event%s, %" PRIu64
             " rejected line%s, %" PRIu64 " user%s",
             text, s->events, mr_text_plural(s->events), s->rejected,
             mr_text_plural(s->rejected), s->users, mr_text_plural(s->users));
-    PUT(w, "\n            %s in %.2f s with %u thread%s: %s stored a second\n",
+    MR_PUT(w,
+        "\n            %s in %.2f s with %u thread%s: %s stored a second\n",
         s->is_cut ? "ended before one was read," : "mapped", s->seconds,
         f->threads, mr_text_plural(f->threads), speed);
 }
 
-static void put_range(struct writer *w, const char *what,
+static void put_range(struct mr_writer *w, const char *what,
     const struct mr_range64 *range, bool is_bytes, const char *remark)
 {
     char least[ABOUT_TEXT], most[ABOUT_TEXT];
@@ -195,11 +196,11 @@ static void put_range(struct writer *w, const char *what,
         format_bytes(range->least, least);
         format_bytes(range->most, most);
     }
-    PUT(w, "%-11s ", what);
+    MR_PUT(w, "%-11s ", what);
     if (strcmp(least, most) == 0)
-        PUT(w, "%s%s\n", least, remark);
+        MR_PUT(w, "%s%s\n", least, remark);
     else
-        PUT(w, "from %s to %s%s\n", least, most, remark);
+        MR_PUT(w, "from %s to %s%s\n", least, most, remark);
 }
 
 /* Whether the spec has map keep what the estimate of memory leaves out. */
@@ -212,14 +213,14 @@ static bool keeps_more(const struct mr_sample *s)
                                spec->max_ids > 0 || spec->n_segments > 0);
 }
 
-static void put_estimates(struct writer *w, const struct mr_forecast *f)
+static void put_estimates(struct mr_writer *w, const struct mr_forecast *f)
 {
     char time[ABOUT_TEXT];
 
     if (f->bytes_per_second <= 0)
         return;
     format_seconds(mr_forecast_seconds(f, f->bytes), time);
-    PUT(w,
+    MR_PUT(w,
         "time        about %s on this machine, if it reads all as fast as "
         "the sample\n",
         time);
@@ -228,22 +229,24 @@ static void put_estimates(struct writer *w, const struct mr_forecast *f)
     put_range(w, "users", &f->users, false, "");
     put_range(w, "memory", &f->memory, true, " for one machine that maps all");
     if (keeps_more(&f->sample))
-        PUT(w, "            and what the spec's users table, rollups, "
-               "duplicates and segments take\n");
+        MR_PUT(w, "            and what the spec's users table, rollups, "
+                  "duplicates and segments take\n");
     put_range(w, "state", &f->state_bytes, true, " on disk");
     if (f->users.least != f->users.most)
-        PUT(w, "            the least is for the sample's users alone, the "
-               "most for as many\n            more as there are bytes more\n");
+        MR_PUT(w,
+            "            the least is for the sample's users alone, the "
+            "most for as many\n            more as there are bytes more\n");
 }
 
-static void put_days(struct writer *w, const struct group *list, size_t n)
+static void put_days(struct mr_writer *w, const struct group *list, size_t n)
 {
-    char day[MR_DAY_TEXT], types[FIGURE_TEXT];
+    char day[MR_DAY_TEXT], types[ABOUT_TEXT];
 
     /* None are listed, or no name tells one. */
     if (n == 0 || (n == 1 && !list[0].first->has_day))
         return;
-    PUT(w, "\n%-10s  %10s  %16s  %5s\n", "day", "partitions", "bytes", "types");
+    MR_PUT(
+        w, "\n%-10s  %10s  %16s  %5s\n", "day", "partitions", "bytes", "types");
     for (size_t i = 0; i < n; i++) {
         snprintf(day, sizeof(day), "-");
         if (list[i].first->has_day)
@@ -252,46 +255,46 @@ static void put_days(struct writer *w, const struct group *list, size_t n)
         snprintf(types, sizeof(types), "-");
         if (list[i].others > 0)
             snprintf(types, sizeof(types), "%" PRIu64, list[i].others);
-        PUT(w, "%-10s  %10" PRIu64 "  %16" PRIu64 "  %5s\n", day,
+        MR_PUT(w, "%-10s  %10" PRIu64 "  %16" PRIu64 "  %5s\n", day,
             list[i].partitions, list[i].bytes, types);
     }
 }
 
 /* The largest first. */
-static void put_types(struct writer *w, struct group *list, size_t n)
+static void put_types(struct mr_writer *w, struct group *list, size_t n)
 {
     if (n == 0 || (n == 1 && list[0].first->type.p == NULL))
         return;
     qsort(list, n, sizeof(*list), by_bytes_down);
-    PUT(w, "\n%10s  %16s  %s\n", "partitions", "bytes", "type");
+    MR_PUT(w, "\n%10s  %16s  %s\n", "partitions", "bytes", "type");
     for (size_t i = 0; i < n && i < TYPES_SHOWN; i++) {
-        PUT(w, "%10" PRIu64 "  %16" PRIu64 "  ", list[i].partitions,
+        MR_PUT(w, "%10" PRIu64 "  %16" PRIu64 "  ", list[i].partitions,
             list[i].bytes);
         if (list[i].first->type.p == NULL)
-            PUT(w, "-");
-        else if (w->status == MR_OK)
-            w->status = mr_text_masked(w->out, list[i].first->type);
-        PUT(w, "\n");
+            MR_PUT(w, "-");
+        else
+            mr_put_masked(w, list[i].first->type);
+        MR_PUT(w, "\n");
     }
     if (n > TYPES_SHOWN)
-        PUT(w, "%10s  %16s  and %zu more; --format json lists all\n", "", "",
+        MR_PUT(w, "%10s  %16s  and %zu more; --format json lists all\n", "", "",
             n - TYPES_SHOWN);
 }
 
-static void put_parts(struct writer *w, const struct mr_forecast *f)
+static void put_parts(struct mr_writer *w, const struct mr_forecast *f)
 {
     char time[ABOUT_TEXT], name[24];
 
     if (f->n_parts == 0)
         return;
-    PUT(w, "\n%-11s  %10s  %16s  %8s\n", "shard", "partitions", "bytes",
+    MR_PUT(w, "\n%-11s  %10s  %16s  %8s\n", "shard", "partitions", "bytes",
         "time");
     for (unsigned k = 0; k < f->n_parts; k++) {
         snprintf(time, sizeof(time), "-");
         if (f->bytes_per_second > 0)
             format_seconds(mr_forecast_seconds(f, f->part[k].bytes), time);
         snprintf(name, sizeof(name), "%u/%u", k + 1, f->n_parts);
-        PUT(w, "%-11s  %10" PRIu64 "  %16" PRIu64 "  %8s\n", name,
+        MR_PUT(w, "%-11s  %10" PRIu64 "  %16" PRIu64 "  %8s\n", name,
             f->part[k].partitions, f->part[k].bytes, time);
     }
 }
@@ -299,7 +302,7 @@ static void put_parts(struct writer *w, const struct mr_forecast *f)
 enum mr_status mr_forecast_table(
     const struct mr_forecast *f, struct mr_buffer *out)
 {
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
     size_t n_days = 0, n_types = 0;
     struct group *day = list_groups(&f->places, false, &n_days);
     struct group *type = list_groups(&f->places, true, &n_types);
@@ -316,40 +319,40 @@ enum mr_status mr_forecast_table(
     }
     free(day);
     free(type);
-    return finish(&w);
+    return mr_writer_finish(&w);
 }
 
 /* ---- JSON ---- */
 
 static void json_groups(
-    struct writer *w, const struct group *list, size_t n, bool of_types)
+    struct mr_writer *w, const struct group *list, size_t n, bool of_types)
 {
     char day[MR_DAY_TEXT];
 
-    PUT(w, "\"%s\": [", of_types ? "types" : "days");
+    MR_PUT(w, "\"%s\": [", of_types ? "types" : "days");
     for (size_t i = 0; i < n; i++) {
         const struct mr_place_row *row = list[i].first;
 
-        PUT(w, "%s  {\"%s\": ", i > 0 ? ",\n" : "\n",
+        MR_PUT(w, "%s  {\"%s\": ", i > 0 ? ",\n" : "\n",
             of_types ? "type" : "day");
         if (of_types ? row->type.p == NULL : !row->has_day) {
-            PUT(w, "null");
+            MR_PUT(w, "null");
         } else if (of_types) {
-            put_json(w, row->type);
+            mr_put_json(w, row->type);
         } else {
             mr_day_format(row->day, day);
-            PUT(w, "\"%s\"", day);
+            MR_PUT(w, "\"%s\"", day);
         }
-        PUT(w,
+        MR_PUT(w,
             ", \"partitions\": %" PRIu64 ", \"bytes\": %" PRIu64
             ", \"%s\": %" PRIu64 "}",
             list[i].partitions, list[i].bytes, of_types ? "days" : "types",
             list[i].others);
     }
-    PUT(w, "%s],\n", n > 0 ? "\n" : "");
+    MR_PUT(w, "%s],\n", n > 0 ? "\n" : "");
 }
 
-static void json_found(struct writer *w, const struct mr_sample *s)
+static void json_found(struct mr_writer *w, const struct mr_sample *s)
 {
     const struct mr_state_head *head = mr_state_get_head(s->state);
     int32_t *day = calloc(head->n_cells + 1, sizeof(*day));
@@ -361,102 +364,103 @@ static void json_found(struct writer *w, const struct mr_sample *s)
         return;
     }
     n = days_of_sample(s, day);
-    PUT(w, ",\n  \"days\": [");
+    MR_PUT(w, ",\n  \"days\": [");
     for (size_t i = 0; i < n; i++) {
         mr_day_format(day[i], text);
-        PUT(w, "%s\"%s\"", i > 0 ? ", " : "", text);
+        MR_PUT(w, "%s\"%s\"", i > 0 ? ", " : "", text);
     }
-    PUT(w, "],\n  \"types\": [");
+    MR_PUT(w, "],\n  \"types\": [");
     for (size_t i = 0; i < head->n_types; i++) {
-        PUT(w, "%s", i > 0 ? ", " : "");
-        put_json(w, head->type[i]);
+        MR_PUT(w, "%s", i > 0 ? ", " : "");
+        mr_put_json(w, head->type[i]);
     }
-    PUT(w, "]");
+    MR_PUT(w, "]");
     free(day);
 }
 
-static void json_sample(struct writer *w, const struct mr_forecast *f)
+static void json_sample(struct mr_writer *w, const struct mr_forecast *f)
 {
     const struct mr_sample *s = &f->sample;
 
-    PUT(w,
+    MR_PUT(w,
         "\"sample\": {\"partitions\": %" PRIu64 ", \"bytes\": %" PRIu64
         ", \"seconds\": %.3f, \"threads\": %u, \"ended_early\": %s",
         s->inputs, s->bytes, s->seconds, f->threads,
         s->is_cut ? "true" : "false");
     if (s->state != NULL) {
-        PUT(w,
+        MR_PUT(w,
             ",\n  \"text_bytes\": %" PRIu64 ", \"events\": %" PRIu64
             ", \"rejected\": %" PRIu64 ", \"failures\": %" PRIu64,
             s->text_bytes, s->events, s->rejected, s->failures);
-        PUT(w, ", \"users\": %" PRIu64 ", \"state_bytes\": %" PRIu64, s->users,
-            s->state_bytes);
+        MR_PUT(w, ", \"users\": %" PRIu64 ", \"state_bytes\": %" PRIu64,
+            s->users, s->state_bytes);
         json_found(w, s);
     }
-    PUT(w, "},\n");
+    MR_PUT(w, "},\n");
 }
 
-static void json_range(struct writer *w, const struct mr_forecast *f,
+static void json_range(struct mr_writer *w, const struct mr_forecast *f,
     const char *name, const struct mr_range64 *range)
 {
     if (f->is_known)
-        PUT(w, ",\n  \"%s\": {\"least\": %" PRIu64 ", \"most\": %" PRIu64 "}",
+        MR_PUT(w,
+            ",\n  \"%s\": {\"least\": %" PRIu64 ", \"most\": %" PRIu64 "}",
             name, range->least, range->most);
     else
-        PUT(w, ",\n  \"%s\": null", name);
+        MR_PUT(w, ",\n  \"%s\": null", name);
 }
 
 static void json_seconds(
-    struct writer *w, const struct mr_forecast *f, uint64_t bytes)
+    struct mr_writer *w, const struct mr_forecast *f, uint64_t bytes)
 {
     if (f->bytes_per_second > 0)
-        PUT(w, "%.3f", mr_forecast_seconds(f, bytes));
+        MR_PUT(w, "%.3f", mr_forecast_seconds(f, bytes));
     else
-        PUT(w, "null");
+        MR_PUT(w, "null");
 }
 
-static void json_parts(struct writer *w, const struct mr_forecast *f)
+static void json_parts(struct mr_writer *w, const struct mr_forecast *f)
 {
-    PUT(w, "\"shards\": [");
+    MR_PUT(w, "\"shards\": [");
     for (unsigned k = 0; k < f->n_parts; k++) {
-        PUT(w,
+        MR_PUT(w,
             "%s  {\"shard\": \"%u/%u\", \"partitions\": %" PRIu64
             ", \"bytes\": %" PRIu64 ", \"seconds\": ",
             k > 0 ? ",\n" : "\n", k + 1, f->n_parts, f->part[k].partitions,
             f->part[k].bytes);
         json_seconds(w, f, f->part[k].bytes);
-        PUT(w, "}");
+        MR_PUT(w, "}");
     }
-    PUT(w, "%s]\n", f->n_parts > 0 ? "\n" : "");
+    MR_PUT(w, "%s]\n", f->n_parts > 0 ? "\n" : "");
 }
 
 enum mr_status mr_forecast_json(
     const struct mr_forecast *f, struct mr_buffer *out)
 {
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
     size_t n_days = 0, n_types = 0;
     struct group *day = list_groups(&f->places, false, &n_days);
     struct group *type = list_groups(&f->places, true, &n_types);
 
     if (day != NULL && type != NULL) {
-        PUT(&w, "{\n\"schema\": \"mr-plan\",\n\"schema_version\": 1,\n");
-        PUT(&w, "\"partitions\": %" PRIu64 ",\n\"bytes\": %" PRIu64 ",\n",
+        MR_PUT(&w, "{\n\"schema\": \"mr-plan\",\n\"schema_version\": 1,\n");
+        MR_PUT(&w, "\"partitions\": %" PRIu64 ",\n\"bytes\": %" PRIu64 ",\n",
             f->partitions, f->bytes);
         json_groups(&w, day, n_days, false);
         json_groups(&w, type, n_types, true);
         json_sample(&w, f);
-        PUT(&w, "\"estimate\": {\"seconds\": ");
+        MR_PUT(&w, "\"estimate\": {\"seconds\": ");
         json_seconds(&w, f, f->bytes);
         json_range(&w, f, "users", &f->users);
         json_range(&w, f, "memory_bytes", &f->memory);
         json_range(&w, f, "state_bytes", &f->state_bytes);
-        PUT(&w, "},\n");
+        MR_PUT(&w, "},\n");
         json_parts(&w, f);
-        PUT(&w, "}\n");
+        MR_PUT(&w, "}\n");
     } else {
         w.status = MR_NOMEM;
     }
     free(day);
     free(type);
-    return finish(&w);
+    return mr_writer_finish(&w);
 }

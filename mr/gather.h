@@ -26,9 +26,9 @@
 #define MR_GATHER_MAX 64
 
 struct mr_gather_options {
-    const char *temporary;    /* folder for temporary files */
-    unsigned threads;         /* at least 1 */
-    const volatile int *stop; /* or NULL */
+    const char *temporary;  /* folder for temporary files */
+    unsigned threads;       /* at least 1 */
+    const atomic_int *stop; /* or NULL */
 };
 
 struct mr_gathered {

@@ -21,36 +21,10 @@
 #include "mr/state.h"
 #include "mr/statelist.h"
 #include "mr/superseded.h"
-#include "mr/text.h"
+#include "mr/writer.h"
 
 /* The version of the JSON's form; members are only ever added. */
 #define SCHEMA 1
-
-/* Text in the making.  After the first failure nothing more is added, so
- * that only the end has to look. */
-struct writer {
-    struct mr_buffer out;
-    enum mr_status status;
-    bool colour;
-};
-
-#define PUT(w, ...)                                                            \
-    do {                                                                       \
-        if ((w)->status == MR_OK)                                              \
-            (w)->status = mr_text_printf(&(w)->out, __VA_ARGS__);              \
-    } while (0)
-
-static void put_json(struct writer *w, struct mr_span text)
-{
-    if (w->status == MR_OK)
-        w->status = mr_text_json(&w->out, text);
-}
-
-static void put_masked(struct writer *w, struct mr_span text)
-{
-    if (w->status == MR_OK)
-        w->status = mr_text_masked(&w->out, text);
-}
 
 /* A state, and what has been counted in it. */
 struct subject {
@@ -66,13 +40,13 @@ struct subject {
     char digest[MR_DIGEST_TEXT];
     const char *name_verdict;  /* "agrees", "differs", "other" */
     const char *superseded_by; /* a path, or NULL */
-    bool is_lake;
+    bool is_lake, colour;
 };
 
 /* Reading. */
 
 static enum mr_status read_blocks(
-    struct subject *s, const volatile int *stop, struct mr_error *err)
+    struct subject *s, const atomic_int *stop, struct mr_error *err)
 {
     struct mr_unpacker *u = NULL;
     struct mr_user_block block;
@@ -157,7 +131,7 @@ static enum mr_status compare_lake(const struct mr_spec *spec, bool *is_lake)
 }
 
 static enum mr_status read_subject(struct subject *s, const char *path,
-    const volatile int *stop, struct mr_error *err)
+    const atomic_int *stop, struct mr_error *err)
 {
     struct mr_digest digest;
     enum mr_status status;
@@ -219,20 +193,21 @@ static size_t types_of_day(const struct subject *s, int32_t day, size_t *next)
 
 /* The table. */
 
-static void table_title(struct writer *w, const char *path, const char *verdict)
+static void table_title(
+    struct mr_writer *w, const char *path, const char *verdict, bool colour)
 {
-    PUT(w, "%s", w->colour ? "\033[1m" : "");
-    put_masked(w, mr_text_span(path));
-    PUT(w, "%s%s\n", verdict, w->colour ? "\033[0m" : "");
+    MR_PUT(w, "%s", colour ? "\033[1m" : "");
+    mr_put_masked(w, mr_text_span(path));
+    MR_PUT(w, "%s%s\n", verdict, colour ? "\033[0m" : "");
 }
 
-static void table_spec(struct writer *w, const struct subject *s)
+static void table_spec(struct mr_writer *w, const struct subject *s)
 {
     struct mr_buffer text = {0};
     size_t i, start = 0;
 
     if (s->is_lake) {
-        PUT(w, "  spec        lake (built-in)\n");
+        MR_PUT(w, "  spec        lake (built-in)\n");
         return;
     }
     if (w->status == MR_OK)
@@ -240,15 +215,15 @@ static void table_spec(struct writer *w, const struct subject *s)
     for (i = 0; i < text.n; i++) {
         if (text.p[i] != '\n')
             continue;
-        PUT(w, "  %-10s  ", start == 0 ? "spec" : "");
-        put_masked(w, (struct mr_span){text.p + start, i - start});
-        PUT(w, "\n");
+        MR_PUT(w, "  %-10s  ", start == 0 ? "spec" : "");
+        mr_put_masked(w, (struct mr_span){text.p + start, i - start});
+        MR_PUT(w, "\n");
         start = i + 1;
     }
     mr_buffer_release(&text);
 }
 
-static void table_counts(struct writer *w, const struct subject *s)
+static void table_counts(struct mr_writer *w, const struct subject *s)
 {
     const struct mr_coverage_totals *t = &s->totals;
     const struct mr_kpis *k = &s->kpis;
@@ -257,76 +232,77 @@ static void table_counts(struct writer *w, const struct subject *s)
     if (k->n_days > 0) {
         mr_day_format(k->day[0].day, first);
         mr_day_format(k->day[k->n_days - 1].day, last);
-        PUT(w, "  days        %" PRIu64 ", %s to %s\n", s->n_days, first, last);
+        MR_PUT(
+            w, "  days        %" PRIu64 ", %s to %s\n", s->n_days, first, last);
     }
-    PUT(w, "  types       %zu\n", s->head->n_types);
-    PUT(w,
+    MR_PUT(w, "  types       %zu\n", s->head->n_types);
+    MR_PUT(w,
         "  partitions  %" PRIu64 " read, %" PRIu64 " bytes stored, %" PRIu64
         " unpacked; %" PRIu64 " failed\n",
         t->partitions, t->stored_bytes, t->text_bytes, t->failures);
-    PUT(w,
+    MR_PUT(w,
         "  lines       %" PRIu64 " = %" PRIu64 " event%s + %" PRIu64
         " rejected + %" PRIu64 " blank\n",
         t->lines, t->events, mr_text_plural(t->events), t->rejected, t->blank);
-    PUT(w,
+    MR_PUT(w,
         "  events      %" PRIu64 " without user, %" PRIu64
         " of another day and %" PRIu64 " of another type than their folder\n",
         t->events_without_user, t->other_day, t->other_type);
-    PUT(w,
+    MR_PUT(w,
         "  users       %" PRIu64 ", %" PRIu64 " membership%s, %" PRIu64
         " session%s\n",
         s->users, s->members, mr_text_plural(s->members), s->intervals,
         mr_text_plural(s->intervals));
     if (t->renamed > 0)
-        PUT(w, "  names       %" PRIu64 " %s for two or more contents\n",
+        MR_PUT(w, "  names       %" PRIu64 " %s for two or more contents\n",
             t->renamed, t->renamed == 1 ? "stands" : "stand");
 }
 
-static void table_failures(struct writer *w, const struct subject *s)
+static void table_failures(struct mr_writer *w, const struct subject *s)
 {
     const struct mr_coverage *c = &s->head->coverage;
     size_t i;
 
     if (c->n_failures > 0)
-        PUT(w, "\n  %sPARTIAL%s: could not be read\n",
-            w->colour ? "\033[31m" : "", w->colour ? "\033[0m" : "");
+        MR_PUT(w, "\n  %sPARTIAL%s: could not be read\n",
+            s->colour ? "\033[31m" : "", s->colour ? "\033[0m" : "");
     for (i = 0; i < c->n_failures; i++) {
-        PUT(w, "    ");
-        put_masked(w, mr_text_span(c->failure[i].name));
+        MR_PUT(w, "    ");
+        mr_put_masked(w, mr_text_span(c->failure[i].name));
         if (c->failure[i].offset != MR_NOWHERE)
-            PUT(w, " at byte %" PRIu64, c->failure[i].offset);
-        PUT(w, ": ");
-        put_masked(w, mr_text_span(c->failure[i].cause));
-        PUT(w, "\n");
+            MR_PUT(w, " at byte %" PRIu64, c->failure[i].offset);
+        MR_PUT(w, ": ");
+        mr_put_masked(w, mr_text_span(c->failure[i].cause));
+        MR_PUT(w, "\n");
     }
 }
 
-static void table_rejects(struct writer *w, const struct subject *s)
+static void table_rejects(struct mr_writer *w, const struct subject *s)
 {
     struct mr_reason reason[MR_REASON_COUNT];
     size_t n = mr_spec_reasons(s->head->spec, s->totals.reason, reason);
 
     for (size_t i = 0; i < n; i++) {
-        PUT(w, "  rejected    %" PRIu64 " ", reason[i].lines);
-        put_masked(w, mr_text_span(reason[i].text));
-        PUT(w, "\n");
+        MR_PUT(w, "  rejected    %" PRIu64 " ", reason[i].lines);
+        mr_put_masked(w, mr_text_span(reason[i].text));
+        MR_PUT(w, "\n");
     }
 }
 
-static void table_days(struct writer *w, const struct subject *s)
+static void table_days(struct mr_writer *w, const struct subject *s)
 {
     char day[MR_DAY_TEXT];
     size_t i, cell = 0;
 
-    PUT(w, "\n  %-10s  %7s  %12s  %12s  %10s  %10s\n", "day", "types", "events",
-        "without user", "users", "sessions");
+    MR_PUT(w, "\n  %-10s  %7s  %12s  %12s  %10s  %10s\n", "day", "types",
+        "events", "without user", "users", "sessions");
     for (i = 0; i < s->kpis.n_days; i++) {
         const struct mr_kpi_day *d = &s->kpis.day[i];
 
         if (d->events == 0)
             continue;
         mr_day_format(d->day, day);
-        PUT(w,
+        MR_PUT(w,
             "  %s  %7zu  %12" PRIu64 "  %12" PRIu64 "  %10" PRIu64
             "  %10" PRIu64 "\n",
             day, types_of_day(s, d->day, &cell), d->events,
@@ -334,23 +310,23 @@ static void table_days(struct writer *w, const struct subject *s)
     }
 }
 
-static void table_chunks(struct writer *w, const struct subject *s)
+static void table_chunks(struct mr_writer *w, const struct subject *s)
 {
     const struct mr_state_chunk *chunk;
     size_t i, n = mr_state_chunks(s->state, &chunk);
 
-    PUT(w, "\n  %-10s  %14s  %14s  %6s\n", "section", "stored", "plain",
+    MR_PUT(w, "\n  %-10s  %14s  %14s  %6s\n", "section", "stored", "plain",
         "share");
     for (i = 0; i < n; i++) {
         unsigned share = permille(s, chunk[i].stored_bytes);
 
-        PUT(w, "  %-10s  %14" PRIu64 "  %14" PRIu64 "  %4u.%u%%%s\n",
+        MR_PUT(w, "  %-10s  %14" PRIu64 "  %14" PRIu64 "  %4u.%u%%%s\n",
             chunk[i].id, chunk[i].stored_bytes, chunk[i].plain_bytes,
             share / 10, share % 10, chunk[i].known ? "" : "  not understood");
     }
 }
 
-static void put_table(struct writer *w, const struct subject *s)
+static void put_table(struct mr_writer *w, const struct subject *s)
 {
     const char *verdict = "the file's name agrees";
 
@@ -358,14 +334,15 @@ static void put_table(struct writer *w, const struct subject *s)
         verdict = "THE FILE'S NAME SAYS OTHERWISE";
     else if (strcmp(s->name_verdict, "other") == 0)
         verdict = "the file has a name of its own";
-    table_title(w, mr_state_path(s->state), "");
-    PUT(w, "  file        version %d, %" PRIu64 " bytes, sound to the last\n",
+    table_title(w, mr_state_path(s->state), "", s->colour);
+    MR_PUT(w,
+        "  file        version %d, %" PRIu64 " bytes, sound to the last\n",
         MR_STATE_VERSION, mr_state_bytes(s->state));
-    PUT(w, "  content     %s (%s)\n", s->digest, verdict);
+    MR_PUT(w, "  content     %s (%s)\n", s->digest, verdict);
     if (s->superseded_by != NULL) {
-        PUT(w, "  superseded  mr reduce leaves it out: all of it is in '");
-        put_masked(w, mr_text_span(s->superseded_by));
-        PUT(w, "'\n");
+        MR_PUT(w, "  superseded  mr reduce leaves it out: all of it is in '");
+        mr_put_masked(w, mr_text_span(s->superseded_by));
+        MR_PUT(w, "'\n");
     }
     table_spec(w, s);
     table_counts(w, s);
@@ -377,26 +354,27 @@ static void put_table(struct writer *w, const struct subject *s)
 
 /* JSON. */
 
-#define PUT_NUMBER(w, name, v) PUT(w, ", \"" name "\": %" PRIu64, (uint64_t)(v))
+#define PUT_NUMBER(w, name, v)                                                 \
+    MR_PUT(w, ", \"" name "\": %" PRIu64, (uint64_t)(v))
 
-static void json_spec(struct writer *w, const struct subject *s)
+static void json_spec(struct mr_writer *w, const struct subject *s)
 {
     struct mr_buffer text = {0};
 
     if (w->status == MR_OK)
         w->status = mr_spec_text(s->head->spec, &text);
-    PUT(w, ",\n   \"spec\": {\"builtin\": %s, \"text\": ",
+    MR_PUT(w, ",\n   \"spec\": {\"builtin\": %s, \"text\": ",
         s->is_lake ? "\"lake\"" : "null");
-    put_json(w, (struct mr_span){text.p, text.n});
-    PUT(w, "}");
+    mr_put_json(w, (struct mr_span){text.p, text.n});
+    MR_PUT(w, "}");
     mr_buffer_release(&text);
 }
 
-static void json_totals(struct writer *w, const struct subject *s)
+static void json_totals(struct mr_writer *w, const struct subject *s)
 {
     const struct mr_coverage_totals *t = &s->totals;
 
-    PUT(w, ",\n   \"totals\": {\"partitions\": %" PRIu64, t->partitions);
+    MR_PUT(w, ",\n   \"totals\": {\"partitions\": %" PRIu64, t->partitions);
     PUT_NUMBER(w, "failures", t->failures);
     PUT_NUMBER(w, "stored_bytes", t->stored_bytes);
     PUT_NUMBER(w, "text_bytes", t->text_bytes);
@@ -413,112 +391,112 @@ static void json_totals(struct writer *w, const struct subject *s)
     PUT_NUMBER(w, "users", s->users);
     PUT_NUMBER(w, "members", s->members);
     PUT_NUMBER(w, "sessions", s->intervals);
-    PUT(w, "}");
+    MR_PUT(w, "}");
 }
 
-static void json_rejects(struct writer *w, const struct subject *s)
+static void json_rejects(struct mr_writer *w, const struct subject *s)
 {
     struct mr_reason reason[MR_REASON_COUNT];
     size_t n = mr_spec_reasons(s->head->spec, s->totals.reason, reason);
 
-    PUT(w, ",\n   \"rejected\": {");
+    MR_PUT(w, ",\n   \"rejected\": {");
     for (size_t i = 0; i < n; i++) {
-        PUT(w, "%s", i == 0 ? "" : ", ");
-        put_json(w, mr_text_span(reason[i].text));
-        PUT(w, ": %" PRIu64, reason[i].lines);
+        MR_PUT(w, "%s", i == 0 ? "" : ", ");
+        mr_put_json(w, mr_text_span(reason[i].text));
+        MR_PUT(w, ": %" PRIu64, reason[i].lines);
     }
-    PUT(w, "}");
+    MR_PUT(w, "}");
 }
 
-static void json_types(struct writer *w, const struct subject *s)
+static void json_types(struct mr_writer *w, const struct subject *s)
 {
     size_t i;
 
-    PUT(w, ",\n   \"types\": [");
+    MR_PUT(w, ",\n   \"types\": [");
     for (i = 0; i < s->head->n_types; i++) {
-        PUT(w, "%s", i == 0 ? "" : ", ");
-        put_json(w, s->head->type[i]);
+        MR_PUT(w, "%s", i == 0 ? "" : ", ");
+        mr_put_json(w, s->head->type[i]);
     }
-    PUT(w, "]");
+    MR_PUT(w, "]");
 }
 
-static void json_failures(struct writer *w, const struct subject *s)
+static void json_failures(struct mr_writer *w, const struct subject *s)
 {
     const struct mr_coverage *c = &s->head->coverage;
     size_t i;
 
-    PUT(w, ",\n   \"failed\": [");
+    MR_PUT(w, ",\n   \"failed\": [");
     for (i = 0; i < c->n_failures; i++) {
-        PUT(w, "%s\n    {\"name\": ", i == 0 ? "" : ",");
-        put_json(w, mr_text_span(c->failure[i].name));
+        MR_PUT(w, "%s\n    {\"name\": ", i == 0 ? "" : ",");
+        mr_put_json(w, mr_text_span(c->failure[i].name));
         if (c->failure[i].offset == MR_NOWHERE)
-            PUT(w, ", \"offset\": null");
+            MR_PUT(w, ", \"offset\": null");
         else
             PUT_NUMBER(w, "offset", c->failure[i].offset);
-        PUT(w, ", \"reason\": ");
-        put_json(w, mr_text_span(c->failure[i].cause));
-        PUT(w, "}");
+        MR_PUT(w, ", \"reason\": ");
+        mr_put_json(w, mr_text_span(c->failure[i].cause));
+        MR_PUT(w, "}");
     }
-    PUT(w, "]");
+    MR_PUT(w, "]");
 }
 
-static void json_days(struct writer *w, const struct subject *s)
+static void json_days(struct mr_writer *w, const struct subject *s)
 {
     const char *comma = "";
     char day[MR_DAY_TEXT];
     size_t i, cell = 0;
 
-    PUT(w, ",\n   \"days\": [");
+    MR_PUT(w, ",\n   \"days\": [");
     for (i = 0; i < s->kpis.n_days; i++) {
         const struct mr_kpi_day *d = &s->kpis.day[i];
 
         if (d->events == 0)
             continue;
         mr_day_format(d->day, day);
-        PUT(w, "%s\n    {\"day\": \"%s\"", comma, day);
+        MR_PUT(w, "%s\n    {\"day\": \"%s\"", comma, day);
         PUT_NUMBER(w, "types", types_of_day(s, d->day, &cell));
         PUT_NUMBER(w, "events", d->events);
         PUT_NUMBER(w, "events_without_user", d->events_without_user);
         PUT_NUMBER(w, "users", d->users);
         PUT_NUMBER(w, "sessions", d->sessions);
-        PUT(w, "}");
+        MR_PUT(w, "}");
         comma = ",";
     }
-    PUT(w, "]");
+    MR_PUT(w, "]");
 }
 
-static void json_chunks(struct writer *w, const struct subject *s)
+static void json_chunks(struct mr_writer *w, const struct subject *s)
 {
     const struct mr_state_chunk *chunk;
     size_t i, n = mr_state_chunks(s->state, &chunk);
 
-    PUT(w, ",\n   \"sections\": [");
+    MR_PUT(w, ",\n   \"sections\": [");
     for (i = 0; i < n; i++) {
         unsigned share = permille(s, chunk[i].stored_bytes);
 
-        PUT(w, "%s\n    {\"id\": \"%s\"", i == 0 ? "" : ",", chunk[i].id);
+        MR_PUT(w, "%s\n    {\"id\": \"%s\"", i == 0 ? "" : ",", chunk[i].id);
         PUT_NUMBER(w, "stored_bytes", chunk[i].stored_bytes);
         PUT_NUMBER(w, "plain_bytes", chunk[i].plain_bytes);
-        PUT(w, ", \"share_percent\": %u.%u, \"known\": %s}", share / 10,
+        MR_PUT(w, ", \"share_percent\": %u.%u, \"known\": %s}", share / 10,
             share % 10, chunk[i].known ? "true" : "false");
     }
-    PUT(w, "]");
+    MR_PUT(w, "]");
 }
 
-static void put_subject_json(struct writer *w, const struct subject *s)
+static void put_subject_json(struct mr_writer *w, const struct subject *s)
 {
-    PUT(w, "  {\"file\": ");
-    put_json(w, mr_text_span(mr_state_path(s->state)));
-    PUT(w, ", \"sound\": true, \"version\": %d", MR_STATE_VERSION);
+    MR_PUT(w, "  {\"file\": ");
+    mr_put_json(w, mr_text_span(mr_state_path(s->state)));
+    MR_PUT(w, ", \"sound\": true, \"version\": %d", MR_STATE_VERSION);
     PUT_NUMBER(w, "bytes", mr_state_bytes(s->state));
-    PUT(w, ",\n   \"content\": \"%s\", \"name\": \"%s\", \"status\": \"%s\"",
+    MR_PUT(w, ",\n   \"content\": \"%s\", \"name\": \"%s\", \"status\": \"%s\"",
         s->digest, s->name_verdict,
         s->totals.failures > 0 ? "partial" : "complete");
-    PUT(w, ", \"superseded_by\": ");
+    MR_PUT(w, ", \"superseded_by\": ");
     if (s->superseded_by != NULL)
-        put_json(w, mr_text_span(s->superseded_by));
+        mr_put_json(w, mr_text_span(s->superseded_by));
     else
-        PUT(w, "null");
+        MR_PUT(w, "null");
     json_spec(w, s);
     json_totals(w, s);
     json_rejects(w, s);
@@ -526,30 +504,30 @@ static void put_subject_json(struct writer *w, const struct subject *s)
     json_failures(w, s);
     json_days(w, s);
     json_chunks(w, s);
-    PUT(w, "}");
+    MR_PUT(w, "}");
 }
 
 /* All states. */
 
 /* Name a state that cannot be used, in its place. */
-static void put_refusal(struct writer *w, const char *path, bool is_json,
-    const struct mr_error *why)
+static void put_refusal(struct mr_writer *w, const char *path,
+    const struct mr_inspect_options *options, const struct mr_error *why)
 {
     char sentence[1200];
 
     mr_error_format(why, sentence, sizeof(sentence));
-    if (!is_json) {
-        table_title(w, path, ": NOT SOUND");
-        PUT(w, "  ");
-        put_masked(w, mr_text_span(sentence));
-        PUT(w, "\n");
+    if (options->format != MR_FORMAT_JSON) {
+        table_title(w, path, ": NOT SOUND", options->colour);
+        MR_PUT(w, "  ");
+        mr_put_masked(w, mr_text_span(sentence));
+        MR_PUT(w, "\n");
         return;
     }
-    PUT(w, "  {\"file\": ");
-    put_json(w, mr_text_span(path));
-    PUT(w, ", \"sound\": false, \"error\": ");
-    put_json(w, mr_text_span(sentence));
-    PUT(w, "}");
+    MR_PUT(w, "  {\"file\": ");
+    mr_put_json(w, mr_text_span(path));
+    MR_PUT(w, ", \"sound\": false, \"error\": ");
+    mr_put_json(w, mr_text_span(sentence));
+    MR_PUT(w, "}");
 }
 
 static void add_totals(
@@ -588,7 +566,7 @@ static void release_heads(struct heads *h)
 
 /* Read the heads of all states that have a sound one. */
 static enum mr_status read_heads(
-    const struct mr_state_list *list, const volatile int *stop, struct heads *h)
+    const struct mr_state_list *list, const atomic_int *stop, struct heads *h)
 {
     h->coverage = calloc(list->n, sizeof(*h->coverage));
     h->state = calloc(list->n, sizeof(*h->state));
@@ -614,7 +592,7 @@ static enum mr_status read_heads(
 
 /* by_out[i]: the path of the state that supersedes the i-th, or NULL. */
 static enum mr_status find_superseded(const struct mr_state_list *list,
-    const volatile int *stop, const char **by_out, struct mr_error *err)
+    const atomic_int *stop, const char **by_out, struct mr_error *err)
 {
     struct heads h = {.n = 0};
     size_t *by = calloc(list->n, sizeof(*by));
@@ -632,36 +610,37 @@ static enum mr_status find_superseded(const struct mr_state_list *list,
 
 /* Describe one state.  Only what concerns more than this one is a failure
  * here; the state's own goes to why. */
-static enum mr_status inspect_one(struct writer *w, const char *path,
-    const char *superseded_by, bool is_json, const volatile int *stop,
-    struct mr_result *result, struct mr_error *why)
+static enum mr_status inspect_one(struct mr_writer *w, const char *path,
+    const char *superseded_by, const struct mr_inspect_options *options,
+    const atomic_int *stop, struct mr_result *result, struct mr_error *why)
 {
-    struct subject s = {.superseded_by = superseded_by};
+    struct subject s = {
+        .superseded_by = superseded_by, .colour = options->colour};
     enum mr_status status = read_subject(&s, path, stop, why);
 
     if (status == MR_OK) {
         add_totals(&result->totals, &s.totals);
         result->state_bytes += mr_state_bytes(s.state);
-        if (is_json)
+        if (options->format == MR_FORMAT_JSON)
             put_subject_json(w, &s);
         else
             put_table(w, &s);
     } else if (status != MR_NOMEM && status != MR_STOPPED) {
-        put_refusal(w, path, is_json, why);
+        put_refusal(w, path, options, why);
     }
     release_subject(&s);
     return status;
 }
 
 static enum mr_status flush(
-    struct writer *w, const struct mr_sink *sink, struct mr_error *err)
+    struct mr_writer *w, const struct mr_sink *sink, struct mr_error *err)
 {
     int number;
 
     if (w->status != MR_OK)
         return mr_fail_nomem(err);
-    number = sink->write(sink->context, w->out.p, w->out.n);
-    w->out.n = 0;
+    number = sink->write(sink->context, w->out->p, w->out->n);
+    w->out->n = 0;
     return number == 0
                ? MR_OK
                : mr_fail_errno(err, number, "check where the output goes",
@@ -670,23 +649,24 @@ static enum mr_status flush(
 
 static enum mr_status inspect_all(const struct mr_state_list *list,
     const char *const *superseded_by, const struct mr_inspect_options *options,
-    const struct mr_sink *sink, const volatile int *stop,
+    const struct mr_sink *sink, const atomic_int *stop,
     struct mr_result *result, struct mr_error *err)
 {
     bool is_json = options->format == MR_FORMAT_JSON;
-    struct writer w = {.colour = options->colour};
+    struct mr_buffer out = {0};
+    struct mr_writer w = mr_writer_begin(&out);
     enum mr_status status = MR_OK, one, first = MR_OK;
     struct mr_error why;
     size_t i;
 
     if (is_json)
-        PUT(&w, "{\"schema\": %d, \"states\": [\n", SCHEMA);
+        MR_PUT(&w, "{\"schema\": %d, \"states\": [\n", SCHEMA);
     for (i = 0; i < list->n && status == MR_OK; i++) {
         if (i > 0)
-            PUT(&w, is_json ? ",\n" : "\n");
+            MR_PUT(&w, is_json ? ",\n" : "\n");
         why = (struct mr_error){0};
         one = inspect_one(
-            &w, list->path[i], superseded_by[i], is_json, stop, result, &why);
+            &w, list->path[i], superseded_by[i], options, stop, result, &why);
         /* Want of memory and a wish to stop are not about this one alone. */
         if (first == MR_OK || one == MR_NOMEM || one == MR_STOPPED) {
             if (one != MR_OK && err)
@@ -698,10 +678,10 @@ static enum mr_status inspect_all(const struct mr_state_list *list,
         status = flush(&w, sink, err);
     }
     if (status == MR_OK && i == list->n && is_json) {
-        PUT(&w, "\n]}\n");
+        MR_PUT(&w, "\n]}\n");
         status = flush(&w, sink, err);
     }
-    mr_buffer_release(&w.out);
+    mr_buffer_release(&out);
     return status != MR_OK ? status : first;
 }
 

@@ -49,7 +49,7 @@ struct taken {
 };
 
 static enum mr_status take_digest(const struct mr_input *in,
-    const volatile int *stop, struct taken *taken, struct mr_error *err)
+    const atomic_int *stop, struct taken *taken, struct mr_error *err)
 {
     enum mr_status status;
 
@@ -65,7 +65,7 @@ static enum mr_status take_digest(const struct mr_input *in,
 /* Two files of one name and size are one row where they have the same bytes.
  * Of what has no size, as a pipe, nothing is read. */
 static enum mr_status compare_bytes(const struct mr_input *in,
-    const volatile int *stop, struct taken *taken, bool *same_out,
+    const atomic_int *stop, struct taken *taken, bool *same_out,
     struct mr_error *err)
 {
     struct mr_digest before;
@@ -86,7 +86,7 @@ static enum mr_status compare_bytes(const struct mr_input *in,
 /* A row tells of one content: of two files with one name and different ones
  * nobody could tell later that one of them is missing. */
 static enum mr_status check_names(const struct mr_listing *listing,
-    const volatile int *stop, struct mr_error *err)
+    const atomic_int *stop, struct mr_error *err)
 {
     struct taken taken = {.input = NULL};
     enum mr_status status = MR_OK;
@@ -112,7 +112,7 @@ static enum mr_status check_names(const struct mr_listing *listing,
 }
 
 enum mr_status mr_manifest_text(const struct mr_listing *listing,
-    const volatile int *stop, struct mr_buffer *out, struct mr_error *err)
+    const atomic_int *stop, struct mr_buffer *out, struct mr_error *err)
 {
     enum mr_status status = check_listing(listing, err);
     size_t start = out->n;

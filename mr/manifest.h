@@ -37,7 +37,7 @@ struct mr_manifest {
  * MR_LIMIT for a name that is too long.
  */
 MR_MUST_CHECK enum mr_status mr_manifest_text(const struct mr_listing *listing,
-    const volatile int *stop, struct mr_buffer *out, struct mr_error *err);
+    const atomic_int *stop, struct mr_buffer *out, struct mr_error *err);
 
 /**
  * mr_manifest_read(path, m, err): Read a manifest and check all of it.

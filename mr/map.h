@@ -1,6 +1,7 @@
 #ifndef MR_MAP_H
 #define MR_MAP_H
 
+#include <stdatomic.h>
 #include <time.h>
 
 #include "mr/mr.h"
@@ -11,10 +12,10 @@
 struct mr_map_one {
     const struct mr_plan *plan; /* the caller's; any number of threads */
     const struct mr_input *input;
-    const char *output;       /* a path that ends in ".mrs" */
-    struct timespec date;     /* the state's time of modification */
-    unsigned threads;         /* at least 1 */
-    const volatile int *stop; /* or NULL */
+    const char *output;     /* a path that ends in ".mrs" */
+    struct timespec date;   /* the state's time of modification */
+    unsigned threads;       /* at least 1 */
+    const atomic_int *stop; /* or NULL */
 };
 
 /** mr_map_one(one, err): As mr_map of that file.  Any number of threads at a

@@ -273,7 +273,7 @@ static enum mr_status make_block(struct maker *m, const struct mr_aggregate *a,
  * written is what a stopped run leaves. */
 static bool is_given_up(const struct mr_map_run *m)
 {
-    const volatile int *stop = m->w->observer->stop;
+    const atomic_int *stop = m->w->observer->stop;
 
     return !m->in_folder && stop != NULL && *stop != 0;
 }

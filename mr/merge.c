@@ -250,7 +250,7 @@ static enum mr_status count_some(struct mr_merge_counter *counter,
 }
 
 static enum mr_status count_all(const struct mr_merge *m, unsigned threads,
-    struct mr_kpi_tally *const *tally, const volatile int *stop,
+    struct mr_kpi_tally *const *tally, const atomic_int *stop,
     uint64_t *users_out, struct mr_error *err)
 {
     const struct mr_state *state = longest(m);
@@ -289,7 +289,7 @@ static enum mr_status count_all(const struct mr_merge *m, unsigned threads,
 
 enum mr_status mr_merge_run(struct mr_merge *m, unsigned threads,
     struct mr_kpi_tally *const *tally, struct mr_state_writer *writer,
-    const volatile int *stop, uint64_t *users_out, struct mr_error *err)
+    const atomic_int *stop, uint64_t *users_out, struct mr_error *err)
 {
     if (writer == NULL)
         return count_all(m, threads, tally, stop, users_out, err);

@@ -70,7 +70,7 @@ const struct mr_cells *mr_merge_cells(const struct mr_merge *m);
  */
 MR_MUST_CHECK enum mr_status mr_merge_run(struct mr_merge *m, unsigned threads,
     struct mr_kpi_tally *const *tally, struct mr_state_writer *writer,
-    const volatile int *stop, uint64_t *users_out, struct mr_error *err);
+    const atomic_int *stop, uint64_t *users_out, struct mr_error *err);
 
 /** What is kept of ids in all states; its parts end with it.  All zero is
  * none. */

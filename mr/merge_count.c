@@ -78,7 +78,7 @@ typedef size_t join_two(
 struct mr_merge_counter {
     const struct mr_merge *m;
     struct mr_kpi_tally *tally;
-    const volatile int *stop;
+    const atomic_int *stop;
     uint64_t last; /* the last hash of the range being counted */
     struct mr_unpacker *unpacker;
     struct source *source;
@@ -194,7 +194,7 @@ void mr_merge_counter_free(struct mr_merge_counter *c)
 }
 
 enum mr_status mr_merge_counter_new(const struct mr_merge *m,
-    struct mr_kpi_tally *tally, const volatile int *stop,
+    struct mr_kpi_tally *tally, const atomic_int *stop,
     struct mr_merge_counter **counter_out, struct mr_error *err)
 {
     struct mr_merge_counter *c = calloc(1, sizeof(*c));

@@ -30,7 +30,7 @@ MR_MUST_CHECK enum mr_status mr_merge_join_heads(struct mr_merge *m);
  * mr_merge_run, with a writer. */
 MR_MUST_CHECK enum mr_status mr_merge_write(struct mr_merge *m,
     unsigned threads, struct mr_kpi_tally *const *tally,
-    struct mr_state_writer *writer, const volatile int *stop, uint64_t *users,
+    struct mr_state_writer *writer, const atomic_int *stop, uint64_t *users,
     struct mr_error *err);
 
 /** A state's block at hand; all zero owns nothing. */
@@ -52,7 +52,7 @@ struct mr_merge_counter;
 /** mr_merge_counter_new(m, tally, stop, counter, err): *stop as for
  * mr_merge_run; all given must outlive the counter. */
 MR_MUST_CHECK enum mr_status mr_merge_counter_new(const struct mr_merge *m,
-    struct mr_kpi_tally *tally, const volatile int *stop,
+    struct mr_kpi_tally *tally, const atomic_int *stop,
     struct mr_merge_counter **counter_out, struct mr_error *err);
 void mr_merge_counter_free(struct mr_merge_counter *c);
 

@@ -452,7 +452,7 @@ static enum mr_status pack_slots(struct slot *slot, unsigned n,
 
 enum mr_status mr_merge_write(struct mr_merge *m, unsigned threads,
     struct mr_kpi_tally *const *tally, struct mr_state_writer *writer,
-    const volatile int *stop, uint64_t *users, struct mr_error *err)
+    const atomic_int *stop, uint64_t *users, struct mr_error *err)
 {
     /* The last slot only receives the users that begin the next round. */
     struct slot *slot = slots_new(m, threads + 1);

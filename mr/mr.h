@@ -1,6 +1,7 @@
 #ifndef MR_MR_H
 #define MR_MR_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -37,7 +38,7 @@ struct mr_observer {
     void *context;
     /* Set to non-zero (by a signal handler, say) to end the run soon with
      * MR_STOPPED; may be NULL. */
-    const volatile int *stop;
+    const atomic_int *stop;
 };
 
 struct mr_totals {

@@ -108,55 +108,55 @@ static void format_figure(const struct mr_kpi_day *day, size_t figure,
 enum mr_status mr_report_daily_csv(
     const struct mr_report *r, struct mr_buffer *out)
 {
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
     char text[FIGURE_TEXT], day[MR_DAY_TEXT];
     size_t list[N_FIGURES], n = list_figures(r, list), i, f;
 
-    PUT(&w, "day");
+    MR_PUT(&w, "day");
     for (f = 0; f < N_ALWAYS; f++)
-        PUT(&w, ",%s", figures[list[f]].name);
-    PUT(&w, ",status");
+        MR_PUT(&w, ",%s", figures[list[f]].name);
+    MR_PUT(&w, ",status");
     for (; f < n; f++)
-        PUT(&w, ",%s", figures[list[f]].name);
-    PUT(&w, "\n");
+        MR_PUT(&w, ",%s", figures[list[f]].name);
+    MR_PUT(&w, "\n");
     for (i = 0; i < r->kpis->n_days; i++) {
         if (!is_shown(r, r->kpis->day[i].day))
             continue;
         mr_day_format(r->kpis->day[i].day, day);
-        PUT(&w, "%s", day);
+        MR_PUT(&w, "%s", day);
         for (f = 0; f < n; f++) {
             if (f == N_ALWAYS)
-                PUT(&w, ",%s", status_word(r));
+                MR_PUT(&w, ",%s", status_word(r));
             format_figure(&r->kpis->day[i], list[f], "", text);
-            PUT(&w, ",%s", text);
+            MR_PUT(&w, ",%s", text);
         }
         if (n == N_ALWAYS)
-            PUT(&w, ",%s", status_word(r));
-        PUT(&w, "\n");
+            MR_PUT(&w, ",%s", status_word(r));
+        MR_PUT(&w, "\n");
     }
-    return finish(&w);
+    return mr_writer_finish(&w);
 }
 
 enum mr_status mr_report_daily_by_type_csv(
     const struct mr_report *r, struct mr_buffer *out)
 {
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
     char day[MR_DAY_TEXT];
     size_t i;
 
-    PUT(&w, "day,type,events,users,users_estimate,status\n");
+    MR_PUT(&w, "day,type,events,users,users_estimate,status\n");
     for (i = 0; i < r->kpis->n_day_types; i++) {
         const struct mr_kpi_day_type *k = &r->kpis->day_type[i];
 
         if (!is_shown(r, k->day))
             continue;
         mr_day_format(k->day, day);
-        PUT(&w, "%s,", day);
-        put_csv(&w, r->cells->type[k->type]);
-        PUT(&w, ",%" PRIu64 ",%" PRIu64 ",%.0f,%s\n", k->events, k->users,
+        MR_PUT(&w, "%s,", day);
+        mr_put_csv(&w, r->cells->type[k->type]);
+        MR_PUT(&w, ",%" PRIu64 ",%" PRIu64 ",%.0f,%s\n", k->events, k->users,
             k->users_estimate, status_word(r));
     }
-    return finish(&w);
+    return mr_writer_finish(&w);
 }
 
 /* A line of partitions.csv: one of the two. */
@@ -183,7 +183,8 @@ static int compare_listed(const void *a, const void *b)
     return memcmp(x->read->digest.b, y->read->digest.b, MR_DIGEST_BYTES);
 }
 
-static void put_read_partition(struct writer *w, const struct mr_partition *p)
+static void put_read_partition(
+    struct mr_writer *w, const struct mr_partition *p)
 {
     uint64_t events = 0, rejected = 0;
     char digest[MR_DIGEST_TEXT];
@@ -194,22 +195,23 @@ static void put_read_partition(struct writer *w, const struct mr_partition *p)
     for (i = 0; i < p->n_reasons; i++)
         rejected += p->reason[i].lines;
     mr_digest_format(&p->digest, digest);
-    put_csv(w, mr_text_span(p->name[0]));
-    PUT(w, ",%s,read,,,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64, digest,
+    mr_put_csv(w, mr_text_span(p->name[0]));
+    MR_PUT(w, ",%s,read,,,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64, digest,
         p->stored_bytes, p->text_bytes, p->lines, events);
-    PUT(w, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%zu\n", rejected,
-        p->blank, p->other_day, p->other_type, p->n_names);
+    MR_PUT(w, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%zu\n",
+        rejected, p->blank, p->other_day, p->other_type, p->n_names);
 }
 
-static void put_failed_partition(struct writer *w, const struct mr_failure *f)
+static void put_failed_partition(
+    struct mr_writer *w, const struct mr_failure *f)
 {
-    put_csv(w, mr_text_span(f->name));
-    PUT(w, ",,failed,");
+    mr_put_csv(w, mr_text_span(f->name));
+    MR_PUT(w, ",,failed,");
     if (f->offset != MR_NOWHERE)
-        PUT(w, "%" PRIu64, f->offset);
-    PUT(w, ",");
-    put_csv(w, mr_text_span(f->cause));
-    PUT(w, ",,,,,,,,,\n");
+        MR_PUT(w, "%" PRIu64, f->offset);
+    MR_PUT(w, ",");
+    mr_put_csv(w, mr_text_span(f->cause));
+    MR_PUT(w, ",,,,,,,,,\n");
 }
 
 enum mr_status mr_report_partitions_csv(
@@ -218,7 +220,7 @@ enum mr_status mr_report_partitions_csv(
     const struct mr_coverage *c = r->coverage;
     size_t i, n = c->n_partitions + c->n_failures;
     struct listed *list = calloc(n + 1, sizeof(*list));
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
 
     if (!list)
         return MR_NOMEM;
@@ -227,8 +229,8 @@ enum mr_status mr_report_partitions_csv(
     for (i = 0; i < c->n_failures; i++)
         list[c->n_partitions + i].failed = &c->failure[i];
     qsort(list, n, sizeof(*list), compare_listed);
-    PUT(&w, "name,digest,status,offset,reason,stored_bytes,text_bytes,lines,"
-            "events,rejected,blank,other_day,other_type,names\n");
+    MR_PUT(&w, "name,digest,status,offset,reason,stored_bytes,text_bytes,lines,"
+               "events,rejected,blank,other_day,other_type,names\n");
     for (i = 0; i < n; i++) {
         if (list[i].read)
             put_read_partition(&w, list[i].read);
@@ -236,7 +238,7 @@ enum mr_status mr_report_partitions_csv(
             put_failed_partition(&w, list[i].failed);
     }
     free(list);
-    return finish(&w);
+    return mr_writer_finish(&w);
 }
 
 enum mr_status mr_report_rejects_csv(
@@ -244,18 +246,18 @@ enum mr_status mr_report_rejects_csv(
 {
     struct mr_reason reasons[MR_REASON_COUNT];
     size_t i, n = mr_spec_reasons(r->spec, r->totals->reason, reasons);
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
 
-    PUT(&w, "reason,lines%s\n", is_partial(r) ? ",status" : "");
+    MR_PUT(&w, "reason,lines%s\n", is_partial(r) ? ",status" : "");
     for (i = 0; i < n; i++) {
-        put_csv(&w, mr_text_span(reasons[i].text));
-        PUT(&w, ",%" PRIu64 "%s\n", reasons[i].lines,
+        mr_put_csv(&w, mr_text_span(reasons[i].text));
+        MR_PUT(&w, ",%" PRIu64 "%s\n", reasons[i].lines,
             is_partial(r) ? ",partial" : "");
     }
-    return finish(&w);
+    return mr_writer_finish(&w);
 }
 
-static void put_json_spec(struct writer *w, const struct mr_report *r)
+static void put_json_spec(struct mr_writer *w, const struct mr_report *r)
 {
     struct mr_buffer text = {0};
     char hex[MR_DIGEST_TEXT];
@@ -265,144 +267,147 @@ static void put_json_spec(struct writer *w, const struct mr_report *r)
         w->status = mr_spec_text(r->spec, &text);
     digest = mr_digest_bytes(text.p, text.n);
     mr_digest_format(&digest, hex);
-    PUT(w, "\"spec\": {\"digest\": \"%s\", \"text\": ", hex);
-    put_json(w, (struct mr_span){text.p, text.n});
-    PUT(w, "},\n");
+    MR_PUT(w, "\"spec\": {\"digest\": \"%s\", \"text\": ", hex);
+    mr_put_json(w, (struct mr_span){text.p, text.n});
+    MR_PUT(w, "},\n");
     mr_buffer_release(&text);
 }
 
-static void put_json_figures(struct writer *w, const struct mr_report *r)
+static void put_json_figures(struct mr_writer *w, const struct mr_report *r)
 {
     size_t list[N_FIGURES], n = list_figures(r, list), f;
 
-    PUT(w, "\"figures\": {\n");
+    MR_PUT(w, "\"figures\": {\n");
     for (f = 0; f < n; f++) {
-        PUT(w, "  \"%s\": {\"kind\": ", figures[list[f]].name);
+        MR_PUT(w, "  \"%s\": {\"kind\": ", figures[list[f]].name);
         if (figures[list[f]].kind == ESTIMATE)
-            PUT(w, "\"estimate\", \"standard_error\": %.6f},\n",
+            MR_PUT(w, "\"estimate\", \"standard_error\": %.6f},\n",
                 r->kpis->users_estimate_error);
         else
-            PUT(w, "\"exact\"},\n");
+            MR_PUT(w, "\"exact\"},\n");
     }
     if (r->kpis->extras.retention > 0)
-        PUT(w, "  \"retention\": {\"kind\": \"exact\"},\n");
-    PUT(w, "  \"users_of_all_days\": {\"kind\": \"exact\"},\n"
-           "  \"coverage\": {\"kind\": \"exact\"}\n},\n");
+        MR_PUT(w, "  \"retention\": {\"kind\": \"exact\"},\n");
+    MR_PUT(w, "  \"users_of_all_days\": {\"kind\": \"exact\"},\n"
+              "  \"coverage\": {\"kind\": \"exact\"}\n},\n");
 }
 
-static void put_json_days(struct writer *w, const struct mr_report *r)
+static void put_json_days(struct mr_writer *w, const struct mr_report *r)
 {
     char text[FIGURE_TEXT], day[MR_DAY_TEXT];
     size_t list[N_FIGURES], n = list_figures(r, list), i, f;
     const char *between = "\n";
 
-    PUT(w, "\"days\": [");
+    MR_PUT(w, "\"days\": [");
     for (i = 0; i < r->kpis->n_days; i++) {
         if (!is_shown(r, r->kpis->day[i].day))
             continue;
         mr_day_format(r->kpis->day[i].day, day);
-        PUT(w, "%s  {\"day\": \"%s\"", between, day);
+        MR_PUT(w, "%s  {\"day\": \"%s\"", between, day);
         for (f = 0; f < n; f++) {
             format_figure(&r->kpis->day[i], list[f], "null", text);
-            PUT(w, ", \"%s\": %s", figures[list[f]].name, text);
+            MR_PUT(w, ", \"%s\": %s", figures[list[f]].name, text);
         }
-        PUT(w, "}");
+        MR_PUT(w, "}");
         between = ",\n";
     }
-    PUT(w, "\n],\n");
+    MR_PUT(w, "\n],\n");
 }
 
-static void put_json_days_by_type(struct writer *w, const struct mr_report *r)
+static void put_json_days_by_type(
+    struct mr_writer *w, const struct mr_report *r)
 {
     char day[MR_DAY_TEXT];
     const char *between = "\n";
     size_t i;
 
-    PUT(w, "\"days_by_type\": [");
+    MR_PUT(w, "\"days_by_type\": [");
     for (i = 0; i < r->kpis->n_day_types; i++) {
         const struct mr_kpi_day_type *k = &r->kpis->day_type[i];
 
         if (!is_shown(r, k->day))
             continue;
         mr_day_format(k->day, day);
-        PUT(w, "%s  {\"day\": \"%s\", \"type\": ", between, day);
-        put_json(w, r->cells->type[k->type]);
-        PUT(w,
+        MR_PUT(w, "%s  {\"day\": \"%s\", \"type\": ", between, day);
+        mr_put_json(w, r->cells->type[k->type]);
+        MR_PUT(w,
             ", \"events\": %" PRIu64 ", \"users\": %" PRIu64
             ", \"users_estimate\": %.0f}",
             k->events, k->users, k->users_estimate);
         between = ",\n";
     }
-    PUT(w, "\n],\n");
+    MR_PUT(w, "\n],\n");
 }
 
-static void put_json_failures(struct writer *w, const struct mr_report *r)
+static void put_json_failures(struct mr_writer *w, const struct mr_report *r)
 {
     const struct mr_coverage *c = r->coverage;
     size_t i;
 
-    PUT(w, "  \"failures\": [");
+    MR_PUT(w, "  \"failures\": [");
     for (i = 0; i < c->n_failures; i++) {
-        PUT(w, "%s    {\"name\": ", i ? ",\n" : "\n");
-        put_json(w, mr_text_span(c->failure[i].name));
+        MR_PUT(w, "%s    {\"name\": ", i ? ",\n" : "\n");
+        mr_put_json(w, mr_text_span(c->failure[i].name));
         if (c->failure[i].offset == MR_NOWHERE)
-            PUT(w, ", \"offset\": null, \"reason\": ");
+            MR_PUT(w, ", \"offset\": null, \"reason\": ");
         else
-            PUT(w, ", \"offset\": %" PRIu64 ", \"reason\": ",
+            MR_PUT(w, ", \"offset\": %" PRIu64 ", \"reason\": ",
                 c->failure[i].offset);
-        put_json(w, mr_text_span(c->failure[i].cause));
-        PUT(w, "}");
+        mr_put_json(w, mr_text_span(c->failure[i].cause));
+        MR_PUT(w, "}");
     }
-    PUT(w, "%s],\n", c->n_failures ? "\n  " : "");
+    MR_PUT(w, "%s],\n", c->n_failures ? "\n  " : "");
 }
 
-static void put_json_coverage(struct writer *w, const struct mr_report *r)
+static void put_json_coverage(struct mr_writer *w, const struct mr_report *r)
 {
     const struct mr_coverage_totals *t = r->totals;
     struct mr_reason reasons[MR_REASON_COUNT];
     size_t i, n = mr_spec_reasons(r->spec, r->totals->reason, reasons);
 
-    PUT(w, "\"coverage\": {\n  \"partitions\": %" PRIu64 ",\n", t->partitions);
+    MR_PUT(
+        w, "\"coverage\": {\n  \"partitions\": %" PRIu64 ",\n", t->partitions);
     put_json_failures(w, r);
     mr_report_put_covered_json(w, r);
-    PUT(w, "  \"repeated\": %" PRIu64 ",\n", r->coverage->n_repeated);
-    PUT(w, "  \"renamed\": %" PRIu64 ",\n", t->renamed);
-    PUT(w, "  \"stored_bytes\": %" PRIu64 ",\n", t->stored_bytes);
-    PUT(w, "  \"text_bytes\": %" PRIu64 ",\n", t->text_bytes);
-    PUT(w, "  \"lines\": %" PRIu64 ",\n", t->lines);
-    PUT(w, "  \"events\": %" PRIu64 ",\n", t->events);
-    PUT(w, "  \"rejected\": %" PRIu64 ",\n", t->rejected);
-    PUT(w, "  \"blank\": %" PRIu64 ",\n", t->blank);
-    PUT(w, "  \"rejects_by_reason\": {");
+    MR_PUT(w, "  \"repeated\": %" PRIu64 ",\n", r->coverage->n_repeated);
+    MR_PUT(w, "  \"renamed\": %" PRIu64 ",\n", t->renamed);
+    MR_PUT(w, "  \"stored_bytes\": %" PRIu64 ",\n", t->stored_bytes);
+    MR_PUT(w, "  \"text_bytes\": %" PRIu64 ",\n", t->text_bytes);
+    MR_PUT(w, "  \"lines\": %" PRIu64 ",\n", t->lines);
+    MR_PUT(w, "  \"events\": %" PRIu64 ",\n", t->events);
+    MR_PUT(w, "  \"rejected\": %" PRIu64 ",\n", t->rejected);
+    MR_PUT(w, "  \"blank\": %" PRIu64 ",\n", t->blank);
+    MR_PUT(w, "  \"rejects_by_reason\": {");
     for (i = 0; i < n; i++) {
-        PUT(w, "%s", i ? ", " : "");
-        put_json(w, mr_text_span(reasons[i].text));
-        PUT(w, ": %" PRIu64, reasons[i].lines);
+        MR_PUT(w, "%s", i ? ", " : "");
+        mr_put_json(w, mr_text_span(reasons[i].text));
+        MR_PUT(w, ": %" PRIu64, reasons[i].lines);
     }
-    PUT(w, "},\n");
-    PUT(w, "  \"events_without_user\": %" PRIu64 ",\n", t->events_without_user);
-    PUT(w, "  \"other_day\": %" PRIu64 ",\n", t->other_day);
-    PUT(w, "  \"other_type\": %" PRIu64 "\n}\n", t->other_type);
+    MR_PUT(w, "},\n");
+    MR_PUT(
+        w, "  \"events_without_user\": %" PRIu64 ",\n", t->events_without_user);
+    MR_PUT(w, "  \"other_day\": %" PRIu64 ",\n", t->other_day);
+    MR_PUT(w, "  \"other_type\": %" PRIu64 "\n}\n", t->other_type);
 }
 
 enum mr_status mr_report_json(const struct mr_report *r, struct mr_buffer *out)
 {
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
 
-    PUT(&w, "{\n\"schema\": \"mr-kpis\",\n\"schema_version\": 1,\n");
-    PUT(&w, "\"status\": \"%s\",\n", status_word(r));
+    MR_PUT(&w, "{\n\"schema\": \"mr-kpis\",\n\"schema_version\": 1,\n");
+    MR_PUT(&w, "\"status\": \"%s\",\n", status_word(r));
     put_json_spec(&w, r);
-    PUT(&w, "\"states\": %" PRIu64 ",\n", r->states);
+    MR_PUT(&w, "\"states\": %" PRIu64 ",\n", r->states);
     put_json_figures(&w, r);
-    PUT(&w, "\"users_of_all_days\": %" PRIu64 ",\n", r->users);
+    MR_PUT(&w, "\"users_of_all_days\": %" PRIu64 ",\n", r->users);
     put_json_days(&w, r);
     put_json_days_by_type(&w, r);
     mr_report_put_retention_json(&w, r);
     mr_report_put_figures(&w, r);
     mr_report_put_kept(&w, r);
     put_json_coverage(&w, r);
-    PUT(&w, "}\n");
-    return finish(&w);
+    MR_PUT(&w, "}\n");
+    return mr_writer_finish(&w);
 }
 
 static int32_t daily_day(const struct mr_report *r, size_t row)
@@ -428,7 +433,8 @@ static void daily_cell(
     format_figure(&r->kpis->day[row], list[column], "-", out);
 }
 
-static void put_daily(struct writer *w, const struct mr_report *r, size_t width)
+static void put_daily(
+    struct mr_writer *w, const struct mr_report *r, size_t width)
 {
     size_t list[N_FIGURES];
     const struct grid grid = {.head = "day",
@@ -440,7 +446,7 @@ static void put_daily(struct writer *w, const struct mr_report *r, size_t width)
         .cell = daily_cell};
 
     mr_report_put_grid(w, r, &grid, width);
-    PUT(w,
+    MR_PUT(w,
         "~ is an estimate with a standard error of %.2f%%; all other "
         "figures are exact\n",
         100 * r->kpis->users_estimate_error);
@@ -452,77 +458,77 @@ static uint64_t count_changed(const struct mr_report *r)
     return r->covered != NULL ? r->covered->changed : 0;
 }
 
-static void put_coverage(struct writer *w, const struct mr_report *r)
+static void put_coverage(struct mr_writer *w, const struct mr_report *r)
 {
     const struct mr_coverage_totals *t = r->totals;
     struct mr_reason reasons[MR_REASON_COUNT];
     size_t i, n = mr_spec_reasons(r->spec, r->totals->reason, reasons);
 
-    PUT(w, "\nusers       %" PRIu64 " on all days together\n", r->users);
-    PUT(w,
+    MR_PUT(w, "\nusers       %" PRIu64 " on all days together\n", r->users);
+    MR_PUT(w,
         "partitions  %" PRIu64 " read, %" PRIu64 " not read, from %" PRIu64
         " state%s\n",
         t->partitions, t->failures - count_changed(r), r->states,
         mr_text_plural(r->states));
     mr_report_put_covered(w, r);
     if (r->coverage->n_repeated > 0)
-        PUT(w,
+        MR_PUT(w,
             "repeated    %" PRIu64
             " more time%s a partition was met; each counts once\n",
             r->coverage->n_repeated, mr_text_plural(r->coverage->n_repeated));
     if (t->renamed > 0)
-        PUT(w,
+        MR_PUT(w,
             "renamed     %" PRIu64
             " name%s for two or more contents; all are counted\n",
             t->renamed, t->renamed == 1 ? " stands" : "s stand");
-    PUT(w, "bytes       %" PRIu64 " stored, %" PRIu64 " unpacked\n",
+    MR_PUT(w, "bytes       %" PRIu64 " stored, %" PRIu64 " unpacked\n",
         t->stored_bytes, t->text_bytes);
-    PUT(w,
+    MR_PUT(w,
         "lines       %" PRIu64 " = %" PRIu64 " event%s + %" PRIu64
         " rejected + %" PRIu64 " blank\n",
         t->lines, t->events, mr_text_plural(t->events), t->rejected, t->blank);
     for (i = 0; i < n; i++) {
-        PUT(w, "rejected    %" PRIu64 " ", reasons[i].lines);
-        put_masked(w, reasons[i].text);
-        PUT(w, "\n");
+        MR_PUT(w, "rejected    %" PRIu64 " ", reasons[i].lines);
+        mr_put_masked(w, mr_text_span(reasons[i].text));
+        MR_PUT(w, "\n");
     }
     if (t->other_day > 0 || t->other_type > 0)
-        PUT(w,
+        MR_PUT(w,
             "folders     %" PRIu64 " event%s of another day, %" PRIu64
             " of another type than their folder says\n",
             t->other_day, mr_text_plural(t->other_day), t->other_type);
 }
 
-static void put_failures(struct writer *w, const struct mr_report *r)
+static void put_failures(struct mr_writer *w, const struct mr_report *r)
 {
     const struct mr_coverage *c = r->coverage;
     size_t i;
 
-    PUT(w, "\n");
+    MR_PUT(w, "\n");
     for (i = 0; i < c->n_failures && i < FAILURES_SHOWN; i++) {
-        PUT(w, mr_cause_is(c->failure[i].cause, MR_CAUSE_CHANGED)
-                   ? "differs     "
-                   : "not read    ");
-        put_masked(w, c->failure[i].name);
+        MR_PUT(w, mr_cause_is(c->failure[i].cause, MR_CAUSE_CHANGED)
+                      ? "differs     "
+                      : "not read    ");
+        mr_put_masked(w, mr_text_span(c->failure[i].name));
         if (c->failure[i].offset != MR_NOWHERE)
-            PUT(w, " at byte %" PRIu64, c->failure[i].offset);
-        PUT(w, ": ");
-        put_masked(w, c->failure[i].cause);
-        PUT(w, "\n");
+            MR_PUT(w, " at byte %" PRIu64, c->failure[i].offset);
+        MR_PUT(w, ": ");
+        mr_put_masked(w, mr_text_span(c->failure[i].cause));
+        MR_PUT(w, "\n");
     }
     if (i < c->n_failures)
-        PUT(w, "not read    and %zu more; partitions.csv lists all\n",
+        MR_PUT(w, "not read    and %zu more; partitions.csv lists all\n",
             c->n_failures - i);
 }
 
 enum mr_status mr_report_table(const struct mr_report *r, unsigned width,
     bool colour, struct mr_buffer *out)
 {
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
 
     if (is_partial(r)) {
         mr_report_put_partial(&w, r, colour);
-        PUT(&w, "\n");
+        MR_PUT(&w, "\n");
     }
     put_daily(&w, r, width);
     mr_report_put_retention(&w, r, width);
@@ -531,5 +537,5 @@ enum mr_status mr_report_table(const struct mr_report *r, unsigned width,
         put_failures(&w, r);
         mr_report_put_partial(&w, r, colour);
     }
-    return finish(&w);
+    return mr_writer_finish(&w);
 }

@@ -49,41 +49,41 @@ enum mr_status mr_report_coverage_csv(
     const struct mr_report *r, struct mr_buffer *out)
 {
     const struct mr_places *places = &r->covered->places;
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
     char day[MR_DAY_TEXT];
 
-    PUT(&w, "day,type,partitions,partitions_read,bytes,bytes_read,status\n");
+    MR_PUT(&w, "day,type,partitions,partitions_read,bytes,bytes_read,status\n");
     for (size_t i = 0; i < places->n; i++) {
         const struct mr_place_row *row = &places->row[i];
 
         format_day(row, day);
-        PUT(&w, "%s,", day);
-        put_csv(&w, type_of(row));
-        PUT(&w, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%s\n",
+        MR_PUT(&w, "%s,", day);
+        mr_put_csv(&w, type_of(row));
+        MR_PUT(&w, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%s\n",
             row->partitions, row->covered, row->bytes, row->covered_bytes,
             is_whole(row) ? "complete" : "partial");
     }
-    return finish(&w);
+    return mr_writer_finish(&w);
 }
 
-static void put_json_row(struct writer *w, const struct mr_place_row *row)
+static void put_json_row(struct mr_writer *w, const struct mr_place_row *row)
 {
-    PUT(w,
+    MR_PUT(w,
         "\"partitions\": %" PRIu64 ", \"partitions_read\": %" PRIu64
         ", \"bytes\": %" PRIu64 ", \"bytes_read\": %" PRIu64,
         row->partitions, row->covered, row->bytes, row->covered_bytes);
 }
 
-void mr_report_put_covered_json(struct writer *w, const struct mr_report *r)
+void mr_report_put_covered_json(struct mr_writer *w, const struct mr_report *r)
 {
     const struct mr_covered *c = r->covered;
     char day[MR_DAY_TEXT];
 
     if (c == NULL)
         return;
-    PUT(w, "  \"manifest\": {");
+    MR_PUT(w, "  \"manifest\": {");
     put_json_row(w, &c->total);
-    PUT(w,
+    MR_PUT(w,
         ",\n    \"missing\": %" PRIu64 ", \"changed\": %" PRIu64
         ", \"not_in_manifest\": %" PRIu64 ",\n    \"days_and_types\": [",
         c->missing, c->changed, c->unlisted);
@@ -91,34 +91,35 @@ void mr_report_put_covered_json(struct writer *w, const struct mr_report *r)
         const struct mr_place_row *row = &c->places.row[i];
 
         format_day(row, day);
-        PUT(w, "%s      {\"day\": ", i > 0 ? ",\n" : "\n");
+        MR_PUT(w, "%s      {\"day\": ", i > 0 ? ",\n" : "\n");
         if (row->has_day)
-            PUT(w, "\"%s\", \"type\": ", day);
+            MR_PUT(w, "\"%s\", \"type\": ", day);
         else
-            PUT(w, "null, \"type\": ");
+            MR_PUT(w, "null, \"type\": ");
         if (row->type.p != NULL)
-            put_json(w, row->type);
+            mr_put_json(w, row->type);
         else
-            PUT(w, "null");
-        PUT(w, ", ");
+            MR_PUT(w, "null");
+        MR_PUT(w, ", ");
         put_json_row(w, row);
-        PUT(w, ", \"status\": \"%s\"}", is_whole(row) ? "complete" : "partial");
+        MR_PUT(
+            w, ", \"status\": \"%s\"}", is_whole(row) ? "complete" : "partial");
     }
-    PUT(w, "%s]},\n", c->places.n > 0 ? "\n    " : "");
+    MR_PUT(w, "%s]},\n", c->places.n > 0 ? "\n    " : "");
 }
 
-static void put_share(struct writer *w, const struct mr_place_row *row)
+static void put_share(struct mr_writer *w, const struct mr_place_row *row)
 {
     unsigned share = permille(row);
 
-    PUT(w,
+    MR_PUT(w,
         "%" PRIu64 " of %" PRIu64 " partition%s, %u.%u%% of %" PRIu64
         " bytes\n",
         row->covered, row->partitions, mr_text_plural(row->partitions),
         share / 10, share % 10, row->bytes);
 }
 
-void mr_report_put_covered(struct writer *w, const struct mr_report *r)
+void mr_report_put_covered(struct mr_writer *w, const struct mr_report *r)
 {
     const struct mr_covered *c = r->covered;
     char day[MR_DAY_TEXT];
@@ -126,7 +127,7 @@ void mr_report_put_covered(struct writer *w, const struct mr_report *r)
 
     if (c == NULL)
         return;
-    PUT(w, "manifest    ");
+    MR_PUT(w, "manifest    ");
     put_share(w, &c->total);
     for (size_t i = 0; i < c->places.n; i++) {
         const struct mr_place_row *row = &c->places.row[i];
@@ -134,31 +135,31 @@ void mr_report_put_covered(struct writer *w, const struct mr_report *r)
         if (is_whole(row) || n++ >= ROWS_SHOWN)
             continue;
         format_day(row, day);
-        PUT(w, "covered     %s ", day);
-        if (w->status == MR_OK)
-            w->status = mr_text_masked(w->out, type_of(row));
-        PUT(w, ": ");
+        MR_PUT(w, "covered     %s ", day);
+        mr_put_masked(w, type_of(row));
+        MR_PUT(w, ": ");
         put_share(w, row);
     }
     if (n > ROWS_SHOWN)
-        PUT(w,
+        MR_PUT(w,
             "covered     %zu more days and types in part; coverage.csv lists "
             "all\n",
             n - ROWS_SHOWN);
 }
 
 /* A sentence that nobody may overlook. */
-static void put_warning(struct writer *w, bool colour, uint64_t n,
+static void put_warning(struct mr_writer *w, bool colour, uint64_t n,
     const char *one, const char *many)
 {
     if (n == 0)
         return;
-    PUT(w, "%sPARTIAL: %" PRIu64 " partition%s%s\n", colour ? "\033[1;31m" : "",
-        n, n == 1 ? one : many, colour ? "\033[0m" : "");
+    MR_PUT(w, "%sPARTIAL: %" PRIu64 " partition%s%s\n",
+        colour ? "\033[1;31m" : "", n, n == 1 ? one : many,
+        colour ? "\033[0m" : "");
 }
 
 void mr_report_put_partial(
-    struct writer *w, const struct mr_report *r, bool colour)
+    struct mr_writer *w, const struct mr_report *r, bool colour)
 {
     const struct mr_covered *c = r->covered;
     uint64_t missing = c != NULL ? c->missing : 0;

@@ -90,25 +90,25 @@ static struct row *list_rows(
     return row;
 }
 
-static void put_value(struct writer *w, const struct row *row, unsigned i)
+static void put_value(struct mr_writer *w, const struct row *row, unsigned i)
 {
     if (row->what == MR_GROUP_FURTHER)
-        PUT(w, FURTHER);
+        MR_PUT(w, FURTHER);
     else if (row->value[i].p != NULL && row->value[i].n == 0)
-        PUT(w, "\"\"");
+        MR_PUT(w, "\"\"");
     else if (row->value[i].p != NULL)
-        put_csv(w, row->value[i]);
+        mr_put_csv(w, row->value[i]);
 }
 
 /* The head of a column of users. */
 static void put_head(
-    struct writer *w, const struct mr_rollup *roll, const char *behind)
+    struct mr_writer *w, const struct mr_rollup *roll, const char *behind)
 {
     char text[MR_NAME_MAX_BYTES + sizeof("_estimate")];
 
     snprintf(text, sizeof(text), "%s%s", roll->users_as, behind);
-    PUT(w, ",");
-    put_csv(w, mr_text_span(text));
+    MR_PUT(w, ",");
+    mr_put_csv(w, mr_text_span(text));
 }
 
 enum mr_status mr_report_rollup_csv(
@@ -117,34 +117,34 @@ enum mr_status mr_report_rollup_csv(
     const struct mr_rollup *roll = &r->spec->rollup[rollup];
     size_t n = 0;
     struct row *row = list_rows(r, rollup, &n);
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
 
     if (row == NULL)
         return MR_NOMEM;
     for (unsigned k = 0; k < roll->n_by; k++) {
-        put_csv(&w, mr_text_span(roll->by[k].name));
-        PUT(&w, ",");
+        mr_put_csv(&w, mr_text_span(roll->by[k].name));
+        MR_PUT(&w, ",");
     }
-    put_csv(&w, mr_text_span(roll->events_as));
+    mr_put_csv(&w, mr_text_span(roll->events_as));
     if ((roll->users & MR_USERS_EXACT) != 0)
         put_head(&w, roll, "");
     if ((roll->users & MR_USERS_ESTIMATE) != 0)
         put_head(&w, roll, "_estimate");
-    PUT(&w, is_partial(r) ? ",status\n" : "\n");
+    MR_PUT(&w, is_partial(r) ? ",status\n" : "\n");
     for (size_t i = 0; i < n; i++) {
         for (unsigned k = 0; k < roll->n_by; k++) {
             put_value(&w, &row[i], k);
-            PUT(&w, ",");
+            MR_PUT(&w, ",");
         }
-        PUT(&w, "%" PRIu64, row[i].figure->events);
+        MR_PUT(&w, "%" PRIu64, row[i].figure->events);
         if ((roll->users & MR_USERS_EXACT) != 0)
-            PUT(&w, ",%" PRIu64, row[i].figure->users);
+            MR_PUT(&w, ",%" PRIu64, row[i].figure->users);
         if ((roll->users & MR_USERS_ESTIMATE) != 0)
-            PUT(&w, ",%.0f", row[i].figure->users_estimate);
-        PUT(&w, is_partial(r) ? ",partial\n" : "\n");
+            MR_PUT(&w, ",%.0f", row[i].figure->users_estimate);
+        MR_PUT(&w, is_partial(r) ? ",partial\n" : "\n");
     }
     free(row);
-    return finish(&w);
+    return mr_writer_finish(&w);
 }
 
 /* ---- where users' ids came from; who is not in the users table ---- */
@@ -153,17 +153,17 @@ enum mr_status mr_report_identity_csv(
     const struct mr_report *r, struct mr_buffer *out)
 {
     struct stretch s = figures_of(r, MR_TEXT_IDENTITY);
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
 
-    PUT(&w, "source,events,users,users_estimate,status\n");
+    MR_PUT(&w, "source,events,users,users_estimate,status\n");
     for (size_t i = s.first; i < s.end; i++) {
         const struct mr_kpi_figure *f = &r->kpis->figure[i];
 
-        put_csv(&w, text_of(r, i));
-        PUT(&w, ",%" PRIu64 ",%" PRIu64 ",%.0f,%s\n", f->events, f->users,
+        mr_put_csv(&w, text_of(r, i));
+        MR_PUT(&w, ",%" PRIu64 ",%" PRIu64 ",%.0f,%s\n", f->events, f->users,
             f->users_estimate, status_word(r));
     }
-    return finish(&w);
+    return mr_writer_finish(&w);
 }
 
 /* A type, its events of users who are not in the table, and all of them. */
@@ -233,58 +233,58 @@ enum mr_status mr_report_unknown_users_csv(
 {
     size_t n;
     struct unknown *list = list_unknown(r, &n);
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
 
     if (list == NULL)
         return MR_NOMEM;
-    PUT(&w, "rank,type,unknown_events,events,share,unknown_users,status\n");
+    MR_PUT(&w, "rank,type,unknown_events,events,share,unknown_users,status\n");
     for (size_t i = 0; i < n; i++) {
         const struct unknown *u = &list[i];
 
-        PUT(&w, "%zu,", i + 1);
-        put_csv(&w, u->type);
-        PUT(&w, ",%" PRIu64 ",%" PRIu64 ",%.6f,%" PRIu64 ",%s\n",
+        MR_PUT(&w, "%zu,", i + 1);
+        mr_put_csv(&w, u->type);
+        MR_PUT(&w, ",%" PRIu64 ",%" PRIu64 ",%.6f,%" PRIu64 ",%s\n",
             u->figure->events, u->events,
             u->events > 0 ? (double)u->figure->events / (double)u->events : 0.0,
             u->figure->users, status_word(r));
     }
     free(list);
-    return finish(&w);
+    return mr_writer_finish(&w);
 }
 
 /* ---- kpis.json ---- */
 
 static void put_json_counts(
-    struct writer *w, const struct mr_kpi_figure *f, unsigned users)
+    struct mr_writer *w, const struct mr_kpi_figure *f, unsigned users)
 {
-    PUT(w, "\"events\": %" PRIu64, f->events);
+    MR_PUT(w, "\"events\": %" PRIu64, f->events);
     if ((users & MR_USERS_EXACT) != 0)
-        PUT(w, ", \"users\": %" PRIu64, f->users);
+        MR_PUT(w, ", \"users\": %" PRIu64, f->users);
     if ((users & MR_USERS_ESTIMATE) != 0)
-        PUT(w, ", \"users_estimate\": %.0f", f->users_estimate);
-    PUT(w, "}");
+        MR_PUT(w, ", \"users_estimate\": %.0f", f->users_estimate);
+    MR_PUT(w, "}");
 }
 
 static void put_json_group(
-    struct writer *w, const struct mr_rollup *roll, const struct row *row)
+    struct mr_writer *w, const struct mr_rollup *roll, const struct row *row)
 {
-    PUT(w, "{");
+    MR_PUT(w, "{");
     if (row->what == MR_GROUP_FURTHER)
-        PUT(w, "\"further_groups\": true, ");
+        MR_PUT(w, "\"further_groups\": true, ");
     for (unsigned k = 0; row->what == MR_GROUP_VALUES && k < row->n; k++) {
-        put_json(w, mr_text_span(roll->by[k].name));
-        PUT(w, ": ");
+        mr_put_json(w, mr_text_span(roll->by[k].name));
+        MR_PUT(w, ": ");
         if (row->value[k].p == NULL)
-            PUT(w, "null");
+            MR_PUT(w, "null");
         else
-            put_json(w, row->value[k]);
-        PUT(w, ", ");
+            mr_put_json(w, row->value[k]);
+        MR_PUT(w, ", ");
     }
     put_json_counts(w, row->figure, roll->users);
 }
 
 static void put_json_rollup(
-    struct writer *w, const struct mr_report *r, unsigned rollup)
+    struct mr_writer *w, const struct mr_report *r, unsigned rollup)
 {
     size_t n = 0;
     struct row *row = list_rows(r, rollup, &n);
@@ -293,35 +293,35 @@ static void put_json_rollup(
         w->status = MR_NOMEM;
         return;
     }
-    PUT(w, "  ");
-    put_json(w, mr_text_span(r->spec->rollup[rollup].name));
-    PUT(w, ": [");
+    MR_PUT(w, "  ");
+    mr_put_json(w, mr_text_span(r->spec->rollup[rollup].name));
+    MR_PUT(w, ": [");
     for (size_t i = 0; i < n; i++) {
-        PUT(w, i > 0 ? ",\n    " : "\n    ");
+        MR_PUT(w, i > 0 ? ",\n    " : "\n    ");
         put_json_group(w, &r->spec->rollup[rollup], &row[i]);
     }
-    PUT(w, "\n  ]");
+    MR_PUT(w, "\n  ]");
     free(row);
 }
 
 /* An array of texts and their counts. */
-static void put_json_texts(struct writer *w, const struct mr_report *r,
+static void put_json_texts(struct mr_writer *w, const struct mr_report *r,
     unsigned kind, const char *member, const char *name)
 {
     struct stretch s = figures_of(r, kind);
 
-    PUT(w, "\"%s\": [", member);
+    MR_PUT(w, "\"%s\": [", member);
     for (size_t i = s.first; i < s.end; i++) {
-        PUT(w, "%s  {\"%s\": ", i > s.first ? ",\n" : "\n", name);
-        put_json(w, text_of(r, i));
-        PUT(w, ", ");
+        MR_PUT(w, "%s  {\"%s\": ", i > s.first ? ",\n" : "\n", name);
+        mr_put_json(w, text_of(r, i));
+        MR_PUT(w, ", ");
         put_json_counts(
             w, &r->kpis->figure[i], MR_USERS_EXACT | MR_USERS_ESTIMATE);
     }
-    PUT(w, "\n],\n");
+    MR_PUT(w, "\n],\n");
 }
 
-void mr_report_put_figures(struct writer *w, const struct mr_report *r)
+void mr_report_put_figures(struct mr_writer *w, const struct mr_report *r)
 {
     if (r->spec->n_users > 1)
         put_json_texts(w, r, MR_TEXT_IDENTITY, "identity", "source");
@@ -329,11 +329,11 @@ void mr_report_put_figures(struct writer *w, const struct mr_report *r)
         put_json_texts(w, r, MR_TEXT_UNKNOWN, "unknown_users", "type");
     if (r->spec->n_rollups == 0)
         return;
-    PUT(w, "\"rollups\": {\n");
+    MR_PUT(w, "\"rollups\": {\n");
     for (unsigned i = 0; i < r->spec->n_rollups; i++) {
         if (i > 0)
-            PUT(w, ",\n");
+            MR_PUT(w, ",\n");
         put_json_rollup(w, r, i);
     }
-    PUT(w, "\n},\n");
+    MR_PUT(w, "\n},\n");
 }

@@ -30,32 +30,32 @@ static void measure(const struct mr_report *r, const struct grid *grid,
 }
 
 /* Print the columns from first up to, and without, end. */
-static void put_part(struct writer *w, const struct mr_report *r,
+static void put_part(struct mr_writer *w, const struct mr_report *r,
     const struct grid *grid, const size_t width[GRID_COLUMNS], size_t first,
     size_t end)
 {
     char text[FIGURE_TEXT], day[MR_DAY_TEXT];
 
-    PUT(w, "%-*s", MR_DAY_TEXT - 1, grid->head);
+    MR_PUT(w, "%-*s", MR_DAY_TEXT - 1, grid->head);
     for (size_t c = first; c < end; c++) {
         grid->title(r, c, text);
-        PUT(w, "  %*s", (int)width[c], text);
+        MR_PUT(w, "  %*s", (int)width[c], text);
     }
-    PUT(w, "\n");
+    MR_PUT(w, "\n");
     for (size_t i = 0; i < grid->n_rows; i++) {
         if (!is_shown(r, grid->day(r, i)))
             continue;
         mr_day_format(grid->day(r, i), day);
-        PUT(w, "%s", day);
+        MR_PUT(w, "%s", day);
         for (size_t c = first; c < end; c++) {
             grid->cell(r, i, c, text);
-            PUT(w, "  %*s", (int)width[c], text);
+            MR_PUT(w, "  %*s", (int)width[c], text);
         }
-        PUT(w, "\n");
+        MR_PUT(w, "\n");
     }
 }
 
-void mr_report_put_grid(struct writer *w, const struct mr_report *r,
+void mr_report_put_grid(struct mr_writer *w, const struct mr_report *r,
     const struct grid *grid, size_t width)
 {
     size_t column[GRID_COLUMNS], whole = MR_DAY_TEXT - 1, first = 0, end;
@@ -74,7 +74,7 @@ void mr_report_put_grid(struct writer *w, const struct mr_report *r,
                 break;
         }
         if (first > 0)
-            PUT(w, "\n");
+            MR_PUT(w, "\n");
         put_part(w, r, grid, column, first, end);
         first = end;
     }

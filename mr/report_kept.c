@@ -77,26 +77,26 @@ enum mr_status mr_report_duplicates_csv(
 {
     size_t n = 0;
     struct repeated *list = list_repeated(r, &n);
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
     char day[MR_DAY_TEXT];
 
     if (list == NULL)
         return MR_NOMEM;
-    PUT(&w, "rank,day,events,ids,duplicates,duplicates_low,duplicates_high,"
-            "kind,status\n");
+    MR_PUT(&w, "rank,day,events,ids,duplicates,duplicates_low,duplicates_high,"
+               "kind,status\n");
     for (size_t i = 0; i < n; i++) {
         const struct mr_idset_figure *d = &list[i].duplicates;
 
         mr_day_format(list[i].day, day);
-        PUT(&w, "%zu,%s,%" PRIu64 ",%.0f,%.0f,%.0f,%.0f,%s,%s\n", i + 1, day,
+        MR_PUT(&w, "%zu,%s,%" PRIu64 ",%.0f,%.0f,%.0f,%.0f,%s,%s\n", i + 1, day,
             list[i].events, list[i].ids.value, whole(d->value), d->low, d->high,
             d->exact ? "exact" : "estimate", status_word(r));
     }
     free(list);
-    return finish(&w);
+    return mr_writer_finish(&w);
 }
 
-static void put_json_duplicates(struct writer *w, const struct mr_report *r)
+static void put_json_duplicates(struct mr_writer *w, const struct mr_report *r)
 {
     size_t n = 0;
     struct repeated *list = list_repeated(r, &n);
@@ -106,22 +106,22 @@ static void put_json_duplicates(struct writer *w, const struct mr_report *r)
         w->status = MR_NOMEM;
         return;
     }
-    PUT(w, "\"duplicates\": [");
+    MR_PUT(w, "\"duplicates\": [");
     for (size_t i = 0; i < n; i++) {
         const struct mr_idset_figure *d = &list[i].duplicates;
 
         mr_day_format(list[i].day, day);
-        PUT(w,
+        MR_PUT(w,
             "%s  {\"rank\": %zu, \"day\": \"%s\", \"events\": %" PRIu64
             ", \"ids\": %.0f, ",
             i > 0 ? ",\n" : "\n", i + 1, day, list[i].events,
             list[i].ids.value);
-        PUT(w,
+        MR_PUT(w,
             "\"duplicates\": %.0f, \"low\": %.0f, \"high\": %.0f, "
             "\"kind\": \"%s\"}",
             whole(d->value), d->low, d->high, d->exact ? "exact" : "estimate");
     }
-    PUT(w, "\n],\n");
+    MR_PUT(w, "\n],\n");
     free(list);
 }
 
@@ -164,60 +164,60 @@ static void format_day(const struct mr_segment_count *c, char out[MR_DAY_TEXT])
 enum mr_status mr_report_segments_csv(
     const struct mr_report *r, struct mr_buffer *out)
 {
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
     char day[MR_DAY_TEXT];
 
-    PUT(&w, "segment,day,attribute,value,users,status\n");
+    MR_PUT(&w, "segment,day,attribute,value,users,status\n");
     for (size_t i = 0; i < r->segments->n; i++) {
         const struct mr_segment_count *c = &r->segments->count[i];
 
         if (!is_listed(r, c))
             continue;
         format_day(c, day);
-        put_csv(&w, mr_text_span(r->spec->segment[c->segment].name));
-        PUT(&w, ",%s,", day);
-        put_csv(&w, attribute_of(r, c));
-        PUT(&w, ",");
-        put_csv(&w, value_of(r, c));
-        PUT(&w, ",%" PRIu64 ",%s\n", c->users, status_word(r));
+        mr_put_csv(&w, mr_text_span(r->spec->segment[c->segment].name));
+        MR_PUT(&w, ",%s,", day);
+        mr_put_csv(&w, attribute_of(r, c));
+        MR_PUT(&w, ",");
+        mr_put_csv(&w, value_of(r, c));
+        MR_PUT(&w, ",%" PRIu64 ",%s\n", c->users, status_word(r));
     }
-    return finish(&w);
+    return mr_writer_finish(&w);
 }
 
-static void put_json_segments(struct writer *w, const struct mr_report *r)
+static void put_json_segments(struct mr_writer *w, const struct mr_report *r)
 {
     const char *between = "\n";
     char day[MR_DAY_TEXT];
 
-    PUT(w, "\"segments\": [");
+    MR_PUT(w, "\"segments\": [");
     for (size_t i = 0; i < r->segments->n; i++) {
         const struct mr_segment_count *c = &r->segments->count[i];
 
         if (!is_listed(r, c))
             continue;
-        PUT(w, "%s  {\"segment\": ", between);
-        put_json(w, mr_text_span(r->spec->segment[c->segment].name));
+        MR_PUT(w, "%s  {\"segment\": ", between);
+        mr_put_json(w, mr_text_span(r->spec->segment[c->segment].name));
         format_day(c, day);
         if (day[0] == '\0')
-            PUT(w, ", \"day\": null");
+            MR_PUT(w, ", \"day\": null");
         else
-            PUT(w, ", \"day\": \"%s\"", day);
+            MR_PUT(w, ", \"day\": \"%s\"", day);
         if (c->by != MR_SEGMENT_WHOLE) {
-            PUT(w, ", \"attribute\": ");
-            put_json(w, attribute_of(r, c));
-            PUT(w, ", \"value\": ");
+            MR_PUT(w, ", \"attribute\": ");
+            mr_put_json(w, attribute_of(r, c));
+            MR_PUT(w, ", \"value\": ");
             if (c->group == 0)
-                PUT(w, "null");
+                MR_PUT(w, "null");
             else
-                put_json(w, value_of(r, c));
+                mr_put_json(w, value_of(r, c));
         }
-        PUT(w, ", \"users\": %" PRIu64 "}", c->users);
+        MR_PUT(w, ", \"users\": %" PRIu64 "}", c->users);
         between = ",\n";
     }
-    PUT(w, "\n],\n");
+    MR_PUT(w, "\n],\n");
 }
 
-void mr_report_put_kept(struct writer *w, const struct mr_report *r)
+void mr_report_put_kept(struct mr_writer *w, const struct mr_report *r)
 {
     if (r->ids != NULL)
         put_json_duplicates(w, r);

@@ -2,56 +2,9 @@
 #define MR_REPORT_PRIVATE_H
 
 #include "mr/report.h"
-#include "mr/text.h"
+#include "mr/writer.h"
 
 /* What the units of reports share. */
-
-/*
- * Text on its way into a buffer.  The first failure stays, and everything
- * after it does nothing, so that a report is written without an "if" at every
- * comma and its status looked at once, in finish.
- */
-struct writer {
-    struct mr_buffer *out;
-    size_t start;
-    enum mr_status status;
-};
-
-static inline struct writer begin(struct mr_buffer *out)
-{
-    return (struct writer){out, out->n, MR_OK};
-}
-
-static inline enum mr_status finish(const struct writer *w)
-{
-    if (w->status != MR_OK)
-        w->out->n = w->start;
-    return w->status;
-}
-
-#define PUT(w, ...)                                                            \
-    do {                                                                       \
-        if ((w)->status == MR_OK)                                              \
-            (w)->status = mr_text_printf((w)->out, __VA_ARGS__);               \
-    } while (0)
-
-static inline void put_json(struct writer *w, struct mr_span text)
-{
-    if (w->status == MR_OK)
-        w->status = mr_text_json(w->out, text);
-}
-
-static inline void put_csv(struct writer *w, struct mr_span text)
-{
-    if (w->status == MR_OK)
-        w->status = mr_text_csv(w->out, text);
-}
-
-static inline void put_masked(struct writer *w, const char *text)
-{
-    if (w->status == MR_OK)
-        w->status = mr_text_masked(w->out, mr_text_span(text));
-}
 
 static inline bool is_partial(const struct mr_report *r)
 {
@@ -89,29 +42,30 @@ struct grid {
 /** Append a table with the rows of the days asked for: one table where it
  * fits into width columns (0: no limit), else several, one above the other
  * (report_grid.c). */
-void mr_report_put_grid(struct writer *w, const struct mr_report *r,
+void mr_report_put_grid(struct mr_writer *w, const struct mr_report *r,
     const struct grid *grid, size_t width);
 
 /** Append, where it is asked for, who came back: for the table, with an empty
  * line before it; as a member of kpis.json, with a comma and a line's end
  * behind it (report_retention.c). */
 void mr_report_put_retention(
-    struct writer *w, const struct mr_report *r, size_t width);
-void mr_report_put_retention_json(struct writer *w, const struct mr_report *r);
+    struct mr_writer *w, const struct mr_report *r, size_t width);
+void mr_report_put_retention_json(
+    struct mr_writer *w, const struct mr_report *r);
 
 /** Append what is covered of the manifest, where there is one: for the table,
  * with no more than ten days and types that are not; as a member of coverage in
  * kpis.json; and, in a sentence each, why a result is partial, for the table
  * (report_coverage.c). */
-void mr_report_put_covered(struct writer *w, const struct mr_report *r);
-void mr_report_put_covered_json(struct writer *w, const struct mr_report *r);
+void mr_report_put_covered(struct mr_writer *w, const struct mr_report *r);
+void mr_report_put_covered_json(struct mr_writer *w, const struct mr_report *r);
 void mr_report_put_partial(
-    struct writer *w, const struct mr_report *r, bool colour);
+    struct mr_writer *w, const struct mr_report *r, bool colour);
 
 /** Append the members of kpis.json that only some specs have, each with a
  * comma and a line's end behind it (report_figures.c). */
-void mr_report_put_figures(struct writer *w, const struct mr_report *r);
+void mr_report_put_figures(struct mr_writer *w, const struct mr_report *r);
 /** The same of duplicates and segments (report_kept.c). */
-void mr_report_put_kept(struct writer *w, const struct mr_report *r);
+void mr_report_put_kept(struct mr_writer *w, const struct mr_report *r);
 
 #endif

@@ -34,49 +34,50 @@ static void format_retained(const struct mr_report *r, size_t row, size_t k,
 enum mr_status mr_report_retention_csv(
     const struct mr_report *r, struct mr_buffer *out)
 {
-    struct writer w = begin(out);
+    struct mr_writer w = mr_writer_begin(out);
     char text[FIGURE_TEXT], day[MR_DAY_TEXT];
 
-    PUT(&w, "first_day,users");
+    MR_PUT(&w, "first_day,users");
     for (unsigned k = 0; k <= r->kpis->extras.retention; k++)
-        PUT(&w, ",day_%u", k);
-    PUT(&w, ",status\n");
+        MR_PUT(&w, ",day_%u", k);
+    MR_PUT(&w, ",status\n");
     for (size_t i = 0; i < r->kpis->n_first_days; i++) {
         if (!is_shown(r, r->kpis->first_day[i]))
             continue;
         mr_day_format(r->kpis->first_day[i], day);
-        PUT(&w, "%s,%" PRIu64, day, retained(r, i, 0));
+        MR_PUT(&w, "%s,%" PRIu64, day, retained(r, i, 0));
         for (unsigned k = 0; k <= r->kpis->extras.retention; k++) {
             format_retained(r, i, k, "", text);
-            PUT(&w, ",%s", text);
+            MR_PUT(&w, ",%s", text);
         }
-        PUT(&w, ",%s\n", status_word(r));
+        MR_PUT(&w, ",%s\n", status_word(r));
     }
-    return finish(&w);
+    return mr_writer_finish(&w);
 }
 
-void mr_report_put_retention_json(struct writer *w, const struct mr_report *r)
+void mr_report_put_retention_json(
+    struct mr_writer *w, const struct mr_report *r)
 {
     char text[FIGURE_TEXT], day[MR_DAY_TEXT];
     const char *between = "\n";
 
     if (r->kpis->extras.retention == 0)
         return;
-    PUT(w, "\"retention\": [");
+    MR_PUT(w, "\"retention\": [");
     for (size_t i = 0; i < r->kpis->n_first_days; i++) {
         if (!is_shown(r, r->kpis->first_day[i]))
             continue;
         mr_day_format(r->kpis->first_day[i], day);
-        PUT(w, "%s  {\"first_day\": \"%s\", \"users\": %" PRIu64, between, day,
-            retained(r, i, 0));
+        MR_PUT(w, "%s  {\"first_day\": \"%s\", \"users\": %" PRIu64, between,
+            day, retained(r, i, 0));
         for (unsigned k = 0; k <= r->kpis->extras.retention; k++) {
             format_retained(r, i, k, "null", text);
-            PUT(w, ", \"day_%u\": %s", k, text);
+            MR_PUT(w, ", \"day_%u\": %s", k, text);
         }
-        PUT(w, "}");
+        MR_PUT(w, "}");
         between = ",\n";
     }
-    PUT(w, "\n],\n");
+    MR_PUT(w, "\n],\n");
 }
 
 /* ---- the table: users, and then from the first day after on ---- */
@@ -103,7 +104,7 @@ static void cell(
 }
 
 void mr_report_put_retention(
-    struct writer *w, const struct mr_report *r, size_t width)
+    struct mr_writer *w, const struct mr_report *r, size_t width)
 {
     const struct grid grid = {.head = "first day",
         .n_rows = r->kpis->n_first_days,
@@ -114,6 +115,6 @@ void mr_report_put_retention(
 
     if (r->kpis->extras.retention == 0)
         return;
-    PUT(w, "\n");
+    MR_PUT(w, "\n");
     mr_report_put_grid(w, r, &grid, width);
 }

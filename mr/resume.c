@@ -206,7 +206,7 @@ static enum mr_status match_all(
 /* Find the matches of an open state, and keep what is known of its partitions
  * if there are any; then all else in it is checked. */
 static enum mr_status take_state(struct mr_resume *r, size_t i,
-    struct mr_state *state, const volatile int *stop, struct mr_error *err)
+    struct mr_state *state, const atomic_int *stop, struct mr_error *err)
 {
     size_t before = r->n_matches;
     enum mr_status status =
@@ -246,7 +246,7 @@ static enum mr_status has_spec(
 
 /* Open a state and take what is wanted of it, unless it is of another spec. */
 static enum mr_status open_state(struct mr_resume *r, const char *path,
-    size_t i, const volatile int *stop, bool *foreign_out, struct mr_error *err)
+    size_t i, const atomic_int *stop, bool *foreign_out, struct mr_error *err)
 {
     struct mr_state *state;
     enum mr_status status = mr_state_open(path, &state, err);
@@ -430,7 +430,7 @@ bool mr_resume_may_have(const struct mr_resume *r, size_t i)
 }
 
 enum mr_status mr_resume_has(struct mr_resume *r, size_t i,
-    const struct mr_input *input, const volatile int *stop, bool *has_out,
+    const struct mr_input *input, const atomic_int *stop, bool *has_out,
     struct mr_error *err)
 {
     struct mr_digest digest;

@@ -46,7 +46,7 @@ void mr_resume_note_temporary(
  * is there already; not if its bytes cannot be read, nor if *stop (or NULL)
  * ends the reading of them.  Any number of threads, but each input once. */
 MR_MUST_CHECK enum mr_status mr_resume_has(struct mr_resume *r, size_t i,
-    const struct mr_input *input, const volatile int *stop, bool *has_out,
+    const struct mr_input *input, const atomic_int *stop, bool *has_out,
     struct mr_error *err);
 
 /** mr_resume_trust(r, wanted): Take every input i with wanted[i] for found that

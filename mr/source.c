@@ -413,8 +413,7 @@ enum mr_status mr_source_close(struct mr_source *source, struct mr_error *err)
 
 /* Add all of a source to a digest. */
 static enum mr_status digest_all(struct mr_source *source,
-    struct mr_digester *digester, const volatile int *stop,
-    struct mr_error *err)
+    struct mr_digester *digester, const atomic_int *stop, struct mr_error *err)
 {
     struct mr_span span = {.n = 1};
     uint64_t at = 0;
@@ -433,7 +432,7 @@ static enum mr_status digest_all(struct mr_source *source,
     return status;
 }
 
-enum mr_status mr_source_digest(const char *path, const volatile int *stop,
+enum mr_status mr_source_digest(const char *path, const atomic_int *stop,
     struct mr_digest *digest_out, struct mr_error *err)
 {
     struct mr_digester *digester = mr_digester_new();

@@ -1,6 +1,7 @@
 #ifndef MR_SOURCE_H
 #define MR_SOURCE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "mr/bytes.h"
@@ -163,8 +164,7 @@ void mr_source_let_go(struct mr_source *source, size_t at);
  * bytes.  MR_IO where they cannot be read, or changed meanwhile; MR_STOPPED
  * when *stop (or NULL) says so; MR_NOMEM. */
 MR_MUST_CHECK enum mr_status mr_source_digest(const char *path,
-    const volatile int *stop, struct mr_digest *digest_out,
-    struct mr_error *err);
+    const atomic_int *stop, struct mr_digest *digest_out, struct mr_error *err);
 
 /**
  * mr_source_close(source, err): Unmap and close.  MR_IO with the cause

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "mr/text.h"
+#include "mr/writer.h"
 
 /*
  * The canonical text, and what is told from it.  Nested settings stand in it
@@ -49,37 +49,25 @@ static bool is_plain(const char *text)
     return true;
 }
 
-/* What has been written so far; once memory has run out, nothing more is. */
-struct writer {
-    struct mr_buffer *out;
-    enum mr_status status;
-};
-
-#define PUT(w, ...)                                                            \
-    do {                                                                       \
-        if ((w)->status == MR_OK)                                              \
-            (w)->status = mr_text_printf((w)->out, __VA_ARGS__);               \
-    } while (0)
-
-static void put_string(struct writer *w, const char *text)
+static void put_string(struct mr_writer *w, const char *text)
 {
     if (is_plain(text)) {
-        PUT(w, "%s", text);
+        MR_PUT(w, "%s", text);
         return;
     }
-    PUT(w, "\"");
+    MR_PUT(w, "\"");
     for (; *text != '\0'; text++) {
         unsigned char c = (unsigned char)*text;
 
         if (c < 0x20 || c == 0x7F)
-            PUT(w, "\\x%02x", c);
+            MR_PUT(w, "\\x%02x", c);
         else
-            PUT(w, c == '"' || c == '\\' ? "\\%c" : "%c", c);
+            MR_PUT(w, c == '"' || c == '\\' ? "\\%c" : "%c", c);
     }
-    PUT(w, "\"");
+    MR_PUT(w, "\"");
 }
 
-static void put_byte(struct writer *w, char byte)
+static void put_byte(struct mr_writer *w, char byte)
 {
     const char text[2] = {byte, '\0'};
 
@@ -91,25 +79,25 @@ static const char *truth(bool value)
     return value ? "true" : "false";
 }
 
-static void put_csv(struct writer *w, const struct mr_csv_rules *rules)
+static void put_csv(struct mr_writer *w, const struct mr_csv_rules *rules)
 {
     unsigned i;
 
-    PUT(w, "{delimiter: ");
+    MR_PUT(w, "{delimiter: ");
     put_byte(w, rules->delimiter);
-    PUT(w, ", quote: ");
+    MR_PUT(w, ", quote: ");
     put_byte(w, rules->quote);
-    PUT(w, ", escape: %s, header: %s, skip_spaces: %s, nulls: [",
+    MR_PUT(w, ", escape: %s, header: %s, skip_spaces: %s, nulls: [",
         rules->backslash ? "backslash" : "double", truth(rules->header),
         truth(rules->skip_spaces));
     for (i = 0; i < rules->n_nulls; i++) {
-        PUT(w, "%s", i > 0 ? ", " : "");
+        MR_PUT(w, "%s", i > 0 ? ", " : "");
         put_string(w, rules->null[i]);
     }
-    PUT(w, "]}");
+    MR_PUT(w, "]}");
 }
 
-static void put_user(struct writer *w, const struct mr_spec *spec)
+static void put_user(struct mr_writer *w, const struct mr_spec *spec)
 {
     unsigned i;
 
@@ -118,40 +106,40 @@ static void put_user(struct writer *w, const struct mr_spec *spec)
         return;
     }
     for (i = 0; i < spec->n_users; i++) {
-        PUT(w, "%s", i > 0 ? ", " : "[");
+        MR_PUT(w, "%s", i > 0 ? ", " : "[");
         put_string(w, spec->user[i]);
     }
-    PUT(w, "]");
+    MR_PUT(w, "]");
 }
 
-static void put_table(struct writer *w, const struct mr_users_table *table)
+static void put_table(struct mr_writer *w, const struct mr_users_table *table)
 {
     char digest[MR_DIGEST_TEXT];
     unsigned i;
 
     if (!table->given) {
-        PUT(w, "null");
+        MR_PUT(w, "null");
         return;
     }
-    PUT(w, "{id: ");
+    MR_PUT(w, "{id: ");
     put_string(w, table->id);
-    PUT(w, ", csv: ");
+    MR_PUT(w, ", csv: ");
     put_csv(w, &table->csv);
-    PUT(w, ", ranges: {");
+    MR_PUT(w, ", ranges: {");
     if (table->n_ranges > 0) {
         put_string(w, table->ranged);
-        PUT(w, ": [");
+        MR_PUT(w, ": [");
         for (i = 0; i < table->n_ranges; i++)
-            PUT(w, "%s%" PRIu32 "-%" PRIu32, i > 0 ? ", " : "",
+            MR_PUT(w, "%s%" PRIu32 "-%" PRIu32, i > 0 ? ", " : "",
                 table->range[i].low, table->range[i].high);
-        PUT(w, "]");
+        MR_PUT(w, "]");
     }
     mr_digest_format(&table->digest, digest);
-    PUT(w, "}, digest: \"%s\", users: %" PRIu64 "}", digest, table->n_users);
+    MR_PUT(w, "}, digest: \"%s\", users: %" PRIu64 "}", digest, table->n_users);
 }
 
 /* The field that a column comes from, as mr_spec_source reads it. */
-static void put_source(struct writer *w, const struct mr_column *column)
+static void put_source(struct mr_writer *w, const struct mr_column *column)
 {
     static const char *const words[] = {[MR_FROM_ID] = "id",
         [MR_FROM_TYPE] = "type",
@@ -191,75 +179,75 @@ static void put_source(struct writer *w, const struct mr_column *column)
 
 /* [{name: field}, ...] */
 static void put_columns(
-    struct writer *w, const struct mr_column *column, unsigned n)
+    struct mr_writer *w, const struct mr_column *column, unsigned n)
 {
     unsigned i;
 
-    PUT(w, "[");
+    MR_PUT(w, "[");
     for (i = 0; i < n; i++) {
-        PUT(w, "%s{", i > 0 ? ", " : "");
+        MR_PUT(w, "%s{", i > 0 ? ", " : "");
         put_string(w, column[i].name);
-        PUT(w, ": ");
+        MR_PUT(w, ": ");
         put_source(w, &column[i]);
-        PUT(w, "}");
+        MR_PUT(w, "}");
     }
-    PUT(w, "]");
+    MR_PUT(w, "]");
 }
 
-static void put_rollups(struct writer *w, const struct mr_spec *spec)
+static void put_rollups(struct mr_writer *w, const struct mr_spec *spec)
 {
     unsigned i;
 
-    PUT(w, "[");
+    MR_PUT(w, "[");
     for (i = 0; i < spec->n_rollups; i++) {
         const struct mr_rollup *r = &spec->rollup[i];
 
-        PUT(w, "%s{name: ", i > 0 ? ", " : "");
+        MR_PUT(w, "%s{name: ", i > 0 ? ", " : "");
         put_string(w, r->name);
-        PUT(w, ", by: ");
+        MR_PUT(w, ", by: ");
         put_columns(w, r->by, r->n_by);
-        PUT(w, ", users: %s, events_as: ",
+        MR_PUT(w, ", users: %s, events_as: ",
             r->users == MR_USERS_EXACT      ? "exact"
             : r->users == MR_USERS_ESTIMATE ? "estimate"
                                             : "both");
         put_string(w, r->events_as);
-        PUT(w, ", users_as: ");
+        MR_PUT(w, ", users_as: ");
         put_string(w, r->users_as);
-        PUT(w, ", max_groups: %" PRIu32 "}", r->max_groups);
+        MR_PUT(w, ", max_groups: %" PRIu32 "}", r->max_groups);
     }
-    PUT(w, "]");
+    MR_PUT(w, "]");
 }
 
-static void put_segments(struct writer *w, const struct mr_spec *spec)
+static void put_segments(struct mr_writer *w, const struct mr_spec *spec)
 {
     unsigned i, j;
 
-    PUT(w, "{");
+    MR_PUT(w, "{");
     for (i = 0; i < spec->n_segments; i++) {
         const struct mr_segment *s = &spec->segment[i];
 
-        PUT(w, "%s", i > 0 ? ", " : "");
+        MR_PUT(w, "%s", i > 0 ? ", " : "");
         put_string(w, s->name);
         for (j = 0; j < s->n_conditions; j++) {
-            PUT(w, "%s", j > 0 ? ", " : ": {");
+            MR_PUT(w, "%s", j > 0 ? ", " : ": {");
             put_string(w, s->condition[j].type);
-            PUT(w, ": \"%s%" PRIu32 "\"",
+            MR_PUT(w, ": \"%s%" PRIu32 "\"",
                 mr_comparison_words[s->condition[j].comparison],
                 s->condition[j].count);
         }
-        PUT(w, "}");
+        MR_PUT(w, "}");
     }
-    PUT(w, "}");
+    MR_PUT(w, "}");
 }
 
-static void put_number(struct writer *w, uint64_t value)
+static void put_number(struct mr_writer *w, uint64_t value)
 {
-    PUT(w, "%" PRIu64, value);
+    MR_PUT(w, "%" PRIu64, value);
 }
 
 /* A zone, with the digest of its data where these can differ. */
 static void put_zone(
-    struct writer *w, const char *zone, const struct mr_digest *digest)
+    struct mr_writer *w, const char *zone, const struct mr_digest *digest)
 {
     char hex[MR_DIGEST_TEXT], text[MR_NAME_MAX_BYTES + MR_DIGEST_TEXT + 1];
 
@@ -270,14 +258,14 @@ static void put_zone(
 
 /* The values of settings that are mappings and lists. */
 static void put_nested(
-    struct writer *w, const struct mr_spec *spec, enum mr_spec_key key)
+    struct mr_writer *w, const struct mr_spec *spec, enum mr_spec_key key)
 {
     switch (key) {
     case MR_KEY_CSV:
         if (mr_spec_has_columns(spec))
             put_csv(w, &spec->csv);
         else
-            PUT(w, "{}");
+            MR_PUT(w, "{}");
         break;
     case MR_KEY_USER:
         put_user(w, spec);
@@ -290,10 +278,10 @@ static void put_nested(
         break;
     case MR_KEY_DUPLICATES:
         if (spec->max_ids > 0)
-            PUT(w, "{max_ids: %" PRIu64 ", exact: %s}", spec->max_ids,
+            MR_PUT(w, "{max_ids: %" PRIu64 ", exact: %s}", spec->max_ids,
                 truth(spec->exact_ids));
         else
-            PUT(w, "null");
+            MR_PUT(w, "null");
         break;
     case MR_KEY_SEGMENTS:
         put_segments(w, spec);
@@ -306,11 +294,11 @@ static void put_nested(
 
 /* The value of a setting as the canonical text has it. */
 static void put_value(
-    struct writer *w, const struct mr_spec *spec, enum mr_spec_key key)
+    struct mr_writer *w, const struct mr_spec *spec, enum mr_spec_key key)
 {
     switch (key) {
     case MR_KEY_FORMAT:
-        PUT(w, "%s", mr_input_format_words[spec->format]);
+        MR_PUT(w, "%s", mr_input_format_words[spec->format]);
         break;
     case MR_KEY_RECORDS:
         put_string(w, spec->records);
@@ -339,7 +327,7 @@ static void put_value(
         put_zone(w, spec->zone, &spec->zone_digest);
         break;
     case MR_KEY_IDENTITY:
-        PUT(w, "%s", spec->tagged ? "tagged" : "shared");
+        MR_PUT(w, "%s", spec->tagged ? "tagged" : "shared");
         break;
     case MR_KEY_URL:
         put_string(w, spec->url);
@@ -370,20 +358,17 @@ static bool is_setting(enum mr_spec_key key)
 
 enum mr_status mr_spec_text(const struct mr_spec *spec, struct mr_buffer *out)
 {
-    struct writer w = {out, MR_OK};
-    size_t before = out->n;
+    struct mr_writer w = mr_writer_begin(out);
     int key;
 
     for (key = 0; key < MR_KEY_COUNT; key++) {
         if (!is_setting((enum mr_spec_key)key))
             continue;
-        PUT(&w, "%s: ", mr_spec_keys[key].name);
+        MR_PUT(&w, "%s: ", mr_spec_keys[key].name);
         put_value(&w, spec, (enum mr_spec_key)key);
-        PUT(&w, "\n");
+        MR_PUT(&w, "\n");
     }
-    if (w.status != MR_OK)
-        out->n = before;
-    return w.status;
+    return mr_writer_finish(&w);
 }
 
 enum mr_status mr_spec_digest(
@@ -466,40 +451,42 @@ static size_t same_end(
 }
 
 /* A value, less what both begin and end with. */
-static void put_part(
-    struct writer *w, const struct mr_buffer *value, size_t begin, size_t end)
+static void put_part(struct mr_writer *w, const struct mr_buffer *value,
+    size_t begin, size_t end)
 {
-    PUT(w, "%s%.*s%s", begin > 0 ? "... " : "", (int)(value->n - begin - end),
-        (const char *)value->p + begin, end > 0 ? ", ..." : "");
+    MR_PUT(w, "%s%.*s%s", begin > 0 ? "... " : "",
+        (int)(value->n - begin - end), (const char *)value->p + begin,
+        end > 0 ? ", ..." : "");
 }
 
-static void put_difference(struct writer *w, const char *name,
+static void put_difference(struct mr_writer *w, const char *name,
     const struct mr_buffer *here, const struct mr_buffer *there)
 {
     size_t begin = same_begin(here, there);
     size_t end = same_end(here, there, begin);
 
-    PUT(w, "%s: ", name);
+    MR_PUT(w, "%s: ", name);
     put_part(w, here, begin, end);
-    PUT(w, " here, ");
+    MR_PUT(w, " here, ");
     put_part(w, there, begin, end);
-    PUT(w, " there\n");
+    MR_PUT(w, " there\n");
 }
 
 enum mr_status mr_spec_difference(
     const struct mr_spec *a, const struct mr_spec *b, struct mr_buffer *out)
 {
     struct mr_buffer here = {0}, there = {0};
-    struct writer w = {out, MR_OK};
-    size_t before = out->n;
+    struct mr_writer w = mr_writer_begin(out);
+    struct mr_writer in, of;
     int key;
 
     for (key = 0; key < MR_KEY_COUNT && w.status == MR_OK; key++) {
-        struct writer in = {&here, MR_OK}, of = {&there, MR_OK};
 
         if (!is_setting((enum mr_spec_key)key))
             continue;
         here.n = there.n = 0;
+        in = mr_writer_begin(&here);
+        of = mr_writer_begin(&there);
         put_value(&in, a, (enum mr_spec_key)key);
         put_value(&of, b, (enum mr_spec_key)key);
         if (in.status != MR_OK || of.status != MR_OK)
@@ -509,9 +496,7 @@ enum mr_status mr_spec_difference(
     }
     mr_buffer_release(&here);
     mr_buffer_release(&there);
-    if (w.status != MR_OK)
-        out->n = before;
-    return w.status;
+    return mr_writer_finish(&w);
 }
 
 void mr_spec_reason(

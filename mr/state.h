@@ -1,6 +1,7 @@
 #ifndef MR_STATE_H
 #define MR_STATE_H
 
+#include <stdatomic.h>
 #include <time.h>
 
 #include "mr/coverage.h"
@@ -221,7 +222,7 @@ MR_MUST_CHECK enum mr_status mr_state_block(const struct mr_state *state,
 /** mr_state_check(state, stop, err): Read all that mr_state_open has left
  * unread: blocks of users, ids and segments.  MR_STOPPED when *stop (or NULL)
  * says so; else its errors.  Memory: that of a block. */
-MR_MUST_CHECK enum mr_status mr_state_check(const struct mr_state *state,
-    const volatile int *stop, struct mr_error *err);
+MR_MUST_CHECK enum mr_status mr_state_check(
+    const struct mr_state *state, const atomic_int *stop, struct mr_error *err);
 
 #endif

@@ -869,8 +869,8 @@ enum mr_status mr_state_block(const struct mr_state *state, size_t i,
 
 /* All that mr_state_open leaves unread: it is checked by being read. */
 
-static enum mr_status check_users(const struct mr_state *state,
-    const volatile int *stop, struct mr_error *err)
+static enum mr_status check_users(
+    const struct mr_state *state, const atomic_int *stop, struct mr_error *err)
 {
     struct mr_unpacker *u;
     struct mr_user_block block;
@@ -915,8 +915,8 @@ static enum mr_status check_segments(
     return status;
 }
 
-enum mr_status mr_state_check(const struct mr_state *state,
-    const volatile int *stop, struct mr_error *err)
+enum mr_status mr_state_check(
+    const struct mr_state *state, const atomic_int *stop, struct mr_error *err)
 {
     enum mr_status status = check_users(state, stop, err);
 

@@ -14,7 +14,7 @@ bad=0
 # One line a rank, from the base up.  A header includes only headers that
 # stand before it; a source file none of a rank above its own.
 ranks=(
-    "status machine bytes text hash calendar zone csv_rules ascending digestset kernels
+    "status machine bytes text writer hash calendar zone csv_rules ascending digestset kernels
      kernels_csv kernels_template kernels_wide kernels_x86 kernels_arm"
     "source source_list publish claimant claims claimrun manifest spill
      arena stream

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -111,7 +112,7 @@ static int remove_states(void **state)
     return system(command);
 }
 
-static struct mr_gather_options options(const volatile int *stop)
+static struct mr_gather_options options(const atomic_int *stop)
 {
     return (struct mr_gather_options){
         .temporary = folder, .threads = 1, .stop = stop};
@@ -235,7 +236,7 @@ static void of_damaged_files_the_first_is_told(void **state)
     }
 }
 
-static volatile int stop;
+static atomic_int stop;
 
 static void want_to_stop(void)
 {

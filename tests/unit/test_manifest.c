@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -91,7 +92,7 @@ static void test_one_name(void **state)
     struct mr_listing listing = make_listing();
     struct mr_buffer out = {0};
     struct mr_error err;
-    const volatile int stop = 1;
+    const atomic_int stop = 1;
 
     (void)state;
     inputs[4].path = TEXT("other");

@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -570,7 +571,7 @@ struct outcome {
 
 /* Merge; out NULL: only the KPIs. */
 static struct outcome run_merge(struct mr_state *const *state, size_t n,
-    unsigned threads, const char *out, const volatile int *stop)
+    unsigned threads, const char *out, const atomic_int *stop)
 {
     struct outcome o = {.status = MR_OK};
     struct mr_kpi_tally *tally[8];
@@ -979,7 +980,7 @@ static void damaged_blocks_are_reported(void **state)
 
 static void merges_stop(void **state)
 {
-    static const int stop = 1;
+    static const atomic_int stop = 1;
     uint64_t pool[100];
     struct mr_state *s;
     struct content c;

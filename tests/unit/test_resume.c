@@ -250,7 +250,7 @@ static unsigned count_states(const char *in, char one[300])
 struct watcher {
     atomic_bool ends;
     unsigned stop_after; /* 0: never */
-    volatile int stop;
+    atomic_int stop;
     unsigned n;
 };
 
@@ -534,7 +534,7 @@ static void names_sizes_and_digests_must_agree(void **state)
     struct opened o;
     char **path;
     size_t n;
-    volatile int stop = 1;
+    atomic_int stop = 1;
     bool has_it = true;
 
     (void)state;
