@@ -283,8 +283,10 @@ static bool parse_word(const char *text, const char *words, unsigned *place_out)
     }
 }
 
-/* What a value of the row must be, for the complaint about one that is not. */
-static void describe(const struct option_row *row, char *out, size_t size)
+/* What a value of the row must be, for the complaint about a text that is
+ * none. */
+static void describe(
+    const struct option_row *row, const char *text, char *out, size_t size)
 {
     switch (row->kind) {
     case KIND_NUMBER:
@@ -311,7 +313,8 @@ static void describe(const struct option_row *row, char *out, size_t size)
         break;
     case KIND_FLAG:
     case KIND_TEXT:
-        snprintf(out, size, "%s", row->argument);
+        snprintf(out, size, "%s%s", row->argument,
+            strcmp(text, "-") == 0 ? "; of that name it is './-'" : "");
         break;
     }
 }
@@ -329,8 +332,9 @@ static bool store(
         *(bool *)member = good = true;
         break;
     case KIND_TEXT:
+        /* What other programs take for standard input or output. */
         *(const char **)member = text;
-        good = text[0] != '\0';
+        good = text[0] != '\0' && strcmp(text, "-") != 0;
         break;
     case KIND_NUMBER:
         good = parse_number(text, &end, row->min, row->max, member) &&
@@ -354,7 +358,7 @@ static bool store(
     }
     if (good)
         return true;
-    describe(row, wanted, sizeof(wanted));
+    describe(row, text, wanted, sizeof(wanted));
     return complain(
         p, "'--%s' cannot be '%s': it must be %s", row->name, text, wanted);
 }

@@ -85,6 +85,11 @@ refused() {
         map x -o
     refused "map: '--spec' cannot be '': it must be NAME|FILE; see 'mr map --help'" \
         map --spec= x
+    refused "map: '--output' cannot be '-': it must be DIR|FILE.mrs; of that name it is './-'; see 'mr map --help'" \
+        map -o - x
+    refused "rows: '--output' cannot be '-': it must be FILE; of that name it is './-'; see 'mr rows --help'" \
+        rows -o - x
+    [ ! -e - ]
     refused "map: '--quiet' takes no value; see 'mr map --help'" \
         map --quiet=yes x
 }
