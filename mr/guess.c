@@ -42,7 +42,8 @@ static const char *const form_names[] = {"iso8601", "epoch_s", "epoch_ms",
     "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d", "%d/%b/%Y:%H:%M:%S %z",
     "%a, %d %b %Y %H:%M:%S %z", "%a, %d %b %Y %H:%M:%S %Z",
     "%a %b %d %H:%M:%S %Y", "%Y%m%d%H%M%S", "%Y-%m-%d %H:%M:%S.%f %Z",
-    "%Y-%m-%d %H:%M:%S %Z"};
+    "%Y-%m-%d %H:%M:%S %Z", "%Y-%m-%d %H:%M:%S.%f %z", "%Y-%m-%d %H:%M:%S %z",
+    "%a %b %d %H:%M:%S %Z %Y", "%a %b %d %H:%M:%S %z %Y"};
 #define N_FORMS (sizeof(form_names) / sizeof(form_names[0]))
 _Static_assert(N_FORMS <= MR_GUESS_FORMS, "all forms have a counter");
 /* Numbers are times of events if they lie between 1990 and 2100. */

@@ -12,7 +12,7 @@
 /* Fields that are looked at; further ones are not. */
 #define MR_GUESS_FIELDS 512
 /* Forms of times that are tried. */
-#define MR_GUESS_FORMS 32
+#define MR_GUESS_FORMS 40
 /* What is kept of a few of a field's values, for comments. */
 #define MR_GUESS_SHOWN 6
 #define MR_GUESS_SHOWN_BYTES 24

@@ -225,6 +225,26 @@ END
     proposed d.json
 }
 
+@test "times with a zone of their own, as programs print them" {
+    local form time
+    while IFS='|' read -r form time; do
+        printf '{"id":"%s","type":"x","time":"'"$time"'","user":"u"}\n' 1 2 3 >d.json
+        proposed d.json
+        says time_format "'$form'"
+        # All of them are the same moment.
+        [ "$(mr rows -q --spec spec.yaml d.json | sed -n 2p)" = 1,2024-02-28T09:05:06.000Z,x,u ]
+    done <<'END'
+%Y-%m-%d %H:%M:%S %z|2024-02-28 10:05:06 +0100
+%Y-%m-%d %H:%M:%S.%f %z|2024-02-28 10:05:06.000 +01:00
+%Y-%m-%d %H:%M:%S %Z|2024-02-28 09:05:06 UTC
+%d/%b/%Y:%H:%M:%S %z|28/Feb/2024:10:05:06 +0100
+%a, %d %b %Y %H:%M:%S %z|Wed, 28 Feb 2024 08:05:06 -0100
+%a, %d %b %Y %H:%M:%S %Z|Wed, 28 Feb 2024 09:05:06 GMT
+%a %b %d %H:%M:%S %z %Y|Wed Feb 28 09:05:06 +0000 2024
+%a %b %d %H:%M:%S %Z %Y|Wed Feb 28 09:05:06 UTC 2024
+END
+}
+
 @test "clickstream is recognised, and its times are told of" {
     for i in 1 2 3; do
         echo '{"event_id":"e'$i'","timestamp":"02/02/2017 20:22:0'$i'","url":"http://hipages.com/articles","user":{"id":5},"action":"page_view"}'
