@@ -4,6 +4,11 @@
 
 #include "mr/jsonwalk.h"
 
+#include "mr/kernels.h"
+
+/* Where something is open, text is looked at by blocks of this size. */
+#define BLOCK_BYTES 64
+
 /* What stands next. */
 enum place {
     VALUE,
@@ -21,6 +26,7 @@ enum number { MINUS, ZERO, WHOLE, POINT, FRACTION, EXPONENT, SIGN, POWER };
 
 void mr_walk_begin(struct mr_walk *w, enum mr_walk_way way, uint32_t depth_max)
 {
+    w->kernels = mr_kernels();
     w->way = way;
     w->depth_max = depth_max;
     w->depth = 0;
@@ -79,56 +85,25 @@ static enum mr_walk_step string_ended(struct mr_walk *w)
 
 /* ---- strings ---- */
 
-/* A bit in each byte of x that is zero, and maybe in bytes above one. */
-static inline uint64_t zeros(uint64_t x)
-{
-    return (x - UINT64_C(0x0101010101010101)) & ~x &
-           UINT64_C(0x8080808080808080);
-}
-
-/* The bytes before a quote, a backslash or a line feed. */
-static inline size_t plain_bytes(const uint8_t *p, size_t n)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    size_t i = 0;
-
-    for (; n - i >= 8; i += 8) {
-        uint64_t x = mr_get_u64(p + i);
-        uint64_t ends = zeros(x ^ ones * '"') | zeros(x ^ ones * '\\') |
-                        zeros(x ^ ones * '\n');
-
-        /* The lowest is one for certain. */
-        if (ends != 0)
-            return i + (size_t)__builtin_ctzll(ends) / 8;
-    }
-    while (i < n && p[i] != '"' && p[i] != '\\' && p[i] != '\n')
-        i++;
-    return i;
-}
-
 /* Go on in a string whose contents others judge. */
 static enum mr_walk_step walk_string(
     struct mr_walk *w, struct mr_span text, size_t *at)
 {
-    size_t i = *at;
+    for (; *at < text.n; ++*at) {
+        uint8_t c = text.p[*at];
 
-    for (;; i++) {
-        if (!w->escaped)
-            i += plain_bytes(text.p + i, text.n - i);
-        *at = i;
-        if (i == text.n)
-            return MR_WALK_MORE;
-        if (text.p[i] == '\n') {
+        if (c == '\n') {
             if (w->way == MR_WALK_STRUCTURE)
                 return MR_WALK_FAULT;
             w->has_feed = true;
         }
-        if (text.p[i] == '"' && !w->escaped) {
+        if (c == '"' && !w->escaped) {
             ++*at;
             return string_ended(w);
         }
-        w->escaped = text.p[i] == '\\' && !w->escaped;
+        w->escaped = c == '\\' && !w->escaped;
     }
+    return MR_WALK_MORE;
 }
 
 /* The value of a hexadecimal digit, or 16. */
@@ -391,62 +366,161 @@ static enum mr_walk_step take_mark(struct mr_walk *w, uint8_t c, size_t *at)
     return take_value(w, c, at);
 }
 
-static enum mr_walk_step walk_structure(
+/* ---- a step: a byte, or a string or scalar as far as the text goes ---- */
+
+static enum mr_walk_step step_structure(
     struct mr_walk *w, struct mr_span text, size_t *at)
 {
     bool whole = w->way == MR_WALK_WHOLE;
-    enum mr_walk_step step = MR_WALK_MORE;
 
-    while (*at < text.n && step == MR_WALK_MORE) {
-        uint8_t c = text.p[*at];
-
-        if (w->place == STRING)
-            step = (whole ? check_string : walk_string)(w, text, at);
-        else if (w->place == SCALAR)
-            step = (whole || w->depth == 0 ? check_scalar : walk_scalar)(
-                w, text, at);
-        else if (mr_walk_is_white(c))
-            ++*at;
-        else
-            step = take_mark(w, c, at);
-    }
-    return step;
+    if (w->place == STRING)
+        return (whole ? check_string : walk_string)(w, text, at);
+    if (w->place == SCALAR)
+        return (whole || w->depth == 0 ? check_scalar : walk_scalar)(
+            w, text, at);
+    if (!mr_walk_is_white(text.p[*at]))
+        return take_mark(w, text.p[*at], at);
+    ++*at;
+    return MR_WALK_MORE;
 }
 
 /* Only brackets and strings matter. */
-static enum mr_walk_step walk_brackets(
+static enum mr_walk_step step_brackets(
     struct mr_walk *w, struct mr_span text, size_t *at)
 {
-    while (*at < text.n) {
-        uint8_t c = text.p[*at];
+    uint8_t c = text.p[*at];
 
-        if (w->place == STRING) {
-            /* What it ends with is no concern of this walk. */
-            (void)walk_string(w, text, at);
-            continue;
-        }
-        if (c == '"') {
-            begin_string(w, false);
-        } else if (c == '{' || c == '[') {
-            push(w, c == '{');
-        } else if (c == '}' || c == ']') {
-            if (w->depth == 0)
-                return c == ']' ? MR_WALK_ENDED : MR_WALK_FAULT;
-            if (!closes(w, c))
-                return MR_WALK_FAULT;
-            w->depth--;
-        } else if (w->depth == 0 && (c == ',' || mr_walk_is_white(c))) {
-            return MR_WALK_ENDED;
-        }
-        ++*at;
+    if (w->place == STRING) {
+        /* What it ends with is no concern of this walk. */
+        (void)walk_string(w, text, at);
+        return MR_WALK_MORE;
     }
+    if (c == '"') {
+        begin_string(w, false);
+    } else if (c == '{' || c == '[') {
+        push(w, c == '{');
+    } else if (c == '}' || c == ']') {
+        if (w->depth == 0)
+            return c == ']' ? MR_WALK_ENDED : MR_WALK_FAULT;
+        if (!closes(w, c))
+            return MR_WALK_FAULT;
+        w->depth--;
+    } else if (w->depth == 0 && (c == ',' || mr_walk_is_white(c))) {
+        return MR_WALK_ENDED;
+    }
+    ++*at;
     return MR_WALK_MORE;
+}
+
+/* ---- a block in which something is open: the same ---- */
+
+/* Go on to the value's end, a fault, or the block's end; how far that is goes
+ * to n_out. */
+static enum mr_walk_step block_brackets(struct mr_walk *w, const uint8_t *p,
+    const struct mr_json_marks *marks, size_t *n_out)
+{
+    uint64_t left = marks->bracket;
+    enum mr_walk_step step = MR_WALK_MORE;
+
+    *n_out = BLOCK_BYTES;
+    for (; left != 0 && *n_out == BLOCK_BYTES; left &= left - 1) {
+        size_t i = (size_t)__builtin_ctzll(left);
+
+        if (p[i] == '{' || p[i] == '[') {
+            push(w, p[i] == '{');
+        } else if (!closes(w, p[i])) {
+            *n_out = i;
+            step = MR_WALK_FAULT;
+        } else if (--w->depth == 0) {
+            *n_out = i + 1;
+            break;
+        }
+    }
+    if (marks->feed != 0 && (size_t)__builtin_ctzll(marks->feed) < *n_out)
+        w->has_feed = true;
+    return step;
+}
+
+/* What stands before a token has ended, which others than scalars do not
+ * show themselves. */
+static void settle(struct mr_walk *w)
+{
+    if (w->place == STRING)
+        (void)string_ended(w);
+    else if (w->place == SCALAR)
+        (void)value_ended(w, false);
+}
+
+static enum mr_walk_step block_structure(struct mr_walk *w, const uint8_t *p,
+    const struct mr_json_marks *marks, size_t *n_out)
+{
+    uint64_t left = marks->token;
+
+    if (marks->feed != 0)
+        left &= (marks->feed & -marks->feed) - 1;
+    for (; left != 0; left &= left - 1) {
+        size_t i = (size_t)__builtin_ctzll(left);
+        enum mr_walk_step step;
+
+        settle(w);
+        step = take_mark(w, p[i], &i);
+        *n_out = i;
+        if (step != MR_WALK_MORE)
+            return step;
+    }
+    *n_out = BLOCK_BYTES;
+    if (marks->feed == 0)
+        return MR_WALK_MORE;
+    *n_out = (size_t)__builtin_ctzll(marks->feed);
+    return MR_WALK_FAULT;
+}
+
+/* Go on in a block; false, having done nothing, if it must be looked at byte
+ * by byte. */
+static bool walk_block(struct mr_walk *w, const uint8_t *p, size_t *at,
+    enum mr_walk_step *step_out)
+{
+    bool in_string = w->place == STRING;
+    struct mr_json_carry carry = {.in_string = 0 - (uint64_t)in_string,
+        .in_scalar = w->place == SCALAR,
+        .escaped = in_string && w->escaped};
+    struct mr_json_marks marks;
+    size_t n;
+
+    if (!w->kernels->json_marks(&carry, p, &marks))
+        return false;
+    *step_out = (w->way == MR_WALK_BRACKETS ? block_brackets : block_structure)(
+        w, p, &marks, &n);
+    *at += n;
+    if (n < BLOCK_BYTES || *step_out != MR_WALK_MORE) {
+        if (w->way == MR_WALK_BRACKETS)
+            w->place = AFTER;
+        return true;
+    }
+    if (carry.in_string == 0 && carry.in_scalar == 0)
+        settle(w);
+    if (w->way == MR_WALK_BRACKETS)
+        w->place = carry.in_string != 0 ? STRING : AFTER;
+    w->escaped = carry.escaped != 0;
+    return true;
 }
 
 enum mr_walk_step mr_walk_on(
     struct mr_walk *w, struct mr_span text, size_t *taken_out)
 {
-    *taken_out = 0;
-    return (w->way == MR_WALK_BRACKETS ? walk_brackets : walk_structure)(
-        w, text, taken_out);
+    enum mr_walk_step step = MR_WALK_MORE;
+    size_t at = 0, slow = 0;
+
+    while (at < text.n && step == MR_WALK_MORE) {
+        if (w->depth > 0 && w->way != MR_WALK_WHOLE && at >= slow &&
+            text.n - at >= BLOCK_BYTES) {
+            if (walk_block(w, text.p + at, &at, &step))
+                continue;
+            slow = at + BLOCK_BYTES;
+        }
+        step = (w->way == MR_WALK_BRACKETS ? step_brackets : step_structure)(
+            w, text, &at);
+    }
+    *taken_out = at;
+    return step;
 }

@@ -27,6 +27,7 @@ enum mr_walk_step {
 
 /** State of a walk.  Only the unit looks inside. */
 struct mr_walk {
+    const struct mr_kernels *kernels;
     enum mr_walk_way way;
     uint8_t place;
     bool is_key;   /* the string at hand is one */

@@ -146,6 +146,22 @@ struct mr_nesting {
     uint8_t level[64]; /* of wanted tokens, and maybe of others */
 };
 
+/** What a block of JSON that is no line must know of the block before. */
+struct mr_json_carry {
+    uint64_t in_string; /* all ones: a string goes on */
+    uint64_t in_scalar; /* 1: a number or word may go on */
+    uint64_t escaped;   /* 1: the next byte, of a string, is escaped */
+};
+
+/** What stands in a block of 64 bytes of it; bit i is byte i. */
+struct mr_json_marks {
+    /* Outside of strings each of { } [ ] : , and the first byte of each run of
+     * other bytes that are not white space ("scalars"); opening quotes. */
+    uint64_t token;
+    uint64_t bracket; /* { } [ ] of these */
+    uint64_t feed;    /* line feeds in strings, which these do not end */
+};
+
 /** What a text of CSV must know of the text before it; all zero is the state
  * at the start of a record.  Only the kernels look inside. */
 struct mr_csv_carry {
@@ -225,6 +241,14 @@ struct mr_kernels {
      */
     void (*nest)(const struct mr_token_sets *sets, size_t n, int32_t limit,
         struct mr_nesting *nesting);
+
+    /**
+     * json_marks(carry, p, marks): What stands in p[0..64).  Return false,
+     * setting nothing, where a backslash stands outside of strings: whether
+     * the byte behind it is escaped is for the caller to say.
+     */
+    bool (*json_marks)(struct mr_json_carry *carry, const uint8_t *p,
+        struct mr_json_marks *marks_out);
 
     /**
      * csv_stops(rules, stops, text, at, n): Append the stops of the next

@@ -406,6 +406,43 @@ static TARGET void LEVEL(nest)(const struct mr_token_sets *sets, size_t n,
 }
 #endif
 
+static TARGET bool LEVEL(json_marks)(
+    struct mr_json_carry *c, const uint8_t *p, struct mr_json_marks *marks_out)
+{
+    struct mr_token_carry escapes = {.escaped = c->escaped};
+    BLOCK b = LEVEL(load)(p);
+    uint64_t newline = LEVEL(equal)(b, '\n');
+    uint64_t backslash = 0;
+    struct scan_sets s;
+    uint64_t in_string;
+    uint64_t scalar;
+    uint64_t op;
+
+    LEVEL(scan)(b, &s);
+    if ((s.rare | c->escaped) != 0) {
+        uint64_t high = LEVEL(range)(b, 0x80, 0xFF);
+        uint64_t starts;
+
+        backslash = LEVEL(equal)(b, '\\');
+        s.quote &= ~LEVEL(find_escaped)(backslash, &starts, &escapes);
+        s.op &= ~high;
+        s.space &= ~high;
+    }
+    in_string = LEVEL(prefix_xor)(s.quote) ^ c->in_string;
+    if (__builtin_expect((backslash & ~in_string) != 0, 0))
+        return false;
+    op = s.op & ~(newline | in_string);
+    scalar = ~(s.op | s.space | s.quote | in_string);
+    marks_out->token =
+        op | (s.quote & in_string) | (scalar & ~(scalar << 1 | c->in_scalar));
+    marks_out->bracket = op & ~(s.colon | LEVEL(equal)(b, ','));
+    marks_out->feed = newline & in_string;
+    c->in_string = 0 - (in_string >> 63);
+    c->in_scalar = scalar >> 63;
+    c->escaped = escapes.escaped;
+    return true;
+}
+
 #include "mr/kernels_csv.h"
 
 /* The inner loops below have fixed lengths and restrict pointers so that
@@ -452,6 +489,7 @@ static const struct mr_kernels LEVEL(kernels) = {
     LEVEL(outline),
     LEVEL(sort),
     LEVEL(nest),
+    LEVEL(json_marks),
     LEVEL(csv_stops),
     LEVEL(csv_ends),
     LEVEL(max_u8),

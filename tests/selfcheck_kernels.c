@@ -14,8 +14,8 @@
  * A check of all levels that needs no test library, for machines that are
  * only emulated: pseudo-random texts go through the fuzz target (which
  * compares each level with the reference and aborts where they differ), and
- * the kernels of CSV and arithmetic are compared with the portable ones, and
- * with plain arithmetic.
+ * the kernels of CSV, of JSON values and of arithmetic are compared with the
+ * portable ones, and with plain arithmetic.
  */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -126,6 +126,26 @@ static int check_csv(enum mr_kernel_level level, const uint8_t *text, size_t n)
     return memcmp(&a.carry, &b.carry, sizeof a.carry) != 0 ? 6 : 0;
 }
 
+/* Whether a level marks a block otherwise than the portable one. */
+static bool differs_in_marks(enum mr_kernel_level level, const uint8_t *p)
+{
+    uint64_t before = next_random();
+    uint64_t in_string = 0 - (before & 1);
+    struct mr_json_carry a = {
+        in_string, ~in_string & before >> 1 & 1, in_string & before >> 2 & 1};
+    struct mr_json_carry b = a;
+    struct mr_json_marks x, y;
+    bool good;
+
+    (void)mr_kernels_force(MR_KERNEL_PORTABLE);
+    good = mr_kernels()->json_marks(&a, p, &x);
+    (void)mr_kernels_force(level);
+    if (mr_kernels()->json_marks(&b, p, &y) != good)
+        return true;
+    return good &&
+           (memcmp(&a, &b, sizeof a) != 0 || memcmp(&x, &y, sizeof x) != 0);
+}
+
 int main(int argc, char **argv)
 {
     static uint8_t text[12000];
@@ -154,6 +174,12 @@ int main(int argc, char **argv)
                 fprintf(stderr, "%s: CSV differs, %d\n", mr_kernels()->name,
                     difference);
                 return 1;
+            }
+            for (size_t at = 0; n - at >= 64; at += 64) {
+                if (differs_in_marks((enum mr_kernel_level)level, text + at)) {
+                    fprintf(stderr, "%s: marks differ\n", mr_kernels()->name);
+                    return 1;
+                }
             }
         }
         for (i = 0; i < 100; i++) {

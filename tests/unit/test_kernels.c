@@ -328,6 +328,85 @@ static void tokens_are_the_same(void **state)
     at_each_level(check_borders_equal);
 }
 
+/* ---- JSON that is not one value a line ---- */
+
+/* The marks of a block; false where a backslash stands outside of strings. */
+static bool slow_marks(
+    struct slow_state *s, const uint8_t *p, struct mr_json_marks *m)
+{
+    bool odd = false;
+    unsigned i;
+
+    memset(m, 0, sizeof *m);
+    for (i = 0; i < 64; i++) {
+        uint64_t bit = UINT64_C(1) << i;
+
+        if (s->in_string) {
+            if (p[i] == '\n')
+                m->feed |= bit;
+            s->in_string = p[i] != '"' || s->escaped;
+            s->escaped = p[i] == '\\' && !s->escaped;
+            continue;
+        }
+        odd |= p[i] == '\\';
+        s->in_string = p[i] == '"';
+        if (p[i] != 0 && strchr("{}[]", p[i]))
+            m->bracket |= bit;
+        if (is_op(p[i]) || p[i] == '"') {
+            m->token |= bit;
+            s->in_scalar = false;
+        } else if (p[i] == ' ' || p[i] == '\t' || p[i] == '\r' ||
+                   p[i] == '\n') {
+            s->in_scalar = false;
+        } else {
+            if (!s->in_scalar)
+                m->token |= bit;
+            s->in_scalar = true;
+        }
+    }
+    return !odd;
+}
+
+static void check_marks(const struct mr_kernels *k)
+{
+    static uint8_t text[64 * 200];
+    unsigned n_odd = 0;
+    size_t at;
+
+    seed = 4;
+    for (unsigned round = 0; round < 100; round++) {
+        struct slow_state slow = {false, false, false};
+
+        random_text(text, sizeof text);
+        for (at = 0; at < sizeof text; at += 64) {
+            struct mr_json_carry carry = {
+                .in_string = slow.in_string ? UINT64_MAX : 0,
+                .in_scalar = slow.in_scalar,
+                .escaped = slow.escaped};
+            struct mr_json_marks want, marks;
+            bool good = slow_marks(&slow, text + at, &want);
+
+            assert_int_equal(k->json_marks(&carry, text + at, &marks), good);
+            n_odd += !good;
+            if (!good)
+                continue;
+            assert_int_equal(marks.token, want.token);
+            assert_int_equal(marks.bracket, want.bracket);
+            assert_int_equal(marks.feed, want.feed);
+            assert_int_equal(carry.in_string, slow.in_string ? UINT64_MAX : 0);
+            assert_int_equal(carry.in_scalar, slow.in_scalar);
+            assert_int_equal(carry.escaped, slow.escaped);
+        }
+    }
+    assert_in_range(n_odd, 1000, 19000);
+}
+
+static void marks_of_values(void **state)
+{
+    (void)state;
+    at_each_level(check_marks);
+}
+
 /* ---- Outlines ---- */
 
 /* What kernels.h says that the outline of token i is. */
@@ -725,6 +804,7 @@ int main(void)
         cmocka_unit_test(levels_are_named),
         cmocka_unit_test(tokens),
         cmocka_unit_test(tokens_are_the_same),
+        cmocka_unit_test(marks_of_values),
         cmocka_unit_test(outlines),
         cmocka_unit_test(sorting),
         cmocka_unit_test(nesting),
