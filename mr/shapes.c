@@ -17,12 +17,16 @@
 /* Members that are there or not make the number of tokens differ, so that
  * this mostly finds the shape without a hash. */
 #define LATEST_SHAPES 64
+/* Outlines that have been met without being kept: a bit more of their hashes
+ * than says where. */
+#define MET_OUTLINES 4096
 #define ROOM_BYTES (1024 * 1024)
 
 struct mr_shapes {
     uint32_t table[TABLE_SHAPES];
     /* By the number of a line's tokens: the one found last, or NULL. */
     const struct mr_shape *latest[LATEST_SHAPES];
+    uint32_t met[MET_OUTLINES];
     size_t n_room;
     _Alignas(UNIT_BYTES) uint8_t room[ROOM_BYTES];
 };
@@ -133,6 +137,18 @@ static void *take_room(struct mr_shapes *shapes, uint64_t hash, size_t n)
     return room;
 }
 
+/* Whether an outline has been met before; it has been now.  Later ones push
+ * it out. */
+static bool is_met(struct mr_shapes *shapes, uint64_t hash)
+{
+    uint32_t *met = &shapes->met[hash % MET_OUTLINES];
+    uint32_t rest = (uint32_t)(hash >> 32);
+    bool before = *met == rest;
+
+    *met = rest;
+    return before;
+}
+
 /* The number of bytes of a key. */
 static size_t key_bytes(const struct mr_shape_line *line, size_t colon)
 {
@@ -170,6 +186,8 @@ struct mr_shape *mr_shapes_add(struct mr_shapes *shapes,
     size_t bytes;
     size_t i;
 
+    if (!is_met(shapes, hash))
+        return NULL;
     /* First bytes of keys can look like long lengths, too; no matter. */
     if (line->n_tokens > MR_SHAPE_TOKENS_MAX ||
         memchr(line->outline, MR_OUTLINE_LONG, line->n_tokens))

@@ -14,7 +14,8 @@
  * outline and keys follows the same rules and has its values at the same
  * places, so that comparing replaces reading.
  *
- * When the room for shapes is full, all begins anew.
+ * A shape is kept when its outline is met for the second time: many lines
+ * look like no other.  When the room for shapes is full, all begins anew.
  */
 
 /* Lines of more tokens are always read the long way. */
@@ -77,9 +78,9 @@ const struct mr_shape *mr_shapes_find(struct mr_shapes *shapes,
 /**
  * mr_shapes_add(shapes, line, hash, colons, n): Add a line's shape; colons
  * are the numbers of the n tokens behind keys that must be the same.  The
- * caller sets the values, and which are missing.  NULL when the line cannot
- * have one: it has too many tokens, or a key whose length the outline does
- * not tell.
+ * caller sets the values, and which are missing.  NULL when no line of this
+ * outline was added lately, or the line cannot have a shape: it has too many
+ * tokens, or a key whose length the outline does not tell.
  */
 struct mr_shape *mr_shapes_add(struct mr_shapes *shapes,
     const struct mr_shape_line *line, uint64_t hash, const uint16_t *colons,

@@ -4,7 +4,7 @@
 #
 #     scripts/bench.sh [OPTION]... [PART]...
 #
-# PART is one of speed, single, small, csv, linear, memory, reduce, billion;
+# PART is one of speed, single, small, forms, linear, memory, reduce, billion;
 # without any, all but billion run.
 #
 #     -d FOLDER   keeps the made-up lakes for the next time (build/bench-data)
@@ -47,7 +47,7 @@ while getopts d:m:r:j:t:f:u:e:n:p: option; do
     esac
 done
 shift $((OPTIND - 1))
-[ $# -gt 0 ] || set -- speed single small csv linear memory reduce
+[ $# -gt 0 ] || set -- speed single small forms linear memory reduce
 
 # shellcheck source=scripts/bench-lib.sh
 . "$top/scripts/bench-lib.sh"
@@ -150,67 +150,82 @@ state were compared with the truth.
 END
 }
 
-# --- rows ------------------------------------------------------------------
+# --- forms of events ---------------------------------------------------------
 
-# as_csv FROM TO: The same events as CSV with a header row.
-as_csv() {
+# as_form FORM FROM TO: The same events otherwise: CSV with a header row, an
+# array of JSON for each file, or indented values of JSON.
+as_form() {
     python3 -c 'import csv, json, os, sys
-source, to = sys.argv[1:]
+form, source, to = sys.argv[1:]
+def write(events, out):
+    if form == "array":
+        out.write("[" + ",\n".join(json.dumps(event) for event in events) + "]")
+    elif form == "values":
+        out.writelines(json.dumps(event, indent=2) + "\n" for event in events)
+    else:
+        rows = csv.writer(out, lineterminator="\n")
+        rows.writerow(["id", "type", "time", "user"])
+        for event in events:
+            data = event["data"]
+            rows.writerow([data["id"], data["type"], event["meta"]["created_at"],
+                           data["attributes"]["user_id"]])
 for folder, _, names in os.walk(source):
     place = os.path.join(to, os.path.relpath(folder, source))
     os.makedirs(place, exist_ok=True)
     for name in names:
         with open(os.path.join(folder, name), encoding="utf-8-sig") as lines, \
-                open(os.path.join(place, name[:-4] + "csv"), "w") as out:
-            rows = csv.writer(out, lineterminator="\n")
-            rows.writerow(["id", "type", "time", "user"])
-            for line in lines:
-                event = json.loads(line)
-                data = event["data"]
-                rows.writerow([data["id"], data["type"],
-                               event["meta"]["created_at"],
-                               data["attributes"]["user_id"]])' "$1" "$2"
+                open(os.path.join(place, name), "w") as out:
+            write(map(json.loads, lines), out)' "$@"
 }
 
-run_csv() {
-    local name=rows-json-$megabytes csv=rows-csv-$megabytes n
+# forms_row FORM BASE N: The form beside JSON Lines, whose lake BASE is.
+forms_row() {
+    local form=$1 base=$2 n=$3 name=${2/-json-/-$1-}
+    if [ ! -e "$folder/$name.done" ]; then
+        say "making $folder/$name"
+        rm -rf "${folder:?}/$name"
+        as_form "$form" "$folder/$base" "$folder/$name"
+        touch "$folder/$name.done"
+    fi
+    warm "$folder/$base" "$folder/$name"
+    mapfile -t one < <(map_to "$folder/$base.mrs")
+    mapfile -t two < <(map_to "$folder/$name.mrs")
+    one+=("$folder/$base")
+    two+=(--spec "$folder/$form.yaml" "$folder/$name")
+    pairs
+    check "$base" "$folder/$base.mrs"
+    rm -rf "$folder/$form-kpis"
+    "$mr" reduce -q -o "$folder/$form-kpis" "$folder/$name.mrs" >/dev/null
+    cmp "$folder/kpis/daily.csv" "$folder/$form-kpis/daily.csv"
+    cmp "$folder/kpis/daily_by_type.csv" "$folder/$form-kpis/daily_by_type.csv"
+    awk -v form="$form" -v n="$n" -v a="$one_s" -v b="$two_s" -v r="$ratio" \
+        -v bytes="$(find "$folder/$name" -type f -printf '%s\n' |
+            awk '{ n += $1 } END { print n }')" \
+        'BEGIN { printf "%-8s%9.0f%12.3f%14.2f%12.3f%14.2f\n", form, bytes / 1e6,
+            b, n / b / 1e6, a, r }'
+}
+
+run_forms() {
+    local name=rows-json-$megabytes form n
     n=$((megabytes * 6250))
-    room $((megabytes * 2 / 1000 + 1))
+    room $((megabytes * 5 / 1000 + 1))
     lake "$name" --event-bytes 160 --events "$n" --users 100000 --days 2 \
         --types "$types" --format plain
-    if [ ! -e "$folder/$csv.done" ]; then
-        say "making $folder/$csv"
-        rm -rf "${folder:?}/$csv"
-        as_csv "$folder/$name" "$folder/$csv"
-        touch "$folder/$csv.done"
-    fi
-    cat >"$folder/rows.yaml" <<END
-format: csv
-id: id
-type: type
-time: time
-user: user
+    printf 'format: csv\nid: id\ntype: type\ntime: time\nuser: user\n' >"$folder/csv.yaml"
+    echo 'format: json-array' >"$folder/array.yaml"
+    echo 'format: json-values' >"$folder/values.yaml"
+    cat <<END
+
+Forms: $n small events, unpacked, as CSV with a header row (id, type, time and
+user alone), as an array of JSON a file, and as indented values of JSON, each beside
+JSON Lines; $threads threads; medians of $runs pairs.
 END
-    warm "$folder/$name" "$folder/$csv"
-    mapfile -t one < <(map_to "$folder/$name.mrs")
-    mapfile -t two < <(map_to "$folder/$csv.mrs")
-    one+=("$folder/$name")
-    two+=(--spec "$folder/rows.yaml" "$folder/$csv")
-    pairs
-    check "$name" "$folder/$name.mrs"
-    rm -rf "$folder/csv-kpis"
-    "$mr" reduce -q -o "$folder/csv-kpis" "$folder/$csv.mrs" >/dev/null
-    cmp "$folder/kpis/daily.csv" "$folder/csv-kpis/daily.csv"
-    cmp "$folder/kpis/daily_by_type.csv" "$folder/csv-kpis/daily_by_type.csv"
-    printf '\nRows: id, type, time and user of %d events, as JSON and as CSV\n' "$n"
-    printf 'with a header row, unpacked; %s threads; medians of %s pairs.\n' \
-        "$threads" "$runs"
-    printf '%-8s%12s%16s\n' format seconds 'million rows/s'
-    printf '%-8s%12.3f%16.2f\n' json "$one_s" "$(calculate 'n / s / 1e6' "n=$n" "s=$one_s")" \
-        csv "$two_s" "$(calculate 'n / s / 1e6' "n=$n" "s=$two_s")"
-    printf 'Rows of CSV a second are %s times those of JSON; the figures of both\n' \
-        "$(calculate 'sprintf("%.2f", 1 / r)' "r=$ratio")"
-    printf 'are the same, and those of the truth.\n'
+    printf '%-8s%9s%12s%14s%12s%14s\n' form MB seconds 'million/s' 'lines, s' \
+        'lines = 1'
+    for form in csv array values; do
+        forms_row "$form" "$name" "$n"
+    done
+    printf 'The daily figures of all are the same, and those of the truth.\n'
 }
 
 # --- single files, small files ---------------------------------------------

@@ -31,6 +31,19 @@ static struct mr_shape_line line_of(struct mr_tokens *t, const char *text)
 
 #define REST "\n                "
 
+/* A line is given a shape when it is met for the second time. */
+static struct mr_shape *add_twice(struct mr_shapes *shapes,
+    const struct mr_shape_line *line, uint64_t hash, const uint16_t *colons,
+    size_t n)
+{
+    uint64_t same;
+
+    assert_null(mr_shapes_add(shapes, line, hash, colons, n));
+    assert_null(mr_shapes_find(shapes, line, &same));
+    assert_true(same == hash);
+    return mr_shapes_add(shapes, line, hash, colons, n);
+}
+
 static void a_shape_is_found_again(void **state)
 {
     static struct mr_tokens t;
@@ -44,7 +57,7 @@ static void a_shape_is_found_again(void **state)
     (void)state;
     assert_non_null(shapes);
     assert_null(mr_shapes_find(shapes, &line, &hash));
-    shape = mr_shapes_add(shapes, &line, hash, colons, 1);
+    shape = add_twice(shapes, &line, hash, colons, 1);
     assert_non_null(shape);
     shape->n_values = 1;
     shape->value[0].token = 3;
@@ -74,7 +87,7 @@ static void what_differs_is_not_found(void **state)
 
     (void)state;
     assert_null(mr_shapes_find(shapes, &line, &hash));
-    assert_non_null(mr_shapes_add(shapes, &line, hash, colons, 1));
+    assert_non_null(add_twice(shapes, &line, hash, colons, 1));
     for (i = 0; i < sizeof others / sizeof *others; i++) {
         line = line_of(&t, others[i]);
         assert_null(mr_shapes_find(shapes, &line, &hash));
@@ -104,7 +117,7 @@ static void room_is_used_again(void **state)
         sprintf(text + n, "0]}" REST);
         line = line_of(&t, text);
         assert_null(mr_shapes_find(shapes, &line, &hash));
-        assert_non_null(mr_shapes_add(shapes, &line, hash, NULL, 0));
+        assert_non_null(add_twice(shapes, &line, hash, NULL, 0));
         assert_non_null(mr_shapes_find(shapes, &line, &hash));
     }
     mr_shapes_free(shapes);
@@ -124,14 +137,14 @@ static void some_lines_have_none(void **state)
     sprintf(text, "{\"%0255d\":1}" REST, 7);
     line = line_of(&t, text);
     assert_null(mr_shapes_find(shapes, &line, &hash));
-    assert_null(mr_shapes_add(shapes, &line, hash, NULL, 0));
+    assert_null(add_twice(shapes, &line, hash, NULL, 0));
     /* Too many tokens. */
     for (n = 0; n < MR_SHAPE_TOKENS_MAX; n++)
         text[n] = ',';
     strcpy(text + n, REST);
     line = line_of(&t, text);
     assert_null(mr_shapes_find(shapes, &line, &hash));
-    assert_null(mr_shapes_add(shapes, &line, hash, NULL, 0));
+    assert_null(add_twice(shapes, &line, hash, NULL, 0));
     mr_shapes_free(shapes);
 }
 
