@@ -441,8 +441,8 @@ static enum mr_walk_step block_brackets(struct mr_walk *w, const uint8_t *p,
     return step;
 }
 
-/* What stands before a token has ended, which others than scalars do not
- * show themselves. */
+/* The string or scalar before a token has ended: marks tell where they begin,
+ * not where they end. */
 static void settle(struct mr_walk *w)
 {
     if (w->place == STRING)
