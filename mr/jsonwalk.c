@@ -423,7 +423,7 @@ static enum mr_walk_step block_brackets(struct mr_walk *w, const uint8_t *p,
     enum mr_walk_step step = MR_WALK_MORE;
 
     *n_out = BLOCK_BYTES;
-    for (; left != 0 && *n_out == BLOCK_BYTES; left &= left - 1) {
+    for (; left != 0; left &= left - 1) {
         size_t i = (size_t)__builtin_ctzll(left);
 
         if (p[i] == '{' || p[i] == '[') {
@@ -431,6 +431,7 @@ static enum mr_walk_step block_brackets(struct mr_walk *w, const uint8_t *p,
         } else if (!closes(w, p[i])) {
             *n_out = i;
             step = MR_WALK_FAULT;
+            break;
         } else if (--w->depth == 0) {
             *n_out = i + 1;
             break;
@@ -492,16 +493,11 @@ static bool walk_block(struct mr_walk *w, const uint8_t *p, size_t *at,
     *step_out = (w->way == MR_WALK_BRACKETS ? block_brackets : block_structure)(
         w, p, &marks, &n);
     *at += n;
-    if (n < BLOCK_BYTES || *step_out != MR_WALK_MORE) {
-        if (w->way == MR_WALK_BRACKETS)
-            w->place = AFTER;
-        return true;
-    }
-    if (carry.in_string == 0 && carry.in_scalar == 0)
-        settle(w);
-    if (w->way == MR_WALK_BRACKETS)
-        w->place = carry.in_string != 0 ? STRING : AFTER;
     w->escaped = carry.escaped != 0;
+    if (w->way == MR_WALK_BRACKETS)
+        w->place = n == BLOCK_BYTES && carry.in_string != 0 ? STRING : AFTER;
+    else if (n == BLOCK_BYTES && (carry.in_string | carry.in_scalar) == 0)
+        settle(w);
     return true;
 }
 

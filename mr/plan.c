@@ -182,11 +182,8 @@ static enum mr_status check_column(const struct mr_plan *plan,
 
     for (unsigned u = 0; u < plan->spec.n_users; u++)
         if (column != 0 && csv->column[plan->events.user[u]] == column)
-            return mr_fail(err, MR_FORMAT, MR_NOWHERE,
-                "take another column in the spec",
-                "columns '%s' and '%s' are one, which has the users' ids, and "
-                "no state may hold those",
-                plan->path[index], plan->spec.user[u]);
+            return mr_spec_fail_ids(
+                err, MR_FORMAT, plan->path[index], plan->spec.user[u]);
     return MR_OK;
 }
 

@@ -499,6 +499,15 @@ enum mr_status mr_spec_difference(
     return mr_writer_finish(&w);
 }
 
+enum mr_status mr_spec_fail_ids(struct mr_error *err, enum mr_status status,
+    const char *column, const char *ids)
+{
+    return mr_fail(err, status, MR_NOWHERE, "take another column in the spec",
+        "columns '%s' and '%s' are one, which has the users' ids, and no state "
+        "may hold those",
+        column, ids);
+}
+
 void mr_spec_reason(
     const struct mr_spec *spec, unsigned reason, char *out, size_t size)
 {

@@ -253,6 +253,11 @@ struct mr_reason {
     uint64_t lines;
 };
 
+/** mr_spec_fail_ids(err, status, column, ids): That a column which types or
+ * groups would be told by is the one of the users' ids, called otherwise. */
+enum mr_status mr_spec_fail_ids(struct mr_error *err, enum mr_status status,
+    const char *column, const char *ids);
+
 /** mr_spec_reasons(spec, lines, list): Of the lines that were rejected, by
  * reason, list those reasons that occurred, ascending by text, no two alike:
  * two fields of a spec may share a path, and with it their reasons' text.

@@ -498,11 +498,8 @@ static enum mr_status check_columns(
         const struct mr_usertable_column *c = &l->t->column[i];
 
         if (c->grouped && l->plan.column[1 + i] == l->plan.column[0])
-            return mr_fail(err, MR_USAGE, MR_NOWHERE,
-                "take another column in the spec",
-                "columns '%s' and '%s' are one, which has the users' ids, and "
-                "no state may hold those",
-                c->name, l->spec->users_table.id);
+            return mr_spec_fail_ids(
+                err, MR_USAGE, c->name, l->spec->users_table.id);
     }
     return MR_OK;
 }
